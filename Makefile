@@ -1,0 +1,84 @@
+# Everything a person or the CI runs. `make help` lists it.
+# Needs Python 3.11 or newer and, the first time, the package registry that pip is set up for.
+
+VENV := .venv
+PY   := $(VENV)/bin/python
+PIP  := $(PY) -m pip --disable-pip-version-check
+
+# 3.11 first: the pinned versions were tested with it. `make app PYTHON=/path/to/python` overrides.
+PYTHONS  := $(if $(PYTHON),$(PYTHON),python3.11 python3 python3.12 python3.13 python3.14)
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
+# One stamp per set of dependencies, so that opening the app does not wait for development tools.
+APP_READY := $(VENV)/.ready-app
+DEV_READY := $(VENV)/.ready-dev
+PINS      := pyproject.toml constraints.txt
+
+TRAINERS := $(sort $(wildcard sample_models/*/train.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help app test lint bench samples clean distclean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+app: $(APP_READY) ## open the explorer on the bundled samples (ARGS="--port 8502" to add options)
+	$(VENV)/bin/engram app $(ARGS)
+
+test: lint ## lint, type check and run every test (PYTEST_ARGS="-n 2 -k name" to add options)
+	@if [ -n "$(CHROMIUM)" ]; then \
+		echo "$(PY) -m pytest $(PYTEST_ARGS)   # browser: $(CHROMIUM)"; \
+		ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest $(PYTEST_ARGS); \
+	elif [ -n "$$CI" ] && [ "$$CI" != false ]; then \
+		echo "No Chromium, and CI is set: the browser tests must run. Install chromium or set CHROMIUM=/path/to/it." >&2; \
+		exit 1; \
+	else \
+		$(PY) -m pytest -m "not e2e" $(PYTEST_ARGS); status=$$?; \
+		echo "NOT RUN: the browser tests (e2e). Install chromium or set CHROMIUM=/path/to/it to run them." >&2; \
+		exit $$status; \
+	fi
+
+lint: $(DEV_READY) ## ruff (rules and format) and mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+bench: $(DEV_READY) ## measure against the reference and write the table to docs/
+	$(PY) -m benchmarks $(ARGS)
+
+samples: $(DEV_READY) ## retrain every sample model from nothing
+	@test -n "$(TRAINERS)" || { echo "No sample_models/*/train.py found." >&2; exit 1; }
+	@set -e; for trainer in $(TRAINERS); do echo "== $$trainer"; $(PY) $$trainer; done
+
+clean: ## remove caches and build products
+	rm -rf build dist test-results .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## the same, and the virtual environment
+	rm -rf $(VENV)
+
+# ensurepip is asked for as well: Debian's python3 without python3-venv has venv but cannot put pip in it.
+# Each candidate is run and not merely looked up: a version manager's shim exists for versions that do not.
+$(VENV)/pyvenv.cfg:
+	@for python in $(PYTHONS); do \
+		if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then \
+			echo "Creating $(VENV) with $$("$$python" --version)"; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			rm -rf $(VENV); exit 1; \
+		fi; \
+	done; \
+	echo "Python 3.11 or newer with venv is needed; tried: $(PYTHONS)." >&2; \
+	echo "Install it (Debian, Ubuntu: apt install python3.11 python3.11-venv) or say where it is: make PYTHON=/path/to/python3.11 ..." >&2; \
+	exit 1
+
+# hatchling goes in first and isolation is off: an isolated build would fetch its own, which old and new
+# versions of pip pin in different ways or not at all.
+$(APP_READY): $(PINS) | $(VENV)/pyvenv.cfg
+	$(PIP) install -q -c constraints.txt hatchling
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[app]'
+	@touch $@
+
+$(DEV_READY): $(PINS) | $(VENV)/pyvenv.cfg
+	$(PIP) install -q -c constraints.txt hatchling
+	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	@touch $(APP_READY) $@

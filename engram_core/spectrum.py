@@ -1,0 +1,355 @@
+"""The total's pseudo-inverse under the eigenvalue cut, by the cheaper of two forms.
+
+Everything is in row form: a source's rows are ``X`` (N × D), the total is ``Σ = XᵀX``. Shapes carry a
+leading `groups` dimension. The *primal* form decomposes Σ (D × D), the *dual* form decomposes
+``K = X Xᵀ`` (N × N), which has the same non-zero spectrum; SCIENCE.md section 3.
+
+A concept with rows ``F`` (any F with ``FᵀF = Σ_c`` will do) has the *trace* ``P_c = Fᵀ R`` with
+``R = F Σ†``: the part of every input that belongs to the concept. Its engram in a layer is ``W P_c``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from .errors import ConceptOutsideTotalError, DataError
+from .statistics import Statistics, homogeneous_moment, homogeneous_rows
+
+__all__ = ["FLOAT32_EPS", "Sharpness", "Spectrum", "Trace", "default_cut"]
+
+FLOAT32_EPS = 1.1920929e-7
+"""Relative spacing of float32: the noise floor of the default cut, whatever the data type."""
+
+# A concept inside the total has its exclusivities in [0, 1]; beyond this it is not inside.
+_OUTSIDE = 1.0 + 1e-3
+_LOST = 0.01  # share of a target's energy that the cut may take away
+
+
+def default_cut(width: int) -> float:
+    """Return the cut of SCIENCE.md section 3, as a fraction of the largest eigenvalue."""
+    return width * FLOAT32_EPS
+
+
+@dataclass(frozen=True)
+class Sharpness:
+    """The filter ``f(μ) = μ^power`` on a concept's exclusivities, SCIENCE.md section 5.
+
+    Attributes:
+        power: 1 is the paper's engram; 1.5 to 2 spares what the concept shares with others.
+        clip: limit strength × f(μ) to 1, so that no direction is removed more than once.
+    """
+
+    power: float = 1.0
+    clip: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 < self.power <= 64:
+            raise DataError(f"The sharpness power must be above 0 and at most 64; found {self.power}.")
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is the paper's engram, for which no exclusivity need be known."""
+        return self.power == 1.0 and not self.clip
+
+    def weights(self, mu: Tensor, strength: float) -> Tensor:
+        """Return ``strength · f(μ) / μ`` per direction; directions without any share get 0."""
+        wanted = abs(strength) * mu.clamp(0, 1) ** self.power
+        if self.clip:
+            wanted = wanted.clamp(max=1.0)
+        sign = -1.0 if strength < 0 else 1.0
+        return torch.where(mu > 1e-12, sign * wanted / mu.clamp(min=1e-12), torch.zeros_like(mu))
+
+
+class Spectrum:
+    """The decomposed total of one source: eigenvalues, what the cut keeps, and products with Σ†.
+
+    Args:
+        statistics: every group's statistics, concepts and background.
+        bias: whether rows carry the column of ones.
+        cut: eigenvalues at or below ``cut · λ_max`` count as zero; None for `default_cut`.
+
+    Attributes:
+        width: D, with the bias column.
+        count: N, rows of the total.
+        cut: the relative cut in force.
+        form: ``"dual"`` or ``"primal"``.
+        dtype: type of the recorded rows.
+    """
+
+    def __init__(self, statistics: Mapping[str, Statistics], *, bias: bool, cut: float | None = None):
+        parts = {name: s for name, s in statistics.items() if s.count}
+        if not parts:
+            raise DataError("No rows were recorded here; there is no total to decompose.")
+        first = next(iter(parts.values()))
+        self.bias = bias
+        self.dtype = first.dtype
+        self.width = first.columns + bias
+        self.count = sum(s.count for s in parts.values())
+        self.cut = default_cut(self.width) if cut is None else float(cut)
+        if not 0 <= self.cut < 1:
+            raise DataError(f"The cut is a fraction of the largest eigenvalue, in [0, 1); found {cut}.")
+        if self.count < 2:
+            raise DataError(
+                "The total holds a single row: there is nothing to tell it apart from. Record at least two."
+            )
+        dual = self.count < self.width and not any(s.folded for s in parts.values())
+        self.form = "dual" if dual else "primal"
+        self._places: dict[str, slice] = {}
+        if dual:
+            self._solve_dual(parts)
+        else:
+            self._solve_primal(parts)
+
+    # -- the two solves -------------------------------------------------------------------------
+
+    def _solve_dual(self, parts: Mapping[str, Statistics]) -> None:
+        start = 0
+        rows: list[Tensor] = []
+        for name, s in parts.items():
+            rows.append(homogeneous_rows(s.rows(), self.bias))
+            self._places[name] = slice(start, start + s.count)
+            start += s.count
+        self._rows = torch.cat(rows, 1) if len(rows) > 1 else rows[0]
+        self._gram = _gram_of_rows(self._rows)
+        inverse = self._full_rank_inverse()
+        if inverse is None:
+            values, vectors = torch.linalg.eigh(self._gram)
+            self._eigenvalues = values.flip(-1)
+            vectors, scale = self._kept(values, vectors)
+            inverse = (vectors * scale.unsqueeze(-2)) @ vectors.mT
+        self._inverse = inverse
+
+    def _full_rank_inverse(self) -> Tensor | None:
+        """Invert the Gram matrix by Cholesky if the cut provably removes nothing; else None.
+
+        Several times cheaper than the decomposition, and the same answer: with every eigenvalue
+        above the cut the pseudo-inverse is the inverse. ``‖K²‖_F^½ ≥ λ_max``, so the shifted matrix
+        having a Cholesky factor proves every eigenvalue to be above the cut (Sylvester's law).
+        """
+        if self.cut == 0:
+            return None
+        bound = torch.linalg.matrix_norm(self._gram @ self._gram).sqrt()
+        floor = (self.cut * bound).reshape(-1, 1, 1)
+        eye = torch.eye(self.count, dtype=self._gram.dtype, device=self._gram.device)
+        _, failed = torch.linalg.cholesky_ex(self._gram - floor * eye)
+        if bool(failed.any()):
+            return None
+        factor, failed = torch.linalg.cholesky_ex(self._gram)
+        if bool(failed.any()):
+            return None
+        return torch.cholesky_inverse(factor)
+
+    def _solve_primal(self, parts: Mapping[str, Statistics]) -> None:
+        total = sum(homogeneous_moment(s, self.bias) for s in parts.values())
+        assert isinstance(total, Tensor)
+        values, vectors = torch.linalg.eigh(total)
+        self._eigenvalues = values.flip(-1)
+        self._vectors, self._scale = self._kept(values, vectors)
+
+    def _kept(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        """Return eigenvectors and reciprocal eigenvalues, those under the cut zero or left out."""
+        keep = values > self.cut * values[..., -1:].clamp(min=0)
+        keep &= values > 0
+        scale = torch.where(keep, values.clamp(min=torch.finfo(values.dtype).tiny).reciprocal(), 0.0)
+        if values.shape[0] == 1:  # drop what is cut instead of multiplying it by zero
+            kept = keep[0]
+            vectors, scale = vectors[..., kept], scale[..., kept]
+        return vectors, scale
+
+    # -- what others read -----------------------------------------------------------------------
+
+    @cached_property
+    def eigenvalues(self) -> Tensor:
+        """Eigenvalues of the total, descending, (groups, min(N, D)) float64, those cut included."""
+        if not hasattr(self, "_eigenvalues"):
+            self._eigenvalues = torch.linalg.eigvalsh(self._gram).flip(-1)
+        return self._eigenvalues.clamp(min=0)
+
+    @property
+    def threshold(self) -> Tensor:
+        """The cut in the units of the eigenvalues, (groups,)."""
+        return self.cut * self.eigenvalues[..., 0]
+
+    @property
+    def rank(self) -> Tensor:
+        """Number of eigenvalues kept, (groups,) int."""
+        return (self.eigenvalues > self.threshold.unsqueeze(-1)).sum(-1)
+
+    def times_pinv(self, rows: Tensor) -> Tensor:
+        """Return ``rows · Σ†`` for any rows (groups, n, D), in float64."""
+        rows = rows.double()
+        if self.form == "primal":
+            return ((rows @ self._vectors) * self._scale.unsqueeze(-2)) @ self._vectors.mT
+        base = self._rows.double()
+        return ((rows @ base.mT) @ self._inverse @ self._inverse) @ base
+
+    def inside(self, rows: Tensor) -> Tensor:
+        """Return ``rows`` projected onto the kept directions of the total, in float64."""
+        rows = rows.double()
+        if self.form == "primal":
+            kept = self._vectors * (self._scale > 0).unsqueeze(-2)
+            return (rows @ kept) @ kept.mT
+        base = self._rows.double()
+        return ((rows @ base.mT) @ self._inverse) @ base
+
+    def trace(self, name: str, statistics: Statistics) -> Trace:
+        """Return the trace of a group that is part of this total."""
+        if name in self._places:
+            return self._own_trace(self._places[name])
+        return self._any_trace(statistics)
+
+    def foreign_trace(self, name: str, statistics: Statistics) -> Trace:
+        """Return the trace of statistics that are not a group of this total, but should lie inside it.
+
+        Raises:
+            ConceptOutsideTotalError: if they do not; the engram would explode.
+        """
+        trace = self._any_trace(statistics)
+        largest = float(trace.exclusivity.max())
+        rows = trace.rows.double()
+        lost = float((rows - self.inside(rows)).square().sum() / rows.square().sum().clamp(min=1e-300))
+        if lost > _LOST:
+            raise ConceptOutsideTotalError(
+                f"Concept {name!r} is not part of the total: {lost:.0%} of its energy lies in directions "
+                "the total does not have. Record it together with everything else."
+            )
+        if largest > _OUTSIDE:
+            raise ConceptOutsideTotalError(
+                f"Concept {name!r} is not part of the total: one of its directions is {largest:.3g} times "
+                "as strong as in the whole total (at most 1 is possible), and its engram would explode. "
+                "Record it together with everything else, so that the total includes it."
+            )
+        return trace
+
+    def _own_trace(self, place: slice) -> Trace:
+        rows = self._rows
+        inverse = self._inverse[:, place].to(rows.dtype)
+        return Trace(self, rows[:, place], inverse @ rows)
+
+    def _any_trace(self, statistics: Statistics) -> Trace:
+        if statistics.folded:
+            return Trace(self, None, None, homogeneous_moment(statistics, self.bias))
+        rows = homogeneous_rows(statistics.rows(), self.bias)
+        return Trace(self, rows, self.times_pinv(rows).to(rows.dtype))
+
+
+class Trace:
+    """One concept in one source: ``P = Fᵀ R``, the part of every input that belongs to the concept.
+
+    Kept as rows and their duals while they are few, as ``Σ_c`` when it was folded; the other forms
+    are made when asked for.
+    """
+
+    def __init__(
+        self, spectrum: Spectrum, rows: Tensor | None, duals: Tensor | None, moment: Tensor | None = None
+    ):
+        self.spectrum = spectrum
+        self._rows = rows
+        self._duals = duals
+        self._moment = moment
+
+    @property
+    def folded(self) -> bool:
+        """Whether only the second moment is known, so that the dense projector is the cheap form."""
+        return self._rows is None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held."""
+        parts = (self._rows, self._duals, self._moment)
+        return sum(t.numel() * t.element_size() for t in parts if t is not None)
+
+    @cached_property
+    def moment(self) -> Tensor:
+        """Second moment ``Σ_c``, (groups, D, D) float64."""
+        if self._moment is not None:
+            return self._moment
+        rows = self.rows.double()
+        return rows.mT @ rows
+
+    @cached_property
+    def projector(self) -> Tensor:
+        """``P = Σ_c Σ†``, (groups, D, D) float64. Large for wide layers."""
+        if self._moment is not None:
+            return self.spectrum.times_pinv(self._moment)
+        return self.rows.double().mT @ self.duals.double()
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """``F`` with ``FᵀF = Σ_c``, (groups, r, D): the rows themselves, or a factor of the moment."""
+        if self._rows is not None:
+            return self._rows
+        values, vectors = torch.linalg.eigh(self._moment)
+        # Below the noise of float64 there is only rounding, whose root would look like a direction.
+        floor = values[..., -1:].clamp(min=0) * 1e-14
+        root = torch.where(values > floor, values.clamp(min=0), 0.0).sqrt()
+        used = (root > 0).any(0)
+        return (vectors * root.unsqueeze(-2))[..., used].mT.to(self.spectrum.dtype)
+
+    @cached_property
+    def duals(self) -> Tensor:
+        """``R = F Σ†``, (groups, r, D)."""
+        if self._duals is not None:
+            return self._duals
+        return self.spectrum.times_pinv(self.rows).to(self.rows.dtype)
+
+    @cached_property
+    def _overlap(self) -> tuple[Tensor, Tensor]:
+        overlap = self.duals.double() @ self.rows.double().mT
+        values, vectors = torch.linalg.eigh((overlap + overlap.mT) / 2)
+        return values.flip(-1), vectors.flip(-1)
+
+    @property
+    def exclusivity(self) -> Tensor:
+        """How far each direction is the concept's own: 1 own, 0 shared; (groups, r) descending."""
+        return self._overlap[0]
+
+    def pair(self, sharpness: Sharpness) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return rows, duals and exclusivities (None if not needed) for ``P^f = Fᵀ diag(w) R``.
+
+        With a plain sharpness the weights are the strength itself, in any basis; otherwise rows and
+        duals are turned into the basis of the exclusivities, where the filter is diagonal.
+        """
+        if sharpness.plain:
+            return self.rows, self.duals, None
+        mu, basis = self._overlap
+        turn = basis.mT.to(self.rows.dtype)
+        return turn @ self.rows, turn @ self.duals, mu
+
+    def leak(self, matrix: Tensor) -> tuple[float, float, float]:
+        """Return the leak certificate of a layer, SCIENCE.md section 2.
+
+        Args:
+            matrix: ``[W | b]``, (groups, out, D).
+
+        Returns:
+            Three energies: ``‖E X_rest‖²`` (what leaks onto the rest), ``‖(W − E) X_c‖²`` (what stays
+            of the target), and ``‖W X_c‖²`` to hold them against. The first two sum to ``tr(W Q Wᵀ)``.
+        """
+        matrix = matrix.double()
+        if self.folded:
+            turned = self.projector.mT  # Σ† Σ_c
+            response = matrix @ self.moment
+            removed = response @ turned  # W Σ_c Σ† Σ_c
+            whole, gone = float((response * matrix).sum()), float((removed * matrix).sum())
+            leaked = gone - float(((removed @ turned) * matrix).sum())
+            return leaked, whole - gone - leaked, whole
+        response = matrix @ self.rows.double().mT  # W Fᵀ, (groups, out, r)
+        kept = response - response @ (self.duals.double() @ self.rows.double().mT)
+        total, left = float((kept * response).sum()), float(kept.square().sum())
+        return total - left, left, float(response.square().sum())
+
+
+def _gram_of_rows(rows: Tensor) -> Tensor:
+    """Return ``X Xᵀ`` in float64, (groups, N, N), converted block by block along the width."""
+    groups, count, width = rows.shape
+    gram = torch.zeros(groups, count, count, dtype=torch.float64, device=rows.device)
+    for start in range(0, width, 512):
+        block = rows[..., start : start + 512].double()
+        gram.baddbmm_(block, block.mT)
+    return gram

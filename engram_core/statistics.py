@@ -1,0 +1,140 @@
+"""What is kept of a concept in one layer: its rows while they are few, its second moment after that.
+
+All shapes carry a leading `groups` dimension (1 except for grouped convolutions).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+__all__ = ["Statistics", "homogeneous_moment", "homogeneous_rows"]
+
+# Rows are turned to float64 block by block, so that the copy stays in the processor's cache.
+_BLOCK_VALUES = 1 << 20
+
+
+@dataclass
+class Statistics:
+    """Uncentred statistics of one concept's rows in one layer.
+
+    Either `chunks` holds the rows (fewer than the width), or `moment` and `total` hold ``XᵀX`` and the
+    sum of the rows in float64 (row form: one row per input). Memory is bounded by the width.
+
+    Attributes:
+        groups: number of stacked maps.
+        columns: width of a row, without the bias column.
+        count: rows seen so far.
+        chunks: tensors (groups, rows, columns).
+        moment: (groups, columns, columns) float64, or None.
+        total: (groups, columns) float64, or None.
+        dtype: type of the rows, float32 or float64.
+    """
+
+    groups: int
+    columns: int
+    count: int = 0
+    chunks: list[Tensor] = field(default_factory=list)
+    moment: Tensor | None = None
+    total: Tensor | None = None
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def folded(self) -> bool:
+        """Whether the rows have become a second moment."""
+        return self.moment is not None
+
+    def add(self, rows: Tensor) -> None:
+        """Take in rows (groups, rows, columns). The tensor is kept: pass one that nobody changes."""
+        if rows.shape[1] == 0:
+            return
+        self.count += rows.shape[1]
+        self.dtype = rows.dtype
+        self.chunks.append(rows)
+        if self.folded or self.count >= self.columns:
+            self._fold()
+
+    def rows(self) -> Tensor:
+        """Return the kept rows as one tensor (groups, rows, columns)."""
+        if self.folded:
+            raise RuntimeError("the rows were folded into a second moment")
+        if len(self.chunks) > 1:
+            self.chunks = [torch.cat(self.chunks, 1)]
+        return self.chunks[0] if self.chunks else torch.zeros(self.groups, 0, self.columns, dtype=self.dtype)
+
+    def copy(self) -> Statistics:
+        """Return statistics that can grow on their own."""
+        moment = None if self.moment is None else self.moment.clone()
+        total = None if self.total is None else self.total.clone()
+        return Statistics(self.groups, self.columns, self.count, list(self.chunks), moment, total, self.dtype)
+
+    def absorb(self, other: Statistics) -> None:
+        """Add everything `other` has seen."""
+        if other.folded:
+            self._fold()
+            assert self.moment is not None and self.total is not None
+            assert other.moment is not None and other.total is not None
+            self.moment += other.moment.to(self.moment.device)
+            self.total += other.total.to(self.total.device)
+            self.count += other.count
+        else:
+            for chunk in other.chunks:
+                self.add(chunk)
+
+    def _fold(self) -> None:
+        if self.moment is None:
+            device = self.chunks[0].device if self.chunks else torch.device("cpu")
+            shape = (self.groups, self.columns)
+            self.moment = torch.zeros(*shape, self.columns, dtype=torch.float64, device=device)
+            self.total = torch.zeros(*shape, dtype=torch.float64, device=device)
+        assert self.total is not None
+        for chunk in self.chunks:
+            add_gram(self.moment, chunk)
+            self.total += chunk.sum(1, dtype=torch.float64)
+        self.chunks = []
+
+
+def add_gram(moment: Tensor, rows: Tensor) -> None:
+    """Add ``rowsᵀ rows`` to `moment` in float64, block by block.
+
+    Args:
+        moment: (groups, columns, columns) float64, changed in place.
+        rows: (groups, rows, columns).
+    """
+    groups, count, columns = rows.shape
+    step = max(256, _BLOCK_VALUES // max(1, groups * columns))
+    for start in range(0, count, step):
+        block = rows[:, start : start + step].double()
+        if groups == 1:
+            moment[0].addmm_(block[0].t(), block[0])
+        else:
+            moment.baddbmm_(block.transpose(1, 2), block)
+
+
+def homogeneous_rows(rows: Tensor, bias: bool) -> Tensor:
+    """Append the column of ones that stands for the bias, if there is one."""
+    if not bias:
+        return rows
+    return torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
+
+
+def homogeneous_moment(statistics: Statistics, bias: bool) -> Tensor:
+    """Return the second moment of ``[x; 1]`` (or of ``x``), shape (groups, width, width), float64."""
+    columns = statistics.columns
+    if statistics.folded:
+        moment, total = statistics.moment, statistics.total
+        assert moment is not None and total is not None
+    else:
+        rows = statistics.rows()
+        moment = torch.zeros(statistics.groups, columns, columns, dtype=torch.float64, device=rows.device)
+        add_gram(moment, rows)
+        total = rows.sum(1, dtype=torch.float64)
+    if not bias:
+        return moment.clone()
+    full = moment.new_zeros(statistics.groups, columns + 1, columns + 1)
+    full[:, :columns, :columns] = moment
+    full[:, columns, :columns] = full[:, :columns, columns] = total
+    full[:, columns, columns] = statistics.count
+    return full
