@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,11 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from .engram import Atlas, Engram
-from .errors import DataError, suggest
+from .errors import DataError, EngramError, suggest
 from .layers import Slot
 from .view import base_of, shared_copy
 
-__all__ = ["Edit", "EditReport", "LiveEdit", "Scaling", "apply_edit", "bake", "live_edit"]
+__all__ = [
+    "Edit",
+    "EditReport",
+    "LiveEdit",
+    "Scaling",
+    "apply_edit",
+    "bake",
+    "edit_sizes",
+    "layer_factors",
+    "live_edit",
+    "write_matrix",
+]
 
 Scaling = Literal["plain", "adaptive"]
 
@@ -176,8 +188,20 @@ class LiveEdit:
         self._on = True
         self._stacks: dict[Any, _Stack] = {}
         self._handles: list[Any] = []
-        self._norms: dict[str, float] = {}
+        # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
+        self._fused = tuple(
+            f"{name}." if name else ""
+            for name, module in base_of(view).named_modules()
+            if isinstance(module, nn.TransformerEncoderLayer)
+        )
         self._install()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        # Copies and pickles of a view would be cut off from the base that its undo relies on.
+        raise EngramError(
+            "An edited view cannot be copied or pickled: it is a window on its base model. "
+            "Use bake() for a module of its own, or call atlas.apply() again."
+        )
 
     # -- what visitors do -----------------------------------------------------------------------
 
@@ -204,9 +228,11 @@ class LiveEdit:
                 "null": now.null,
                 "scaling": now.scaling,
                 "adaptive_power": now.adaptive_power,
-                "layers": list(now.layers),
             }
             edit = Edit.of(self.atlas, **(options | changes))
+            if not {"layers", "blocks"} & set(changes):
+                # Taken over as they are: selecting by name once more could match others with that suffix.
+                edit = replace(edit, layers=now.layers)
         self._edit = edit
         self._on = True
         self._install()
@@ -230,11 +256,11 @@ class LiveEdit:
             kept = None if self._edit.keep is None else tuple(n for n, _ in self._edit.keep)
             return EditReport(False, {}, kept, (), 0.0, {}, {})
         taken = self._edit.taken(self.atlas.concepts)
-        factors = self._factors(taken)
+        factors = layer_factors(self.atlas, self._edit)
         per_layer: dict[str, float] = {}
         changed = whole = 0.0
         for layer in self._edit.layers:
-            size = self._weight_norm(layer)
+            size = self.atlas.weight_norm(layer)
             delta = abs(factors[layer]) * self._delta_norm(layer, taken)
             per_layer[layer] = delta / size if size else 0.0
             changed, whole = changed + delta**2, whole + size**2
@@ -251,9 +277,9 @@ class LiveEdit:
         if not self.on:
             return baked
         taken = self._edit.taken(self.atlas.concepts)
-        factors = self._factors(taken)
+        factors = layer_factors(self.atlas, self._edit)
         for layer in self._edit.layers:
-            _write(baked, self.atlas.slot(layer), self.edited_matrix(layer, taken, factors[layer]))
+            write_matrix(baked, self.atlas.slot(layer), self.edited_matrix(layer, taken, factors[layer]))
         return baked
 
     # -- how it is done -------------------------------------------------------------------------
@@ -279,18 +305,20 @@ class LiveEdit:
         taken = self._edit.taken(self.atlas.concepts)
         if not taken and not self._edit.from_nothing:
             return
-        factors = self._factors(taken)
+        factors = layer_factors(self.atlas, self._edit)
         for layer, slot in slots.items():
             if factors[layer] == 0.0 and not self._edit.from_nothing:
                 continue
             if self._is_dense(slot, taken):
-                _write(view, slot, self.edited_matrix(layer, taken, factors[layer]), share=True)
+                write_matrix(view, slot, self.edited_matrix(layer, taken, factors[layer]))
             else:
                 self._hook(view, slot, taken, factors[layer])
 
     def _is_dense(self, slot: Slot, taken: Mapping[str, float]) -> bool:
         traces = [self.atlas.trace(slot.name, concept) for concept in taken]
-        if slot.dense_only or any(trace.folded for trace in traces):
+        if slot.dense_only or slot.module.startswith(self._fused):
+            return True
+        if not traces or any(trace.folded for trace in traces):
             return True
         # Rows and duals against one matrix: the smaller form is also the cheaper one to apply.
         return 2 * sum(trace.rows.shape[-2] for trace in traces) >= slot.outputs
@@ -309,8 +337,8 @@ class LiveEdit:
             start += rows.shape[-2]
         mus = [mu for *_, mu in parts if mu is not None]
         stack = _Stack(
-            torch.cat([rows for rows, *_ in parts]), torch.cat([duals for _, duals, _ in parts]), spans,
-            torch.cat(mus) if mus else None,
+            _stacked([rows for rows, *_ in parts]), _stacked([duals for _, duals, _ in parts]), spans,
+            _stacked(mus) if mus else None,
         )  # fmt: skip
         self._stacks[key] = stack
         return stack
@@ -324,8 +352,9 @@ class LiveEdit:
                 weights[span] = factor * strength
             else:
                 weights[span] = factor * self.atlas.sharpness.weights(stack.mu[span], strength).to(weights)
-        used = weights != 0  # a concept that is off costs nothing
-        rows, duals, weights = stack.rows[used], stack.duals[used], weights[used]
+        rows, duals, used = stack.rows, stack.duals, weights != 0
+        if not used.all():  # a concept that is off costs nothing
+            rows, duals, weights = rows[used], duals[used], weights[used]
         module = view.get_submodule(slot.module)
         keeps = 0.0 if self._edit.from_nothing else 1.0
         before, after = _input_edit(slot, rows, duals, weights, keeps)
@@ -333,26 +362,41 @@ class LiveEdit:
         if slot.bias:
             self._handles.append(module.register_forward_hook(after))
 
-    def _factors(self, taken: Mapping[str, float]) -> dict[str, float]:
-        layers = self._edit.layers
-        if self._edit.scaling == "plain" or not taken:
-            return dict.fromkeys(layers, 1.0)
-        engram = Engram(self.atlas, taken)
-        relative = {layer: engram.norm(layer) / (self._weight_norm(layer) or 1.0) for layer in layers}
-        largest = max(relative.values())
-        power = self._edit.adaptive_power
-        return {layer: (r / largest) ** power if largest else 1.0 for layer, r in relative.items()}
-
-    def _weight_norm(self, layer: str) -> float:
-        if layer not in self._norms:
-            self._norms[layer] = float(torch.linalg.vector_norm(self.atlas.matrix(layer)))
-        return self._norms[layer]
-
     def _delta_norm(self, layer: str, taken: Mapping[str, float]) -> float:
         if self._edit.from_nothing:
             left = self.atlas.matrix(layer) - self.edited_matrix(layer, taken, 1.0)
             return float(torch.linalg.vector_norm(left))
         return Engram(self.atlas, taken).norm(layer) if taken else 0.0
+
+
+def layer_factors(atlas: Atlas, edit: Edit) -> dict[str, float]:
+    """Return ``f_l`` of every layer of an edit: 1, or ``(rel_l / max rel)^p`` if it is adaptive."""
+    taken = edit.taken(atlas.concepts)
+    if edit.scaling == "plain" or not taken:
+        return dict.fromkeys(edit.layers, 1.0)
+    engram = Engram(atlas, taken)
+    relative = {layer: engram.norm(layer) / (atlas.weight_norm(layer) or 1.0) for layer in edit.layers}
+    largest = max(relative.values())
+    return {layer: (r / largest) ** edit.adaptive_power if largest else 1.0 for layer, r in relative.items()}
+
+
+def edit_sizes(atlas: Atlas, edit: Edit) -> dict[str, float]:
+    """Return the norm of what an edit takes away in every layer (keeping from nothing: of what it keeps)."""
+    taken = edit.taken(atlas.concepts)
+    factors = layer_factors(atlas, edit)
+    engram = Engram(atlas, taken)
+    return {layer: abs(factors[layer]) * engram.norm(layer) if taken else 0.0 for layer in edit.layers}
+
+
+def _stacked(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(tensors)  # a single one needs no copy
+
+
+class _Betas(threading.local):
+    """β on its way from the first hook to the second one of the same call; each thread has its own."""
+
+    def __init__(self) -> None:
+        self.stack: list[Tensor] = []
 
 
 def _input_edit(slot: Slot, rows: Tensor, duals: Tensor, weights: Tensor, keeps: float) -> tuple[Any, Any]:
@@ -363,9 +407,8 @@ def _input_edit(slot: Slot, rows: Tensor, duals: Tensor, weights: Tensor, keeps:
     """
     columns = slot.columns
     down, down_one = duals[:, :columns], duals[:, columns:]
-    up, up_one = rows[:, :columns] * weights[:, None], rows[:, columns:] * weights[:, None]
-    # β travels from the first hook to the second one of the same call; a view serves one call at a time.
-    betas: list[Tensor] = []
+    up, up_one = rows[:, :columns], rows[:, columns:]
+    betas = _Betas()
 
     def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
         name = None if args else next(k for k, v in kwargs.items() if isinstance(v, Tensor))
@@ -374,13 +417,15 @@ def _input_edit(slot: Slot, rows: Tensor, duals: Tensor, weights: Tensor, keeps:
         share = wide @ down.mT
         if slot.bias:
             share = share + down_one.mT
-            betas.append(keeps - share @ up_one)
+        share = share * weights
+        if slot.bias:
+            betas.stack.append(keeps - share @ up_one)
         edited = (keeps * wide - share @ up) if keeps else -(share @ up)
         edited = edited.to(x.dtype)
         return ((edited, *args[1:]), kwargs) if name is None else (args, kwargs | {name: edited})
 
     def after(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        beta = betas.pop()
+        beta = betas.stack.pop()
         bias = module.bias.detach().to(rows.dtype)  # type: ignore[union-attr,operator]
         return (output.to(rows.dtype) + (beta - 1.0) * bias).to(output.dtype)
 
@@ -393,14 +438,15 @@ def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
+    edited, original = view.get_submodule(slot.module), base.get_submodule(slot.module)
     for name in slot.parameter_names():
-        mine, attribute = _owner(view.get_submodule(slot.module), name)
-        theirs, _ = _owner(base.get_submodule(slot.module), name)
+        mine, attribute = _owner(edited, name)
+        theirs, _ = _owner(original, name)
         if mine._parameters.get(attribute) is not theirs._parameters.get(attribute):
             mine._parameters[attribute] = theirs._parameters[attribute]
 
 
-def _write(model: nn.Module, slot: Slot, matrix: Tensor, *, share: bool = False) -> None:
+def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor) -> None:
     """Give `model` its own parameters for a slot; what a parameter held before is not written to."""
     weight, bias = slot.split(matrix)
     module = model.get_submodule(slot.module)
@@ -411,9 +457,7 @@ def _write(model: nn.Module, slot: Slot, matrix: Tensor, *, share: bool = False)
         new = tensor.to(device=old.device, dtype=old.dtype)
         if new.data_ptr() == matrix.data_ptr():
             new = new.clone()
-        owner._parameters[attribute] = nn.Parameter(
-            new.contiguous(), requires_grad=old.requires_grad and not share
-        )
+        owner._parameters[attribute] = nn.Parameter(new.contiguous(), requires_grad=old.requires_grad)
 
 
 def apply_edit(atlas: Atlas, edit: Edit, model: nn.Module | None = None) -> nn.Module:

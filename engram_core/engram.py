@@ -86,6 +86,7 @@ class Atlas(Mapping[str, "Engram"]):
         self._spectra = dict(spectra)
         self._traces = dict(traces)
         self._dense: OrderedDict[tuple[str, str, Sharpness, float], Tensor] = OrderedDict()
+        self._weight_norms: dict[str, float] = {}
         self._lock = threading.Lock()
 
     # A Mapping compares by content; an atlas is one object, usable as a key.
@@ -139,6 +140,12 @@ class Atlas(Mapping[str, "Engram"]):
     def matrix(self, layer: str) -> Tensor:
         """Return ``[W | b]`` of a layer, (groups, out, D)."""
         return self.slot(layer).matrix(self.model)
+
+    def weight_norm(self, layer: str) -> float:
+        """Return ``‖W‖`` of a layer, bias column included."""
+        if layer not in self._weight_norms:
+            self._weight_norms[layer] = float(torch.linalg.vector_norm(self.matrix(layer)))
+        return self._weight_norms[layer]
 
     def dense(self, layer: str, concept: str, strength: float = 1.0) -> Tensor:
         """Return ``strength · E_c`` of a layer as a dense matrix (groups, out, D); kept while room lasts."""
@@ -201,7 +208,10 @@ class Atlas(Mapping[str, "Engram"]):
             spectra[key] = spectrum = self._spectra[self._key_of[layer]]
             for name in recording.concepts:
                 statistics = recording.sources[place].of(name)
-                traces[key, name] = spectrum.foreign_trace(name, statistics)
+                try:
+                    traces[key, name] = spectrum.foreign_trace(name, statistics)
+                except EngramError as error:
+                    raise type(error)(f"Layer {layer!r}: {error}") from None
         return Atlas(
             self.model, concepts=recording.concepts, slots=self.slots, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
@@ -250,7 +260,7 @@ class Atlas(Mapping[str, "Engram"]):
         """Return how large each engram is: layer, concept, norm ``‖E‖``, relative ``‖E‖/‖W‖``, rank."""
         rows = []
         for layer in self.layers if layers is None else layers:
-            whole = float(torch.linalg.vector_norm(self.matrix(layer)))
+            whole = self.weight_norm(layer)
             for concept in self.concepts:
                 engram = self[concept]
                 norm = engram.norm(layer)
@@ -353,17 +363,16 @@ class Engram:
         total: Tensor | None = None
         for concept, strength in self.coefficients.items():
             part = self.atlas.dense(layer, concept, strength)
-            total = part if total is None else total + part
+            total = part.clone() if total is None else total + part  # the part itself is kept by the atlas
         return torch.zeros_like(self.atlas.matrix(layer)) if total is None else total
 
     def weight(self, layer: str) -> Tensor:
         """Return the dense ΔW in the shape of the layer's ``.weight`` (of its part, in attention)."""
-        return self.atlas.slot(layer).split(self.matrix(layer))[0].clone()
+        return self.atlas.slot(layer).split(self.matrix(layer))[0]
 
     def bias(self, layer: str) -> Tensor | None:
         """Return the bias part, shape (out,), or None if the layer has no bias."""
-        bias = self.atlas.slot(layer).split(self.matrix(layer))[1]
-        return None if bias is None else bias.clone()
+        return self.atlas.slot(layer).split(self.matrix(layer))[1]
 
     def factors(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return ``(left, right)`` with ``left @ right`` the engram, bias column included.
@@ -481,15 +490,18 @@ def extract(
     keys = list(dict.fromkeys(key_of.values()))
     for done, key in enumerate(keys, start=1):
         mine, theirs, bias = key
-        spectra[key] = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut)
-        for name in names:
-            statistics = recording.sources[mine].statistics.get(name)
-            if statistics is None:
-                statistics = Statistics(recording.sources[mine].groups, recording.sources[mine].columns)
-            find = spectra[key].trace if total is None else spectra[key].foreign_trace
-            traces[key, name] = find(name, statistics)
+        layer = next(name for name, k in key_of.items() if k == key)
+        try:
+            spectra[key] = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut)
+            for name in names:
+                statistics = recording.sources[mine].statistics.get(name)
+                if statistics is None:
+                    statistics = Statistics(recording.sources[mine].groups, recording.sources[mine].columns)
+                find = spectra[key].trace if total is None else spectra[key].foreign_trace
+                traces[key, name] = find(name, statistics)
+        except EngramError as error:
+            raise type(error)(f"Layer {layer!r}: {error}") from None
         if progress is not None:
-            layer = next(name for name, k in key_of.items() if k == key)
             progress(done, len(keys), f"solving {layer}")
     return Atlas(
         model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,

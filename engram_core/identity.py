@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import weakref
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,10 +20,13 @@ _hashes: weakref.WeakKeyDictionary[nn.Module, tuple[_Versions, str]] = weakref.W
 
 def _versions(model: nn.Module) -> _Versions:
     """Return name, address and change counter of every parameter: cheap, and new after any edit."""
-    return tuple((n, p.data_ptr(), p._version) for n, p in model.named_parameters(remove_duplicate=False))
+    return tuple(
+        (n, p.data_ptr(), -1 if p.is_inference() else p._version)  # inference tensors have no counter
+        for n, p in model.named_parameters(remove_duplicate=False)
+    )
 
 
-def _bytes(tensor: Tensor) -> np.ndarray:
+def _bytes(tensor: Tensor) -> Any:
     flat = tensor.detach().cpu().contiguous().reshape(-1)
     return flat.view(torch.uint8).numpy()
 

@@ -21,6 +21,7 @@ from .errors import CoverageError, DataError, suggest
 
 __all__ = ["LayerInfo", "Slot", "find_slots", "list_layers", "select_layers"]
 
+_QUANTISED = "quantised: its stored values are not the weights"
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
 
@@ -239,7 +240,8 @@ class AttentionSlot(Slot):
     @property
     def port(self) -> str:
         """Return the port that `attention.open_attention` adds."""
-        return f"{self.module}.{'out_proj' if self.part == 'out' else self.part + '_port'}"
+        port = "out_proj" if self.part == "out" else f"{self.part}_port"
+        return f"{self.module}.{port}" if self.module else port
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
         """Return the parameters this map lives in (packed ones hold q, k and v)."""
@@ -303,7 +305,9 @@ def _inherits(module: nn.Module, kind: type[nn.Module]) -> bool:
 def _is_conv1d(module: nn.Module) -> bool:
     # By name, so that the core needs no transformers to know it.
     return any(
-        base.__name__ == "Conv1D" and base.__module__ == "transformers.pytorch_utils"
+        base.__name__ == "Conv1D"
+        and base.__module__ == "transformers.pytorch_utils"
+        and type(module).forward is base.forward  # type: ignore[attr-defined]
         for base in type(module).__mro__
     )
 
@@ -345,6 +349,14 @@ def _slots_of(name: str, module: nn.Module) -> list[Slot] | None:
     return None
 
 
+def _hides_weight(module: nn.Module) -> bool:
+    """Whether a module without parameters still has a weight, in a packed or integer form."""
+    weight = getattr(module, "weight", None)
+    if callable(weight) and not isinstance(weight, nn.Module):
+        return True
+    return any("weight" in n and not b.is_floating_point() for n, b in module.named_buffers(recurse=False))
+
+
 def _why_not(module: nn.Module) -> str:
     """Say why a module with parameters of its own holds no engram."""
     kind = type(module).__name__
@@ -361,7 +373,7 @@ def _why_not(module: nn.Module) -> str:
     if isinstance(module, (nn.Linear, nn.Conv2d)):
         return f"{kind} replaces the forward pass of the layer it derives from"
     if any(not p.is_floating_point() for p in module.parameters(recurse=False)):
-        return "quantised: its stored values are not the weights"
+        return _QUANTISED
     if any(p.ndim == 3 for p in module.parameters(recurse=False)):
         return "three-dimensional parameters (fused experts, or bare parameters without a layer)"
     return f"{kind} is not a known linear map: its parameters stand bare in the module"
@@ -383,8 +395,8 @@ def _blocked(module: nn.Module, slots: Sequence[Slot], owners: dict[int, list[st
                 return f"quantised: weights of type {weight.dtype} cannot be edited"
             if weight.is_meta:
                 return "its weights are not loaded (meta device)"
-            others = [o for o in owners.get(_address(weight), []) if not o.startswith(slot.module + ".")]
-            others = [o for o in others if o.rpartition(".")[0] != slot.module]
+            path = f"{slot.module}.{attribute}" if slot.module else attribute
+            others = [owner for owner in owners.get(_address(weight), []) if owner != path]
             if others:
                 other = others[0]
                 return f"tied: shares its weight with {other!r}; an edit here would change that too"
@@ -408,6 +420,10 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
         if inside_attention and name.startswith(inside_attention):
             continue  # the out-projection is listed as a part of its attention
         if not any(True for _ in module.parameters(recurse=False)):
+            if _hides_weight(module):
+                kind = type(module).__name__
+                infos.append(LayerInfo(name or kind, kind, None, None, False, _QUANTISED))
+                continue
             if not parametrize.is_parametrized(module):
                 continue
         label = name or type(module).__name__

@@ -22,6 +22,9 @@ __all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record"]
 BACKGROUND = "(background)"
 """Name of the rows that belong to the total and to no concept."""
 
+NEVER_CALLED = "never called in the recorded forward passes"
+"""Reason for a layer that was listened to and that no input reached."""
+
 Progress = Callable[[int, int | None, str], None]
 """Called with (done, total or None, what is being done)."""
 
@@ -104,22 +107,25 @@ class Recording:
         """
         if self.identity.digest != other.identity.digest:
             raise ModelMismatchError("The two recordings come from different models; they cannot be merged.")
-        if list(self.source_of) != list(other.source_of):
-            different = sorted(set(self.source_of) ^ set(other.source_of))
+        layers = list(dict.fromkeys((*self.source_of, *other.source_of)))
+        different = [n for n in layers if not (self._listened(n) and other._listened(n))]
+        if different:
             raise ModelMismatchError(
-                f"The two recordings cover different layers ({', '.join(different[:4]) or 'order'}). "
+                f"The two recordings cover different layers ({', '.join(different[:4])}). "
                 "Record both with the same layers."
             )
         sources: list[Source] = []
         source_of: dict[str, int] = {}
-        places: dict[tuple[int, int], int] = {}
-        for layer, mine in self.source_of.items():
+        places: dict[tuple[int | None, int | None], int] = {}
+        for layer in layers:
             # Layers that share rows in one recording but not in the other do not share them in both.
-            pair = (mine, other.source_of[layer])
+            pair = (self.source_of.get(layer), other.source_of.get(layer))
             if pair not in places:
-                joined = self.sources[pair[0]].copy()
-                for name, statistics in other.sources[pair[1]].statistics.items():
-                    joined.of(name).absorb(statistics)
+                parts = [r.sources[i] for r, i in zip((self, other), pair, strict=True) if i is not None]
+                joined = parts[0].copy()
+                for part in parts[1:]:
+                    for name, statistics in part.statistics.items():
+                        joined.of(name).absorb(statistics)
                 places[pair] = len(sources)
                 sources.append(joined)
             source_of[layer] = places[pair]
@@ -127,7 +133,16 @@ class Recording:
         for name, count in other.counts.items():
             counts[name] = counts.get(name, 0) + count
         concepts = tuple(dict.fromkeys((*self.concepts, *other.concepts)))
-        return Recording(concepts, sources, source_of, counts, self.layers, self.identity)
+        infos = [
+            theirs if mine.reason == NEVER_CALLED else mine
+            for mine, theirs in zip(self.layers, other.layers, strict=True)
+        ]
+        return Recording(concepts, sources, source_of, counts, infos, self.identity)
+
+    def _listened(self, layer: str) -> bool:
+        """Whether `layer` was listened to, even if no input ever reached it."""
+        silent = {info.name for info in self.layers if info.reason == NEVER_CALLED}
+        return layer in self.source_of or layer in silent
 
     def save(self, path: Any) -> None:
         """Write one safetensors file (see `storage`)."""
@@ -275,16 +290,17 @@ class _Recorder:
             raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point.")
         rows = slot.rows(x)
         wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
-        for group, part in self._parts(slot, x, rows):
-            if part.shape[1] == 0:
-                continue
+        parts = [(self.groups[g], part) for g, part in self._parts(slot, x, rows) if part.shape[1]]
+        folding = [stream.source.of(name).folds(part.shape[1]) for name, part in parts]
+        # Parts may stay as views of one owned tensor only if all of it stays: a few rows must not
+        # hold a whole batch in memory.
+        copies = not owned or any(folding)
+        for (name, part), folds in zip(parts, folding, strict=True):
             kept = part.to(device=self.device or part.device, dtype=wide)
-            _check_finite(kept, slot.name, self.groups[group])
-            statistics = stream.source.of(self.groups[group])
-            folding = statistics.folded or statistics.count + kept.shape[1] >= statistics.columns
-            if not folding and kept.data_ptr() == x.data_ptr() and not owned:
+            _check_finite(kept, slot.name, name)
+            if copies and not folds and kept.data_ptr() == part.data_ptr():
                 kept = kept.clone()
-            statistics.add(kept)
+            stream.source.of(name).add(kept)
 
     def _parts(self, slot: Slot, x: Tensor, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         owner = self.owner
@@ -296,8 +312,9 @@ class _Recorder:
         ordered = flat[order]
         skipped = int((ordered < 0).sum())
         sizes = torch.bincount(ordered[skipped:], minlength=len(self.groups)).tolist()
-        picked = rows.index_select(1, order[skipped:])
-        yield from enumerate(picked.split(sizes, 1))
+        if skipped or not torch.equal(flat, ordered):
+            rows = rows.index_select(1, order[skipped:])
+        yield from enumerate(rows.split(sizes, 1))
 
 
 def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tensor:
@@ -486,6 +503,8 @@ def record(
         CoverageError: no layer to record.
     """
     concepts = ConceptSet.of(concepts)
+    if BACKGROUND in concepts:
+        raise DataError(f"{BACKGROUND!r} is the name of the rows that are no concept; choose another name.")
     masks = dict(masks or {})
     names = [*concepts, *([BACKGROUND] if concepts.background is not None else [])]
     for name in masks:
@@ -524,7 +543,8 @@ def record(
                 recorder.forward(view, batch.to(place), owner)
             except EngramError:
                 raise
-            except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
+                    ValueError) as error:  # fmt: skip
                 shapes = ", ".join(f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors())
                 raise DataError(
                     f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): {error}"
@@ -541,9 +561,7 @@ def _finish(
     heard = [name for name in recorder.stream_of]
     silent = {s.name for s in recorder.slots} - set(heard)
     infos = [
-        LayerInfo(i.name, i.kind, i.width, i.outputs, False, "never called in the recorded forward passes")
-        if i.name in silent
-        else i
+        LayerInfo(i.name, i.kind, i.width, i.outputs, False, NEVER_CALLED) if i.name in silent else i
         for i in list_layers(base)
     ]
     for concept in concepts:

@@ -10,14 +10,15 @@ A concept with rows ``F`` (any F with ``FᵀF = Σ_c`` will do) has the *trace* 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .errors import ConceptOutsideTotalError, DataError
+from .errors import ConceptOutsideTotalError, DataError, EngramError
 from .statistics import Statistics, homogeneous_moment, homogeneous_rows
 
 __all__ = ["FLOAT32_EPS", "Sharpness", "Spectrum", "Trace", "default_cut"]
@@ -27,6 +28,7 @@ FLOAT32_EPS = 1.1920929e-7
 
 # A concept inside the total has its exclusivities in [0, 1]; beyond this it is not inside.
 _OUTSIDE = 1.0 + 1e-3
+_BLOCK_COLUMNS, _BLOCK_ROWS = 512, 128  # of the Gram matrix: what the processor's cache holds in float64
 _LOST = 0.01  # share of a target's energy that the cut may take away
 
 
@@ -128,21 +130,22 @@ class Spectrum:
         """Invert the Gram matrix by Cholesky if the cut provably removes nothing; else None.
 
         Several times cheaper than the decomposition, and the same answer: with every eigenvalue
-        above the cut the pseudo-inverse is the inverse. ``‖K²‖_F^½ ≥ λ_max``, so the shifted matrix
-        having a Cholesky factor proves every eigenvalue to be above the cut (Sylvester's law).
+        above the cut the pseudo-inverse is the inverse.
         """
         if self.cut == 0:
             return None
-        bound = torch.linalg.matrix_norm(self._gram @ self._gram).sqrt()
-        floor = (self.cut * bound).reshape(-1, 1, 1)
-        eye = torch.eye(self.count, dtype=self._gram.dtype, device=self._gram.device)
-        _, failed = torch.linalg.cholesky_ex(self._gram - floor * eye)
-        if bool(failed.any()):
+        if not any(self._cut_is_below(bound) for bound in _bounds_of_largest(self._gram)):
             return None
         factor, failed = torch.linalg.cholesky_ex(self._gram)
         if bool(failed.any()):
             return None
         return torch.cholesky_inverse(factor)
+
+    def _cut_is_below(self, largest: Tensor) -> bool:
+        """Whether every eigenvalue is above ``cut · largest``: the shifted matrix has a Cholesky factor."""
+        shifted = self._gram.clone()
+        shifted.diagonal(dim1=-2, dim2=-1).sub_(self.cut * largest.unsqueeze(-1))
+        return not bool(torch.linalg.cholesky_ex(shifted).info.any())
 
     def _solve_primal(self, parts: Mapping[str, Statistics]) -> None:
         total = sum(homogeneous_moment(s, self.bias) for s in parts.values())
@@ -183,6 +186,7 @@ class Spectrum:
     def times_pinv(self, rows: Tensor) -> Tensor:
         """Return ``rows · Σ†`` for any rows (groups, n, D), in float64."""
         rows = rows.double()
+        self._need_total()
         if self.form == "primal":
             return ((rows @ self._vectors) * self._scale.unsqueeze(-2)) @ self._vectors.mT
         base = self._rows.double()
@@ -191,6 +195,7 @@ class Spectrum:
     def inside(self, rows: Tensor) -> Tensor:
         """Return ``rows`` projected onto the kept directions of the total, in float64."""
         rows = rows.double()
+        self._need_total()
         if self.form == "primal":
             kept = self._vectors * (self._scale > 0).unsqueeze(-2)
             return (rows @ kept) @ kept.mT
@@ -210,6 +215,8 @@ class Spectrum:
             ConceptOutsideTotalError: if they do not; the engram would explode.
         """
         trace = self._any_trace(statistics)
+        if not statistics.count:
+            return trace  # it never reached this layer, so it holds nothing here
         largest = float(trace.exclusivity.max())
         rows = trace.rows.double()
         lost = float((rows - self.inside(rows)).square().sum() / rows.square().sum().clamp(min=1e-300))
@@ -225,6 +232,39 @@ class Spectrum:
                 "Record it together with everything else, so that the total includes it."
             )
         return trace
+
+    def _need_total(self) -> None:
+        if self.form == "dual" and not hasattr(self, "_rows"):
+            raise EngramError(
+                "This atlas was read from a file, which keeps its concepts but not the rows of the total. "
+                "Extract it again from the recording to place other concepts in it."
+            )
+
+    # -- files ----------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what `restore` needs: tensors by name, and plain values."""
+        tensors = {"eigenvalues": self.eigenvalues}
+        if self.form == "primal":
+            tensors |= {"vectors": self._vectors, "scale": self._scale}
+        about = {
+            "bias": self.bias, "width": self.width, "count": self.count, "cut": self.cut,
+            "form": self.form, "dtype": str(self.dtype).removeprefix("torch."),
+        }  # fmt: skip
+        return tensors, about
+
+    @classmethod
+    def restore(cls, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> Spectrum:
+        """Return a spectrum as it was saved; nothing is solved."""
+        spectrum = cls.__new__(cls)
+        spectrum.bias, spectrum.width, spectrum.count = about["bias"], about["width"], about["count"]
+        spectrum.cut, spectrum.form = about["cut"], about["form"]
+        spectrum.dtype = getattr(torch, about["dtype"])
+        spectrum._eigenvalues = tensors["eigenvalues"]
+        spectrum._places = {}
+        if spectrum.form == "primal":
+            spectrum._vectors, spectrum._scale = tensors["vectors"], tensors["scale"]
+        return spectrum
 
     def _own_trace(self, place: slice) -> Trace:
         rows = self._rows
@@ -252,6 +292,19 @@ class Trace:
         self._rows = rows
         self._duals = duals
         self._moment = moment
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the tensors that `restore` needs."""
+        if self._moment is not None:
+            return {"moment": self._moment}
+        return {"rows": self.rows, "duals": self.duals}
+
+    @classmethod
+    def restore(cls, spectrum: Spectrum, tensors: Mapping[str, Tensor]) -> Trace:
+        """Return a trace as it was saved."""
+        if "moment" in tensors:
+            return cls(spectrum, None, None, tensors["moment"])
+        return cls(spectrum, tensors["rows"], tensors["duals"])
 
     @property
     def folded(self) -> bool:
@@ -345,11 +398,21 @@ class Trace:
         return total - left, left, float(response.square().sum())
 
 
+def _bounds_of_largest(gram: Tensor) -> Iterator[Tensor]:
+    """Yield upper bounds of the largest eigenvalue, (groups,): a cheap one, then a tight one."""
+    norm = torch.linalg.matrix_norm
+    yield torch.minimum(norm(gram), norm(gram, torch.inf))
+    yield norm(gram @ gram).sqrt()
+
+
 def _gram_of_rows(rows: Tensor) -> Tensor:
-    """Return ``X Xᵀ`` in float64, (groups, N, N), converted block by block along the width."""
+    """Return ``X Xᵀ`` in float64, (groups, N, N): converted in blocks, the upper triangle mirrored."""
     groups, count, width = rows.shape
     gram = torch.zeros(groups, count, count, dtype=torch.float64, device=rows.device)
-    for start in range(0, width, 512):
-        block = rows[..., start : start + 512].double()
-        gram.baddbmm_(block, block.mT)
-    return gram
+    for group, matrix in zip(gram, rows, strict=True):
+        for start in range(0, width, _BLOCK_COLUMNS):
+            block = matrix[:, start : start + _BLOCK_COLUMNS].double()
+            for top in range(0, count, _BLOCK_ROWS):
+                bottom = top + _BLOCK_ROWS
+                group[top:, top:bottom].addmm_(block[top:], block[top:bottom].t())
+    return gram.tril() + gram.tril(-1).mT

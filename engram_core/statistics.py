@@ -46,14 +46,19 @@ class Statistics:
         """Whether the rows have become a second moment."""
         return self.moment is not None
 
+    def folds(self, more: int) -> bool:
+        """Whether `more` rows would be folded at once instead of being kept."""
+        return self.folded or self.count + more >= self.columns
+
     def add(self, rows: Tensor) -> None:
         """Take in rows (groups, rows, columns). The tensor is kept: pass one that nobody changes."""
         if rows.shape[1] == 0:
             return
+        folds = self.folds(rows.shape[1])
         self.count += rows.shape[1]
         self.dtype = rows.dtype
         self.chunks.append(rows)
-        if self.folded or self.count >= self.columns:
+        if folds:
             self._fold()
 
     def rows(self) -> Tensor:
@@ -74,6 +79,7 @@ class Statistics:
         """Add everything `other` has seen."""
         if other.folded:
             self._fold()
+            self.dtype = torch.promote_types(self.dtype, other.dtype)
             assert self.moment is not None and self.total is not None
             assert other.moment is not None and other.total is not None
             self.moment += other.moment.to(self.moment.device)

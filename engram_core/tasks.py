@@ -32,7 +32,10 @@ class Scores:
 class Task(Protocol):
     """Anything that can score a model on concepts."""
 
-    unit: str
+    @property
+    def unit(self) -> str:
+        """What a score is, in a word."""
+        ...
 
     def measure(self, model: nn.Module, concepts: ConceptSet, probes: Iterable[str] | None = None) -> Scores:
         """Score `model` on the held-out inputs of the named concepts (default: all)."""

@@ -1,0 +1,278 @@
+"""Files: one safetensors file each, with provenance as JSON in its header. Never pickle.
+
+A file is written under a temporary name and renamed when it is whole, so a full disk or a crash leaves
+the old file as it was. Every file carries the hash of the model it belongs to.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from .engram import Atlas
+from .errors import ModelMismatchError, StorageError, suggest
+from .identity import ModelIdentity
+from .layers import LayerInfo, find_slots
+from .recording import Recording, Source
+from .spectrum import Sharpness, Spectrum, Trace
+from .statistics import Statistics
+
+__all__ = [
+    "load_atlas",
+    "load_recording",
+    "read_tensors",
+    "save_atlas",
+    "save_recording",
+    "write_tensors",
+]
+
+FORMAT = 1
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+# -- one file -----------------------------------------------------------------------------------
+
+
+def write_tensors(
+    path: str | os.PathLike[str], tensors: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> None:
+    """Write tensors and a JSON object to one safetensors file, whole or not at all.
+
+    Args:
+        path: where; an existing file is replaced only when the new one is complete.
+        tensors: by name; copied to contiguous memory where needed.
+        about: the JSON object; must have a ``"kind"``.
+
+    Raises:
+        StorageError: if it cannot be written; says why, and the old file is still there.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise StorageError(f"Could not write {path}: it is a folder or a device, not a file.")
+    header = {"engram": json.dumps({"format": FORMAT, **about}, ensure_ascii=False)}
+    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        os.close(handle)
+        save_file(ready, temporary, metadata=header)
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())  # a full disk must speak before the rename, not after
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except (OSError, SafetensorError) as error:
+        kept = "The old file is untouched." if path.exists() else "Nothing was left behind."
+        raise StorageError(f"Could not write {path}: {error}. {kept}") from error
+    finally:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    # mkstemp makes files for their owner alone; what people save should have the usual permissions.
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a file written by `write_tensors`.
+
+    Args:
+        path: the file.
+        kind: what it must hold.
+
+    Raises:
+        StorageError: if it is missing, cut short, not ours, of another kind or a newer format.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise StorageError(f"There is no file {path}.")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get("engram", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError) as error:
+        raise StorageError(
+            f"{path} cannot be read ({error}): it is cut short, damaged, or no safetensors file. "
+            "Make it again, or restore it from a copy."
+        ) from error
+    if not isinstance(about, dict) or "kind" not in about:
+        raise StorageError(f"{path} is a safetensors file, but not one that Engram Explorer wrote.")
+    if about["kind"] != kind:
+        raise StorageError(f"{path} holds {_article(about['kind'])}; expected {_article(kind)}.")
+    if about.get("format") != FORMAT:
+        raise StorageError(
+            f"{path} has format {about.get('format')}; this version reads format {FORMAT}. "
+            "Use the version that wrote it, or make it again."
+        )
+    return tensors, about
+
+
+def _article(kind: str) -> str:
+    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"
+
+
+def _field(path: Any, about: Mapping[str, Any], name: str) -> Any:
+    if name not in about:
+        raise StorageError(f"{path} lacks {name!r} in its header; it is damaged. Make it again.")
+    return about[name]
+
+
+def _layer_infos(rows: Iterable[Iterable[Any]]) -> list[LayerInfo]:
+    return [LayerInfo(*row) for row in rows]
+
+
+def _info_rows(infos: Iterable[LayerInfo]) -> list[list[Any]]:
+    return [[i.name, i.kind, i.width, i.outputs, i.covered, i.reason] for i in infos]
+
+
+# -- recordings ---------------------------------------------------------------------------------
+
+
+def save_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
+    """Write a recording: the statistics of every distinct layer input and concept."""
+    tensors: dict[str, Tensor] = {}
+    sources: list[dict[str, Any]] = []
+    for place, source in enumerate(recording.sources):
+        groups: dict[str, Any] = {}
+        for number, (name, statistics) in enumerate(source.statistics.items()):
+            prefix = f"{place}.{number}"
+            groups[name] = {
+                "count": statistics.count,
+                "dtype": str(statistics.dtype).removeprefix("torch."),
+                "key": prefix,
+            }
+            if statistics.folded:
+                assert statistics.moment is not None and statistics.total is not None
+                tensors[f"{prefix}.moment"] = statistics.moment
+                tensors[f"{prefix}.total"] = statistics.total
+            else:
+                tensors[f"{prefix}.rows"] = statistics.rows()
+        sources.append({"columns": source.columns, "groups": source.groups, "statistics": groups})
+    about = {
+        "kind": "recording",
+        "model": recording.identity.digest,
+        "concepts": list(recording.concepts),
+        "counts": recording.counts,
+        "source_of": recording.source_of,
+        "sources": sources,
+        "layers": _info_rows(recording.layers),
+    }
+    write_tensors(path, tensors, about)
+
+
+def load_recording(path: str | os.PathLike[str]) -> Recording:
+    """Read a recording; it meets its model when it is extracted."""
+    tensors, about = read_tensors(path, "recording")
+    try:
+        sources = []
+        for entry in about["sources"]:
+            source = Source(entry["columns"], entry["groups"])
+            for name, group in entry["statistics"].items():
+                statistics = Statistics(source.groups, source.columns, dtype=_DTYPES[group["dtype"]])
+                statistics.count = group["count"]
+                key = group["key"]
+                if f"{key}.moment" in tensors:
+                    statistics.moment = tensors[f"{key}.moment"]
+                    statistics.total = tensors[f"{key}.total"]
+                else:
+                    statistics.chunks = [tensors[f"{key}.rows"]]
+                source.statistics[name] = statistics
+            sources.append(source)
+        return Recording(
+            tuple(about["concepts"]), sources, dict(about["source_of"]), dict(about["counts"]),
+            _layer_infos(about["layers"]), ModelIdentity(digest=about["model"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{path} is not a whole recording ({error!r} is missing or wrong).") from error
+
+
+# -- atlases ------------------------------------------------------------------------------------
+
+
+def save_atlas(atlas: Atlas, path: str | os.PathLike[str], *, concepts: Iterable[str] | None = None) -> None:
+    """Write an atlas: rows and duals (or second moments) of its concepts, and the totals' spectra.
+
+    Args:
+        atlas: what to write.
+        path: where.
+        concepts: only these.
+    """
+    names = list(atlas.concepts if concepts is None else concepts)
+    for name in names:
+        atlas[name]  # raises for an unknown one
+    tensors: dict[str, Tensor] = {}
+    sources: list[dict[str, Any]] = []
+    places: dict[Any, int] = {}
+    for layer in atlas.layers:
+        key = atlas.source_key(layer)
+        if key in places:
+            continue
+        place = places[key] = len(places)
+        spectrum = atlas.spectrum(layer)
+        state, about = spectrum.state()
+        tensors |= {f"{place}.{name}": tensor for name, tensor in state.items()}
+        sources.append(about)
+        for number, name in enumerate(names):
+            parts = atlas.trace(layer, name).state()
+            tensors |= {f"{place}.{number}.{part}": tensor for part, tensor in parts.items()}
+    about = {
+        "kind": "atlas",
+        "model": atlas.identity.digest,
+        "concepts": names,
+        "counts": atlas.counts,
+        "layers": {layer: places[atlas.source_key(layer)] for layer in atlas.layers},
+        "sources": sources,
+        "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
+        "coverage": _info_rows(atlas.coverage),
+    }
+    write_tensors(path, tensors, about)
+
+
+def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
+    """Read an atlas for the model it was made from.
+
+    Raises:
+        ModelMismatchError: if `model` is another one.
+        StorageError: if the file is not a whole atlas.
+    """
+    tensors, about = read_tensors(path, "atlas")
+    identity = ModelIdentity(digest=_field(path, about, "model"))
+    try:
+        identity.check(model)
+    except ModelMismatchError as error:
+        raise ModelMismatchError(f"{path} cannot be used here. {error}") from None
+    known = {slot.name: slot for slot in find_slots(model)}
+    try:
+        spectra = {}
+        for place, entry in enumerate(about["sources"]):
+            mine = {n.partition(".")[2]: t for n, t in tensors.items() if n.split(".")[0] == str(place)}
+            spectra[place] = Spectrum.restore(mine, entry)
+        traces = {}
+        for number, name in enumerate(about["concepts"]):
+            for place, spectrum in spectra.items():
+                prefix = f"{place}.{number}."
+                parts = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+                traces[place, name] = Trace.restore(spectrum, parts)
+        for layer in about["layers"]:
+            if layer not in known:
+                raise suggest("layer", layer, known)
+        return Atlas(
+            model, concepts=about["concepts"], slots={n: known[n] for n in about["layers"]},
+            key_of=about["layers"], spectra=spectra, traces=traces, counts=about["counts"],
+            coverage=_layer_infos(about["coverage"]), identity=identity,
+            sharpness=Sharpness(**about["sharpness"]),
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise StorageError(f"{path} is not a whole atlas ({error!r} is missing or wrong).") from error
