@@ -198,12 +198,12 @@ def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> 
         raise DataError(f"Concept {label!r} is empty: it needs at least one input.")
 
 
-def count_inputs(inputs: Inputs) -> int | None:
+def count_inputs(inputs: Inputs, *, label: str = "inputs") -> int | None:
     """Return the number of inputs if it can be known without consuming them, else None."""
     if isinstance(inputs, (Tensor, np.ndarray, tuple, Mapping)):
-        return _as_batch(inputs, "inputs").size
+        return _as_batch(inputs, label).size
     if isinstance(inputs, list):
-        return sum(_as_batch(item, "inputs").size for item in inputs)
+        return sum(_as_batch(item, label).size for item in inputs)
     return None
 
 

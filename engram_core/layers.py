@@ -22,6 +22,7 @@ from .errors import CoverageError, DataError, suggest
 __all__ = ["LayerInfo", "Slot", "find_slots", "list_layers", "select_layers"]
 
 _QUANTISED = "quantised: its stored values are not the weights"
+_PIECE_VALUES = 1 << 22  # patches made at once: 16 MB in float32, which the cache can still help with
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
 
@@ -95,6 +96,10 @@ class Slot:
                 f"in an input of shape {tuple(x.shape)}."
             )
         return x.reshape(1, -1, self.columns)
+
+    def piece(self, x: Tensor) -> int:
+        """Return how many inputs to turn into rows at once, so that memory stays bounded."""
+        return max(1, x.shape[0]) if x.ndim else 1
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
         """Return the shape that indexes the rows of `x`: (inputs, …)."""
@@ -200,20 +205,42 @@ class Conv2dSlot(Slot):
 
     def rows(self, x: Tensor) -> Tensor:
         """Return the patches of `x` (inputs, channels, height, width): (groups, rows, columns)."""
-        patches = F.unfold(self._padded(x), self.kernel, dilation=self.dilation, stride=self.stride)
-        # (inputs, groups · columns, places) → (groups, inputs · places, columns)
-        count, _, places = patches.shape
-        patches = patches.reshape(count, self.groups, self.columns, places)
-        return patches.permute(1, 0, 3, 2).reshape(self.groups, count * places, self.columns)
+        x = self._padded(x)
+        count, channels = x.shape[:2]
+        own = channels // self.groups
+        tall, wide = self._places(x)
+        across, along, down, right = x.stride()
+        # One strided view of all patches, so that the rows are copied once: F.unfold would copy twice.
+        patches = x.as_strided(
+            (self.groups, count, tall, wide, own, *self.kernel),
+            (
+                own * along, across, self.stride[0] * down, self.stride[1] * right, along,
+                self.dilation[0] * down, self.dilation[1] * right,
+            ),
+            x.storage_offset(),
+        )  # fmt: skip
+        return patches.reshape(self.groups, count * tall * wide, self.columns)
+
+    def piece(self, x: Tensor) -> int:
+        """Return how many inputs to unfold at once: patches repeat every pixel kernel-size times."""
+        x = self._padded(x[:1] if x.ndim == 4 else x)
+        tall, wide = self._places(x)
+        return max(1, _PIECE_VALUES // (tall * wide * self.columns * self.groups))
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
         """Return (inputs, places)."""
-        shape = self._padded(x).shape
-        places = 1
-        for axis in (0, 1):
-            reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1
-            places *= (shape[2 + axis] - reach) // self.stride[axis] + 1
-        return (shape[0], places)
+        x = self._padded(x)
+        tall, wide = self._places(x)
+        return (x.shape[0], tall * wide)
+
+    def _places(self, padded: Tensor) -> tuple[int, int]:
+        """Return how many patches lie above and beside each other."""
+        tall, wide = (
+            (padded.shape[2 + axis] - self.dilation[axis] * (self.kernel[axis] - 1) - 1) // self.stride[axis]
+            + 1
+            for axis in (0, 1)
+        )
+        return tall, wide
 
     def _weight_to_matrix(self, weight: Tensor) -> Tensor:
         return weight.reshape(self.groups, self.outputs // self.groups, self.columns)

@@ -288,22 +288,38 @@ class _Recorder:
         slot = next(iter(stream.members.values()))
         if not x.is_floating_point():
             raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point.")
+        step = slot.piece(x)
+        if x.ndim < 2 or x.shape[0] <= step:
+            self._fold_piece(stream, slot, x, self.owner, owned=owned)
+            return
+        for start in range(0, x.shape[0], step):
+            owner = self.owner if isinstance(self.owner, int) else self.owner[start : start + step]
+            self._fold_piece(stream, slot, x[start : start + step], owner, owned=False)
+
+    def _fold_piece(
+        self, stream: _Stream, slot: Slot, x: Tensor, owner: int | Tensor, *, owned: bool
+    ) -> None:
+        checked = isinstance(owner, int)
+        if checked:  # every value counts, so the input itself can be checked: patches repeat each pixel
+            _check_finite(x.reshape(1, -1, x.shape[-1]), slot.name, self.groups[owner])
         rows = slot.rows(x)
         wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
-        parts = [(self.groups[g], part) for g, part in self._parts(slot, x, rows) if part.shape[1]]
+        parts = [(self.groups[g], part) for g, part in self._parts(slot, x, rows, owner) if part.shape[1]]
         folding = [stream.source.of(name).folds(part.shape[1]) for name, part in parts]
         # Parts may stay as views of one owned tensor only if all of it stays: a few rows must not
         # hold a whole batch in memory.
         copies = not owned or any(folding)
         for (name, part), folds in zip(parts, folding, strict=True):
             kept = part.to(device=self.device or part.device, dtype=wide)
-            _check_finite(kept, slot.name, name)
+            if not checked:
+                _check_finite(kept, slot.name, name)
             if copies and not folds and kept.data_ptr() == part.data_ptr():
                 kept = kept.clone()
             stream.source.of(name).add(kept)
 
-    def _parts(self, slot: Slot, x: Tensor, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
-        owner = self.owner
+    def _parts(
+        self, slot: Slot, x: Tensor, rows: Tensor, owner: int | Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
         if isinstance(owner, int):
             yield owner, rows
             return
@@ -337,7 +353,7 @@ def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tenso
         return wanted.expand(positions).reshape(-1)
     if len(positions) == 1 and positions[0] == owner.numel():
         return owner.reshape(-1)  # positions flattened before the layer
-    if len(shape) == 2 and positions[:1] == shape[:1]:
+    if len(shape) == 2 and positions == shape[:1]:
         # The positions were pooled before this layer: its one row per input counts if any position did.
         return spread_owner(owner.amax(1), positions, layer)
     raise DataError(
@@ -354,10 +370,10 @@ def _check_finite(rows: Tensor, layer: str, concept: str) -> None:
     # The sum is finite unless a value is not, or the values are so large that they overflow it.
     if torch.isfinite(rows.sum()) or torch.isfinite(rows).all():
         return
-    bad = ~torch.isfinite(rows).all(-1).all(0)
+    bad = ~torch.isfinite(rows)
     raise NonFiniteError(
         f"Layer {layer!r} reads NaN or infinity for concept {concept!r}: {int(bad.sum())} of "
-        f"{len(bad)} rows in one batch. Check that concept's inputs and the layer before it."
+        f"{bad.numel()} values in one batch. Check that concept's inputs and the layer before it."
     )
 
 
@@ -519,8 +535,8 @@ def record(
     recorder.groups = tuple(names)
     index = {name: i for i, name in enumerate(names)}
     counts = dict.fromkeys(names, 0)
-    sizes = [count_inputs(c.record) for c in concepts.values()]
-    sizes += [count_inputs(concepts.background)] if concepts.background is not None else []
+    sizes = [count_inputs(c.record, label=name) for name, c in concepts.items()]
+    sizes += [count_inputs(concepts.background, label=BACKGROUND)] if concepts.background is not None else []
     total = None if any(s is None for s in sizes) else sum(s for s in sizes if s is not None)
 
     def counted() -> Iterator[tuple[str, Batch, Any]]:
