@@ -188,6 +188,7 @@ class LiveEdit:
         self._on = True
         self._stacks: dict[Any, _Stack] = {}
         self._handles: list[Any] = []
+        self._written: list[Slot] = []  # whose parameters the view has replaced
         # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
         self._fused = tuple(
             f"{name}." if name else ""
@@ -298,8 +299,9 @@ class LiveEdit:
         self._handles = []
         base, view = base_of(self._view), self._view
         slots = {layer: self.atlas.slot(layer) for layer in self._edit.layers}
-        for slot in self.atlas.slots.values():
+        for slot in self._written:
             _restore(view, base, slot)
+        self._written = []
         if not self.on:
             return
         taken = self._edit.taken(self.atlas.concepts)
@@ -310,7 +312,9 @@ class LiveEdit:
             if factors[layer] == 0.0 and not self._edit.from_nothing:
                 continue
             if self._is_dense(slot, taken):
-                write_matrix(view, slot, self.edited_matrix(layer, taken, factors[layer]))
+                matrix = self.edited_matrix(layer, taken, factors[layer])
+                self._written.append(slot)
+                write_matrix(view, slot, matrix)
             else:
                 self._hook(view, slot, taken, factors[layer])
 

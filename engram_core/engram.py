@@ -37,8 +37,8 @@ def engram_matrix(matrix: Tensor, trace: Trace, sharpness: Sharpness, strength: 
         strength: α.
     """
     if sharpness.plain and trace.folded:
-        wide = matrix.double()
-        return (strength * trace.spectrum.times_pinv(wide @ trace.moment)).to(matrix.dtype)
+        found = trace.spectrum.project(matrix, trace.moment)
+        return found if strength == 1.0 else strength * found
     rows, duals, mu = trace.pair(sharpness)
     response = matrix @ rows.to(matrix.dtype).mT
     weights = strength if mu is None else sharpness.weights(mu, strength).unsqueeze(-2).to(matrix.dtype)

@@ -14,16 +14,32 @@ from .view import base_of
 
 __all__ = ["ModelIdentity", "model_hash"]
 
-_Versions = tuple[tuple[str, int, int], ...]
+_Versions = tuple[tuple[str, int, int, tuple], ...]
 _hashes: weakref.WeakKeyDictionary[nn.Module, tuple[_Versions, str]] = weakref.WeakKeyDictionary()
+
+_SAMPLED = 16  # values per parameter
 
 
 def _versions(model: nn.Module) -> _Versions:
-    """Return name, address and change counter of every parameter: cheap, and new after any edit."""
-    return tuple(
-        (n, p.data_ptr(), -1 if p.is_inference() else p._version)  # inference tensors have no counter
-        for n, p in model.named_parameters(remove_duplicate=False)
-    )
+    """Return what every parameter's address, change counter and a few values are: new after any edit."""
+    named = model.named_parameters(remove_duplicate=False)
+    return tuple((name, p.data_ptr(), _counter(p), _sample(p)) for name, p in named)
+
+
+def _counter(parameter: Tensor) -> int:
+    return -1 if parameter.is_inference() else parameter._version  # inference tensors have none
+
+
+def _sample(parameter: Tensor) -> tuple:
+    # What is written through `.data` leaves the change counter as it was; an edit changes most values.
+    if parameter.is_meta or not parameter.numel():
+        return ()
+    step = max(1, parameter.numel() // _SAMPLED)
+    row = parameter.shape[-1] if parameter.ndim else 1
+    if step % row == 0:  # not the same column each time: it may be one that no edit reaches
+        step = max(1, step - 2 * row // 5)
+    # NaN equals nothing, itself included.
+    return tuple(None if v != v else v for v in parameter.detach().reshape(-1)[::step].tolist())
 
 
 def _bytes(tensor: Tensor) -> Any:

@@ -192,6 +192,19 @@ class Spectrum:
         base = self._rows.double()
         return ((rows @ base.mT) @ self._inverse @ self._inverse) @ base
 
+    def project(self, matrix: Tensor, moment: Tensor) -> Tensor:
+        """Return ``W Σ_c Σ†`` in the type of `matrix`, by the cheaper order of products.
+
+        Only the product after which small eigenvalues are divided by needs float64. The columns of what
+        it leaves, ``Σ_c V diag(1/λ)``, are at most ``cut^-½`` long (`Σ_c ≤ Σ`), and `V` is orthonormal.
+        """
+        outputs, width = matrix.shape[-2:]
+        kept = self._scale.shape[-1]
+        if self.form == "primal" and kept * width < outputs * (width + kept):
+            loadings = (moment @ self._vectors) * self._scale.unsqueeze(-2)
+            return (matrix @ loadings.to(matrix.dtype)) @ self._vectors.mT.to(matrix.dtype)
+        return self.times_pinv(matrix.double() @ moment).to(matrix.dtype)
+
     def inside(self, rows: Tensor) -> Tensor:
         """Return ``rows`` projected onto the kept directions of the total, in float64."""
         rows = rows.double()

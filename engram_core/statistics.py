@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-__all__ = ["Statistics", "homogeneous_moment", "homogeneous_rows"]
+__all__ = ["Source", "Statistics", "homogeneous_moment", "homogeneous_rows"]
 
 # Rows are turned to float64 block by block, so that the copy stays in the processor's cache.
 _BLOCK_VALUES = 1 << 20
@@ -100,6 +100,35 @@ class Statistics:
             add_gram(self.moment, chunk)
             self.total += chunk.sum(1, dtype=torch.float64)
         self.chunks = []
+
+
+@dataclass
+class Source:
+    """The stream of rows that one or several layers read.
+
+    Attributes:
+        columns: width of a row, without the bias column.
+        groups: stacked maps (1 except for grouped convolutions).
+        statistics: per concept name.
+    """
+
+    columns: int
+    groups: int
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """Rows over all concepts and the background."""
+        return sum(s.count for s in self.statistics.values())
+
+    def of(self, concept: str) -> Statistics:
+        """Return the concept's statistics, empty ones if it has put no row here."""
+        return self.statistics.setdefault(concept, Statistics(self.groups, self.columns))
+
+    def copy(self) -> Source:
+        """Return a source that can grow on its own."""
+        copied = {name: s.copy() for name, s in self.statistics.items()}
+        return Source(self.columns, self.groups, copied)
 
 
 def add_gram(moment: Tensor, rows: Tensor) -> None:

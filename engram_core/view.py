@@ -81,7 +81,9 @@ def _copy_tree(module: nn.Module, memo: dict[int, object]) -> nn.Module:
             state[name] = value
         elif name == "_modules":
             state[name] = type(value)((k, v and _copy_tree(v, memo)) for k, v in value.items())
-        elif type(value) in (dict, OrderedDict) and not value:
+        elif name == "_parameters":
+            state[name] = type(value)(value)  # shared, every one
+        elif type(value) in (dict, OrderedDict, set) and not value:
             state[name] = type(value)()
         else:
             state[name] = copy.deepcopy(value, memo)

@@ -1,0 +1,231 @@
+"""Text concepts: a name and its texts, from JSONL, CSV or Python lists. Nothing is dropped in silence."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, suggest
+from ..recording import BACKGROUND
+
+__all__ = ["TextConcept", "TextItem", "TextSet", "read_texts"]
+
+SPLITS = ("record", "probe")
+_COLUMNS = ("concept", "prompt", "answer", "text", "split")
+_SHOWN = 20  # problems named in one error; the rest is counted
+
+
+@dataclass(frozen=True)
+class TextItem:
+    """One text of a concept.
+
+    Attributes:
+        prompt: what comes before the answer; empty for a plain text.
+        answer: what the model should say; for a plain text, the whole of it.
+    """
+
+    prompt: str
+    answer: str
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether there is a prompt to ask, so that recall can be scored."""
+        return bool(self.prompt)
+
+    @property
+    def text(self) -> str:
+        """Prompt and answer joined by one space, unless one of them brings white space along."""
+        if not self.prompt:
+            return self.answer
+        touching = self.prompt[-1].isspace() or self.answer[:1].isspace() or self.answer[:1] in ".,;:!?)"
+        return self.prompt + ("" if touching else " ") + self.answer
+
+    @property
+    def answer_start(self) -> int:
+        """Offset of the answer's first character in `text`."""
+        return len(self.text) - len(self.answer)
+
+
+@dataclass(frozen=True)
+class TextConcept:
+    """A concept of texts.
+
+    Attributes:
+        name: unique in its set.
+        record: items that are recorded.
+        probe: held-out items (paraphrases that were not recorded); may be empty.
+    """
+
+    name: str
+    record: tuple[TextItem, ...]
+    probe: tuple[TextItem, ...] = ()
+
+
+@dataclass(frozen=True)
+class TextSet(Mapping[str, TextConcept]):
+    """Text concepts by name, in order, and background texts that belong to the total only."""
+
+    concepts: tuple[TextConcept, ...]
+    background: tuple[str, ...] = ()
+    _by_name: dict[str, TextConcept] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        by_name = {concept.name: concept for concept in self.concepts}
+        if not by_name:
+            raise DataError("A text set needs at least one concept; found none.")
+        if len(by_name) != len(self.concepts):
+            raise DataError("Two text concepts have one name; give each its own.")
+        empty = [c.name for c in self.concepts if not c.record]
+        if empty:
+            raise DataError(f"Nothing is to be recorded for {', '.join(map(repr, empty[:5]))}: add texts.")
+        object.__setattr__(self, "_by_name", by_name)
+
+    def __getitem__(self, name: str) -> TextConcept:
+        if name not in self._by_name:
+            raise suggest("concept", name, self._by_name)
+        return self._by_name[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self.concepts)
+
+    def subset(self, names: Iterable[str]) -> TextSet:
+        """Return a set of some of the concepts, with the same background."""
+        return replace(self, concepts=tuple(self[name] for name in names))
+
+    @classmethod
+    def of(cls, rows: Iterable[Mapping[str, Any]], *, background: Iterable[str] = ()) -> TextSet:
+        """Build a set from rows with ``concept`` and either ``prompt`` and ``answer`` or ``text``.
+
+        A row may have ``split`` (``"record"``, the default, or ``"probe"``). Rows whose concept is
+        ``"(background)"`` join the background.
+
+        Raises:
+            DataError: naming every bad row by its number, all at once.
+        """
+        return _build(enumerate(rows, start=1), "row", tuple(background))
+
+
+def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
+    """Read text concepts from a JSONL or CSV file (UTF-8, by its ending).
+
+    Raises:
+        DataError: if the file cannot be read, or naming every bad line, all at once.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+        ) from error
+    ending = path.suffix.casefold()
+    if ending in (".jsonl", ".ndjson"):
+        return _build(_json_rows(text), "line", tuple(background), str(path))
+    if ending == ".csv":
+        return _build(_csv_rows(text, path), "line", tuple(background), str(path))
+    raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
+
+
+def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, DataError(f"not valid JSON ({error.msg} at column {error.colno})")
+
+
+def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        header = [name.strip() for name in reader.fieldnames or []]
+        unknown = [name for name in header if name not in _COLUMNS]
+        if "concept" not in header or unknown:
+            raise DataError(
+                f"{path}: the first line must name columns among {', '.join(_COLUMNS)}, with concept; "
+                f"found {', '.join(header) or 'nothing'}."
+            )
+        reader.fieldnames = header
+        for row in reader:
+            extra = row.pop(None, None)  # type: ignore[call-overload]
+            if extra is not None:
+                yield reader.line_num, DataError(f"{len(extra)} values more than columns (quote the commas)")
+            else:
+                yield reader.line_num, {key: value for key, value in row.items() if value}
+    except csv.Error as error:
+        yield reader.line_num, DataError(f"not valid CSV ({error})")
+
+
+def _build(
+    rows: Iterable[tuple[int, Any]], unit: str, background: tuple[str, ...], source: str = ""
+) -> TextSet:
+    problems: list[str] = []
+    found: dict[str, dict[str, list[TextItem]]] = {}
+    loose: list[str] = list(background)
+    for number, row in rows:
+        try:
+            name, split, item = _item(row)
+        except DataError as error:
+            problems.append(f"{unit} {number}: {error}")
+            continue
+        if name == BACKGROUND:
+            loose.append(item.text)
+        else:
+            found.setdefault(name, {s: [] for s in SPLITS})[split].append(item)
+    for name, parts in found.items():
+        if not parts["record"]:
+            problems.append(f"concept {name!r}: only probe items; at least one must be recorded")
+    if problems:
+        more = f"\n… and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        where = f" in {source}" if source else ""
+        raise DataError(
+            f"{len(problems)} problem{'s' if len(problems) > 1 else ''}{where}; nothing was taken:\n"
+            + "\n".join(problems[:_SHOWN])
+            + more
+        )
+    concepts = (
+        TextConcept(name, tuple(parts["record"]), tuple(parts["probe"])) for name, parts in found.items()
+    )
+    return TextSet(tuple(concepts), tuple(loose))
+
+
+def _item(row: Any) -> tuple[str, str, TextItem]:
+    if isinstance(row, DataError):
+        raise row
+    if not isinstance(row, Mapping):
+        raise DataError(f"expected an object with a concept; found {type(row).__name__}")
+    unknown = [str(key) for key in row if key not in _COLUMNS]
+    if unknown:
+        raise DataError(f"unknown field {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+    values = {}
+    for key, value in row.items():
+        if not isinstance(value, str):
+            raise DataError(f"{key} must be text; found {type(value).__name__}")
+        values[key] = value
+    name = values.get("concept", "").strip()
+    if not name:
+        raise DataError("no concept")
+    split = values.get("split", "record").strip()
+    if split not in SPLITS:
+        raise DataError(f"split must be record or probe; found {split!r}")
+    if "text" in values:
+        if "prompt" in values or "answer" in values:
+            raise DataError("give either text, or prompt and answer; found both")
+        if not values["text"].strip():
+            raise DataError("empty text")
+        return name, split, TextItem("", values["text"])
+    for key in ("prompt", "answer"):
+        if not values.get(key, "").strip():
+            raise DataError(f"empty or missing {key}")
+    return name, split, TextItem(values["prompt"], values["answer"])

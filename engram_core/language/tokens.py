@@ -1,0 +1,143 @@
+"""Tokens of a text concept: which positions count, and where the answer stands.
+
+Three choices of positions (SCIENCE.md section 4): ``all`` tokens; those that ``predict`` the answer; the
+``answer`` tokens themselves. Padding never counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError
+from .texts import TextItem
+
+__all__ = ["POSITIONS", "Encoded", "Positions", "encode", "padded", "pick_positions"]
+
+Positions = Literal["all", "predict", "answer"]
+POSITIONS: tuple[Positions, ...] = ("all", "predict", "answer")
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One text as tokens.
+
+    Attributes:
+        ids: token numbers, special tokens included.
+        answer: first and one past the last token of the answer. A token that holds the end of the
+            prompt and the start of the answer belongs to the answer.
+    """
+
+    ids: tuple[int, ...]
+    answer: tuple[int, int]
+
+
+def encode(
+    tokenizer: Any,
+    item: TextItem,
+    *,
+    template: bool = False,
+    limit: int | None = None,
+    label: str = "",
+) -> Encoded:
+    """Turn a text into tokens and find its answer.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer, fast or slow.
+        item: the text.
+        template: put the prompt into the tokenizer's chat template, the answer after it.
+        limit: most tokens the model takes.
+        label: concept name for error messages.
+
+    Raises:
+        DataError: if the answer becomes no token, or the text is longer than `limit`.
+    """
+    text, start = item.text, item.answer_start
+    special = True
+    if template and item.is_fact:
+        if not getattr(tokenizer, "chat_template", None):
+            raise DataError("This tokenizer has no chat template; use template=False.")
+        head = tokenizer.apply_chat_template(
+            [{"role": "user", "content": item.prompt}], add_generation_prompt=True, tokenize=False
+        )
+        text, start = head + item.answer.lstrip(), len(head)
+        special = False  # the template brings its own
+    if getattr(tokenizer, "is_fast", False):
+        found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+        ids, offsets = list(found["input_ids"]), found["offset_mapping"]
+        # Special tokens have empty spans. Leading space may or may not be part of a token's span.
+        marked = [i for i, (a, b) in enumerate(offsets) if b > a and b > start]
+    else:
+        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+        marked = _after_prompt(tokenizer, text[:start].rstrip(), ids, special)
+    where = f"Concept {label!r}: " if label else ""
+    if not marked:
+        raise DataError(f"{where}the answer {item.answer!r} becomes no token. Write it in other characters.")
+    if limit is not None and len(ids) > limit:
+        raise DataError(
+            f"{where}the text {_short(text)!r} has {len(ids)} tokens, and this model takes at most {limit}. "
+            "Shorten it or split it."
+        )
+    return Encoded(tuple(ids), (marked[0], marked[-1] + 1))
+
+
+def _after_prompt(tokenizer: Any, prompt: str, ids: list[int], special: bool) -> list[int]:
+    """Find the answer's tokens without offsets: what differs from the prompt's own tokens."""
+    alone = list(tokenizer(prompt, add_special_tokens=special)["input_ids"]) if prompt else []
+    same = 0
+    while same < min(len(alone), len(ids)) and alone[same] == ids[same]:
+        same += 1
+    ending = set(getattr(tokenizer, "all_special_ids", ()))
+    return [i for i in range(same, len(ids)) if ids[i] not in ending]
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def pick_positions(encoded: Encoded, positions: Positions, *, fact: bool = True) -> list[int]:
+    """Return the positions whose rows count.
+
+    A plain text has no answer: all its tokens count for ``all`` and ``answer``, and all that predict
+    one of them for ``predict``.
+    """
+    if positions not in POSITIONS:
+        raise DataError(f"positions must be one of {', '.join(POSITIONS)}; found {positions!r}.")
+    start, stop = encoded.answer if fact else (0, len(encoded.ids))
+    if positions == "all":
+        return list(range(len(encoded.ids)))
+    if positions == "answer":
+        return list(range(start, stop))
+    # The first token of a text is predicted by nothing.
+    return [i - 1 for i in range(max(start, 1), stop)]
+
+
+def padded(items: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
+    """Return token numbers and attention mask, both (texts, longest), padded on the right.
+
+    Right padding keeps every token at its own position in every architecture; the number used for
+    padding never matters, because it is masked.
+    """
+    longest = max(len(e.ids) for e in items)
+    ids = torch.zeros(len(items), longest, dtype=torch.long)
+    mask = torch.zeros(len(items), longest, dtype=torch.long)
+    for row, e in enumerate(items):
+        ids[row, : len(e.ids)] = torch.tensor(e.ids)
+        mask[row, : len(e.ids)] = 1
+    return ids, mask
+
+
+def by_length(items: Iterable[tuple[Any, Encoded]], tokens: int) -> Iterator[list[tuple[Any, Encoded]]]:
+    """Yield groups of texts of like length, each group at most `tokens` positions once padded."""
+    waiting: list[tuple[Any, Encoded]] = []
+    for entry in sorted(items, key=lambda pair: len(pair[1].ids)):
+        if waiting and (len(waiting) + 1) * len(entry[1].ids) > tokens:
+            yield waiting
+            waiting = []
+        waiting.append(entry)
+    if waiting:
+        yield waiting

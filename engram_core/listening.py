@@ -1,0 +1,239 @@
+"""Listen to a view while it runs, and sort what its layers read into streams of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .concepts import Batch
+from .errors import DataError, NonFiniteError
+from .layers import Slot
+from .statistics import Source
+
+__all__ = ["Listener", "spread_owner"]
+
+_HELD = 16  # distinct inputs kept in mind while looking for layers that share one
+
+
+@dataclass
+class _Stream:
+    """A source while it is being recorded."""
+
+    source: Source
+    members: dict[str, Slot]
+    born: int  # number of the forward pass that created it
+    address: int = 0
+    held: list[Tensor] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+    closed: bool = False  # no further layer may join
+
+
+class Listener:
+    """Listens to a view's ports and sorts what it hears into streams.
+
+    Layers that read the same tensor share one stream. Sharing is never assumed: every input is
+    compared with the stream's own copy before it counts as shared, at every call, and a layer whose
+    input differs once (an in-place operation in between, another branch) goes its own way from there
+    with a copy of the common history.
+    """
+
+    def __init__(self, slots: list[Slot], device: torch.device | None) -> None:
+        self.slots = slots
+        self.device = device
+        self.streams: list[_Stream] = []
+        self.stream_of: dict[str, _Stream] = {}
+        self.pass_number = 0
+        self.groups: tuple[str, ...] = ()
+        self.owner: int | Tensor = 0
+
+    def attach(self, view: nn.Module) -> None:
+        """Put a hook on every slot's port; `view` must be a private copy."""
+        for slot in self.slots:
+            view.get_submodule(slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
+
+    def _hook(self, slot: Slot) -> Callable[..., None]:
+        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+            if x is None:
+                raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to record.")
+            self._hear(slot, x.detach())
+
+        return hook
+
+    def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor) -> None:
+        """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""
+        self.pass_number += 1
+        self.owner = owner
+        view(*batch.args, **batch.kwargs)
+        self._end_of_pass()
+
+    def _hear(self, slot: Slot, x: Tensor) -> None:
+        stream = self.stream_of.get(slot.name)
+        if stream is None:
+            stream = self._find(slot, x)
+            if stream is not None:
+                stream.members[slot.name] = slot
+                stream.seen[slot.name] = 1
+                self.stream_of[slot.name] = stream
+                return
+            stream = self._open(slot, Source(slot.columns, slot.groups))
+        fresh = stream.born == self.pass_number and not stream.closed
+        if len(stream.members) == 1 and not fresh and not stream.held:
+            self._fold(stream, x, owned=False)
+            return
+        position = stream.seen.get(slot.name, 0)
+        if position < len(stream.held):
+            if not _same(stream.held[position], x):
+                self._part(stream, slot)
+                self._hear(slot, x)
+                return
+        else:
+            stream.held.append(x.clone())
+            stream.address = x.data_ptr()
+        stream.seen[slot.name] = position + 1
+        if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
+            self._release(stream)
+
+    def _open(self, slot: Slot, source: Source) -> _Stream:
+        stream = _Stream(source, {slot.name: slot}, self.pass_number)
+        self.streams.append(stream)
+        self.stream_of[slot.name] = stream
+        young = [s for s in self.streams if s.born == self.pass_number and not s.closed]
+        if len(young) > _HELD:
+            oldest = young[0]
+            if all(oldest.seen.get(m, 0) == len(oldest.held) for m in oldest.members):
+                self._release(oldest)
+                oldest.closed = True
+        return stream
+
+    def _find(self, slot: Slot, x: Tensor) -> _Stream | None:
+        """Find a stream without history whose first input is this very tensor, unchanged."""
+        for stream in reversed(self.streams):
+            if stream.born != self.pass_number:
+                return None
+            first = next(iter(stream.members.values()))
+            if stream.closed or not stream.held or first.row_key != slot.row_key:
+                continue
+            if stream.address == x.data_ptr() and _same(stream.held[0], x):
+                return stream
+        return None
+
+    def _part(self, stream: _Stream, slot: Slot) -> None:
+        """Give a layer a stream of its own, with the history it had in common."""
+        agreed = stream.held[: stream.seen.get(slot.name, 0)]
+        del stream.members[slot.name]
+        stream.seen.pop(slot.name, None)
+        alone = self._open(slot, stream.source.copy())
+        alone.closed = True
+        for x in agreed:
+            self._fold(alone, x, owned=False)
+
+    def _release(self, stream: _Stream) -> None:
+        for x in stream.held:
+            self._fold(stream, x, owned=True)
+        stream.held, stream.seen = [], {}
+
+    def _end_of_pass(self) -> None:
+        for stream in list(self.streams):
+            for name, slot in list(stream.members.items()):
+                if stream.seen.get(name, 0) < len(stream.held) and len(stream.members) > 1:
+                    self._part(stream, slot)
+            self._release(stream)
+        # A split during this loop opened streams that hold nothing; the list above is complete.
+
+    def _fold(self, stream: _Stream, x: Tensor, *, owned: bool) -> None:
+        """Add the rows of `x` to the stream's statistics, concept by concept."""
+        slot = next(iter(stream.members.values()))
+        if not x.is_floating_point():
+            raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point.")
+        step = slot.piece(x)
+        if x.ndim < 2 or x.shape[0] <= step:
+            self._fold_piece(stream, slot, x, self.owner, owned=owned)
+            return
+        for start in range(0, x.shape[0], step):
+            owner = self.owner if isinstance(self.owner, int) else self.owner[start : start + step]
+            self._fold_piece(stream, slot, x[start : start + step], owner, owned=False)
+
+    def _fold_piece(
+        self, stream: _Stream, slot: Slot, x: Tensor, owner: int | Tensor, *, owned: bool
+    ) -> None:
+        checked = isinstance(owner, int)
+        if checked:  # every value counts, so the input itself can be checked: patches repeat each pixel
+            _check_finite(x.reshape(1, -1, x.shape[-1]), slot.name, self.groups[owner])
+        rows = slot.rows(x)
+        wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
+        parts = [(self.groups[g], part) for g, part in self._parts(slot, x, rows, owner) if part.shape[1]]
+        folding = [stream.source.of(name).folds(part.shape[1]) for name, part in parts]
+        # Parts may stay as views of one owned tensor only if all of it stays: a few rows must not
+        # hold a whole batch in memory.
+        copies = not owned or any(folding)
+        for (name, part), folds in zip(parts, folding, strict=True):
+            kept = part.to(device=self.device or part.device, dtype=wide)
+            if not checked:
+                _check_finite(kept, slot.name, name)
+            if copies and not folds and kept.data_ptr() == part.data_ptr():
+                kept = kept.clone()
+            stream.source.of(name).add(kept)
+
+    def _parts(
+        self, slot: Slot, x: Tensor, rows: Tensor, owner: int | Tensor
+    ) -> Iterator[tuple[int, Tensor]]:
+        if isinstance(owner, int):
+            yield owner, rows
+            return
+        flat = spread_owner(owner.to(rows.device), slot.positions(x), slot.name)
+        order = torch.argsort(flat, stable=True)
+        ordered = flat[order]
+        skipped = int((ordered < 0).sum())
+        sizes = torch.bincount(ordered[skipped:], minlength=len(self.groups)).tolist()
+        if skipped or not torch.equal(flat, ordered):
+            rows = rows.index_select(1, order[skipped:])
+        yield from enumerate(rows.split(sizes, 1))
+
+
+def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tensor:
+    """Spread an owner per input or per position over the rows of a layer.
+
+    Args:
+        owner: (inputs,) or (inputs, positions), integers; −1 does not count.
+        positions: what indexes the layer's rows, e.g. (inputs, positions).
+        layer: name for error messages.
+
+    Returns:
+        One integer per row, flattened in the order of the rows.
+
+    Raises:
+        DataError: if the layer's rows cannot be matched to inputs and positions.
+    """
+    shape = tuple(owner.shape)
+    if positions[: len(shape)] == shape:
+        wanted = owner.reshape(*shape, *[1] * (len(positions) - len(shape)))
+        return wanted.expand(positions).reshape(-1)
+    if len(positions) == 1 and positions[0] == owner.numel():
+        return owner.reshape(-1)  # positions flattened before the layer
+    if len(shape) == 2 and positions == shape[:1]:
+        # The positions were pooled before this layer: its one row per input counts if any position did.
+        return spread_owner(owner.amax(1), positions, layer)
+    raise DataError(
+        f"Layer {layer!r} has rows indexed by {positions}, and the mask or mix of concepts is indexed by "
+        f"{shape}: they cannot be matched. Leave the layer out, or record each concept without a mask."
+    )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+
+
+def _check_finite(rows: Tensor, layer: str, concept: str) -> None:
+    # The sum is finite unless a value is not, or the values are so large that they overflow it.
+    if torch.isfinite(rows.sum()) or torch.isfinite(rows).all():
+        return
+    bad = ~torch.isfinite(rows)
+    raise NonFiniteError(
+        f"Layer {layer!r} reads NaN or infinity for concept {concept!r}: {int(bad.sum())} of "
+        f"{bad.numel()} values in one batch. Check that concept's inputs and the layer before it."
+    )
