@@ -14,7 +14,7 @@ from .view import base_of
 
 __all__ = ["ModelIdentity", "model_hash"]
 
-_Versions = tuple[tuple[str, int, int, tuple], ...]
+_Versions = tuple[tuple[str, int, int, bytes], ...]
 _hashes: weakref.WeakKeyDictionary[nn.Module, tuple[_Versions, str]] = weakref.WeakKeyDictionary()
 
 _SAMPLED = 16  # values per parameter
@@ -22,24 +22,31 @@ _SAMPLED = 16  # values per parameter
 
 def _versions(model: nn.Module) -> _Versions:
     """Return what every parameter's address, change counter and a few values are: new after any edit."""
-    named = model.named_parameters(remove_duplicate=False)
-    return tuple((name, p.data_ptr(), _counter(p), _sample(p)) for name, p in named)
+    named = list(model.named_parameters(remove_duplicate=False))
+    samples = [_sample(p) for _, p in named]
+    # One transfer for all of them. Compared as bytes, because NaN equals nothing, itself included.
+    values = torch.cat(samples).cpu().numpy().tobytes() if samples else b""
+    found, start = [], 0
+    for (name, p), sample in zip(named, samples, strict=True):
+        stop = start + 8 * sample.numel()
+        found.append((name, p.data_ptr(), _counter(p), values[start:stop]))
+        start = stop
+    return tuple(found)
 
 
 def _counter(parameter: Tensor) -> int:
     return -1 if parameter.is_inference() else parameter._version  # inference tensors have none
 
 
-def _sample(parameter: Tensor) -> tuple:
-    # What is written through `.data` leaves the change counter as it was; an edit changes most values.
+def _sample(parameter: Tensor) -> Tensor:
+    """Return a few values as float64: writing through `.data` leaves the change counter as it was."""
     if parameter.is_meta or not parameter.numel():
-        return ()
+        return torch.empty(0, dtype=torch.float64)
     step = max(1, parameter.numel() // _SAMPLED)
     row = parameter.shape[-1] if parameter.ndim else 1
     if step % row == 0:  # not the same column each time: it may be one that no edit reaches
         step = max(1, step - 2 * row // 5)
-    # NaN equals nothing, itself included.
-    return tuple(None if v != v else v for v in parameter.detach().reshape(-1)[::step].tolist())
+    return parameter.detach().reshape(-1)[::step].double()
 
 
 def _bytes(tensor: Tensor) -> Any:

@@ -232,8 +232,10 @@ class Spectrum:
             return trace  # it never reached this layer, so it holds nothing here
         largest = float(trace.exclusivity.max())
         rows = trace.rows.double()
-        lost = float((rows - self.inside(rows)).square().sum() / rows.square().sum().clamp(min=1e-300))
-        if lost > _LOST:
+        outside = float((rows - self.inside(rows)).square().sum())
+        lost = outside / float(rows.square().sum().clamp(min=1e-300))
+        # A true part of the total can lose no more than what the cut took from the whole total.
+        if lost > _LOST and outside > 2 * self._cut_energy():
             raise ConceptOutsideTotalError(
                 f"Concept {name!r} is not part of the total: {lost:.0%} of its energy lies in directions "
                 "the total does not have. Record it together with everything else."
@@ -279,10 +281,20 @@ class Spectrum:
             spectrum._vectors, spectrum._scale = tensors["vectors"], tensors["scale"]
         return spectrum
 
+    def _cut_energy(self) -> float:
+        values = self.eigenvalues
+        return float(values[values <= self.threshold.unsqueeze(-1)].sum())
+
     def _own_trace(self, place: slice) -> Trace:
         rows = self._rows
         inverse = self._inverse[:, place].to(rows.dtype)
-        return Trace(self, rows[:, place], inverse @ rows)
+        trace = Trace(self, rows[:, place], inverse @ rows)
+        trace.place = place
+        return trace
+
+    def own_overlap(self, place: slice) -> Tensor:
+        """Return ``V_c V_cᵀ`` of a group of a dual total, (groups, n, n) float64, free of float32 duals."""
+        return self._inverse[:, place] @ self._gram[:, :, place]
 
     def _any_trace(self, statistics: Statistics) -> Trace:
         if statistics.folded:
@@ -305,6 +317,7 @@ class Trace:
         self._rows = rows
         self._duals = duals
         self._moment = moment
+        self.place: slice | None = None  # where its rows stand in a dual total
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that `restore` needs."""
@@ -366,7 +379,11 @@ class Trace:
 
     @cached_property
     def _overlap(self) -> tuple[Tensor, Tensor]:
-        overlap = self.duals.double() @ self.rows.double().mT
+        overlap = (
+            self.duals.double() @ self.rows.double().mT
+            if self.place is None
+            else self.spectrum.own_overlap(self.place)
+        )
         values, vectors = torch.linalg.eigh((overlap + overlap.mT) / 2)
         return values.flip(-1), vectors.flip(-1)
 
