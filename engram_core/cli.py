@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import pandas as pd
 import torch
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -63,7 +65,7 @@ Strength = Annotated[float, typer.Option(help="α; 1 is the engram itself.")]
 ScalingName = Annotated[
     Literal["plain", "adaptive"], typer.Option("--scaling", help="How the layers are weighed.")
 ]
-Seed = Annotated[int, typer.Option(help="Seed of the first sham.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first sham.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")]
 
 
@@ -332,11 +334,17 @@ def _print_criteria(model: str, found: Criteria) -> None:
         ["kept alone, mean accuracy", float(kept["score"].mean())],
     ]
     if "gaussian" in necessity:
+        per_concept = necessity.drop_duplicates("concept")
         rows += [
             ["sham (Gaussian, same norm): own class", float(necessity[own]["gaussian"].mean())],
             ["sham (Gaussian, same norm): others", float(necessity[other]["gaussian"].mean())],
             ["sham (random subset, same size): own class", float(necessity[own]["subset"].mean())],
             ["sham (random subset, same size): others", float(necessity[other]["subset"].mean())],
+            ["selective loss (own − others), mean", float(per_concept["selective"].mean())],
+            ["  the same for Gaussian shams", float(per_concept["selective_gaussian"].mean())],
+            ["  the same for random subsets", float(per_concept["selective_subset"].mean())],
+            ["  largest p over concepts, Gaussian", float(per_concept["selective_gaussian_p"].max())],
+            ["  largest p over concepts, random subset", float(per_concept["selective_subset_p"].max())],
         ]
     _table("Summary", ["", "value"], rows)
 
@@ -457,7 +465,9 @@ def open_app(
         raise EngramError(
             f"The explorer needs {error.name}: install it with  pip install 'engram-explorer[app]'."
         ) from None
-    raise typer.Exit(subprocess.call(command(host=host, port=port, headless=not browser)))
+    # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
+    settings = {"OMP_WAIT_POLICY": "passive"} | os.environ
+    raise typer.Exit(subprocess.call(command(host=host, port=port, headless=not browser), env=settings))
 
 
 def main() -> None:
@@ -465,7 +475,8 @@ def main() -> None:
     try:
         app()
     except EngramError as error:
-        _err.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+        # Messages quote what was typed; a bracket in it is no markup.
+        _err.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         _err.print("Stopped.")

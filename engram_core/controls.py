@@ -70,15 +70,19 @@ def subset_atlas(
     Args:
         atlas: made from a recording of `concepts`.
         concepts: what was recorded; inputs must be tensors, tuples or mappings of tensors.
-        size: inputs per subset, drawn without replacement from all concepts together.
-        seeds: one subset each; the subset's name is ``"subset <seed>"``.
+        size: inputs per subset, drawn without replacement from all concepts together, also those
+            that the atlas has no engram of.
+        seeds: one subset each, 0 or more; the subset's name is ``"subset <seed>"``.
         progress: as in `recording.record`.
 
     Raises:
-        DataError: if the inputs cannot be drawn from, or are fewer than `size`.
+        DataError: if the inputs cannot be drawn from, or are fewer than `size`, or a seed is negative.
     """
-    parts = [concepts[name].record for name in atlas.concepts]
-    counts = [_countable(name, part) for name, part in zip(atlas.concepts, parts, strict=True)]
+    for seed in seeds:
+        if seed < 0:
+            raise DataError(f"The seed of a random subset must be 0 or more; found {seed}.")
+    parts = [_indexable(concept.record) for concept in concepts.values()]
+    counts = [_countable(name, part) for name, part in zip(concepts, parts, strict=True)]
     if size > sum(counts):
         raise DataError(f"A random subset of {size} inputs was asked for; only {sum(counts)} are recorded.")
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -94,6 +98,10 @@ def subset_atlas(
         drawn[f"subset {seed}"] = torch.cat(picks) if joined else picks
     recording = record(atlas.model, drawn, layers=atlas.layers, progress=progress)
     return atlas.locate(recording)
+
+
+def _indexable(inputs: Inputs) -> Inputs:
+    return torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
 
 
 def _countable(name: str, inputs: Inputs) -> int:
@@ -127,12 +135,14 @@ def significance(effect: float, shams: Iterable[float]) -> tuple[float, float, f
     Returns:
         Mean and standard deviation of the shams, ``z = (effect − mean) / sd`` (infinite if the shams
         are all one value that the effect differs from, 0 if it does not differ), and
-        ``p = (1 + #{sham ≥ effect}) / (1 + n)``.
+        ``p = (1 + #{sham ≥ effect}) / (1 + n)``. What is not defined stays so: z and p are NaN then.
     """
     values = np.asarray(list(shams), dtype=float)
     if len(values) < 2:
         raise DataError(f"A control needs at least two shams; found {len(values)}.")
     mean, deviation = float(values.mean()), float(values.std(ddof=1))
+    if np.isnan(effect) or np.isnan(mean):
+        return mean, deviation, np.nan, np.nan  # a comparison with NaN is false, which would look significant
     gap = effect - mean
     # Shams that are all alike differ by rounding at most; that is no spread to divide by.
     spread = deviation > 1e-12

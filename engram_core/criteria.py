@@ -20,7 +20,7 @@ from .controls import gaussian_matrices, gaussian_view, significance, subset_atl
 from .editing import Edit, apply_edit, edit_sizes, live_edit
 from .engram import Atlas
 from .errors import DataError, ModelMismatchError
-from .recording import Progress, Recording, record
+from .recording import Progress, Recording, Source, record
 from .statistics import homogeneous_moment, homogeneous_rows
 from .tasks import Scores, Subject
 
@@ -37,6 +37,7 @@ __all__ = [
 
 CONTROL_SEEDS = 20
 _SHAMS = ("gaussian", "subset")
+_TAILS = {"mean": "", "sd": "_sd", "z": "_z", "p": "_p"}
 
 
 # -- response of a layer ------------------------------------------------------------------------
@@ -71,6 +72,8 @@ def responses(
         weighing by its response, and ``explained = 1 − ‖(W − E_c) X_k‖² / ‖W X_k‖²`` (reactivation: 1 on
         own inputs). With controls, for each of these and each sham kind: mean, _sd, _z, _p.
     """
+    _same_model(subject, atlas)
+    _check(controls, strength)
     chosen = atlas.select(layers)
     held = record(
         atlas.model, {name: _probe(subject, name) for name in subject.concepts}, layers=chosen,
@@ -91,9 +94,11 @@ class _Probes:
     """Held-out inputs of all concepts in one layer, ready to be answered by any matrix."""
 
     def __init__(self, atlas: Atlas, layer: str, held: Recording, names: Sequence[str]):
-        bias = atlas.slot(layer).bias
+        slot = atlas.slot(layer)
+        bias = slot.bias
         self.matrix = atlas.matrix(layer).double()
-        source = held.sources[held.source_of[layer]]
+        reached = layer in held.source_of
+        source = held.sources[held.source_of[layer]] if reached else Source(slot.columns, slot.groups)
         self._parts: list[tuple[bool, Tensor]] = []
         for name in names:
             statistics = source.of(name)
@@ -235,8 +240,9 @@ def necessity(
 
     Returns:
         Columns: concept, probe, score, base, delta = score − base, says (share of the probe's inputs
-        answered with the concept), and per sham kind: mean score, _sd, _z, _p. z and p hold the loss
-        ``base − score`` against the shams' losses.
+        answered with the concept), selective (the concept's own loss less the mean loss of the others;
+        one value per concept), and per sham kind: mean score, _sd, _z, _p. z and p hold the loss
+        ``base − score`` against the shams' losses, and ``selective`` against theirs.
     """
     options = {"scaling": scaling, "layers": layers}
     edits = {c: Edit.of(atlas, erase={c: strength}, **options) for c in _names(atlas, concepts)}  # type: ignore[arg-type]
@@ -259,8 +265,9 @@ def sufficiency(
     """Measure gain of function: the task score of every probe when each concept is kept alone.
 
     ``says`` tells how much a score is worth: a model that answers the concept to everything scores 1 on
-    it and proves nothing. Compare it with ``says`` on the other probes. Arguments as in `necessity`;
-    `null` is what keeping starts from (SCIENCE.md section 1). z and p hold the score against the shams'.
+    it and proves nothing. Compare it with ``says`` on the other probes; ``selective`` is the own score less
+    the mean of that. Arguments as in `necessity`; `null` is what keeping starts from (SCIENCE.md section 1).
+    z and p hold the score, and ``selective``, against the shams'.
     """
     options = {"null": null, "layers": layers}
     edits = {c: Edit.of(atlas, keep={c: strength}, **options) for c in _names(atlas, concepts)}  # type: ignore[arg-type]
@@ -271,6 +278,8 @@ def _names(atlas: Atlas, concepts: Iterable[str] | None) -> list[str]:
     if concepts is None:
         return list(atlas.concepts)
     names = [concepts] if isinstance(concepts, str) else list(concepts)
+    if not names:
+        raise DataError("concepts names none to measure; leave it out to measure all.")
     for name in names:
         atlas[name]  # raises for an unknown one
     return names
@@ -287,6 +296,7 @@ def _function(
     progress: Progress | None,
 ) -> pd.DataFrame:
     _same_model(subject, atlas)
+    _check(controls)
     probes = list(subject.concepts)
     seeds = [seed + i for i in range(controls)]
     if shams is None:
@@ -318,7 +328,9 @@ def _function(
             }
         )
         frame["delta"] = frame["score"] - frame["base"]
-        frame["says"] = [scores.says[p].get(concept, 0.0) for p in probes]
+        frame["says"] = [_says(scores, p, concept) for p in probes]
+        selective = _selective(scores, base, concept, probes, effect)
+        frame["selective"] = selective
         if controls:
             sizes = edit_sizes(atlas, edit)
             noise = [
@@ -331,8 +343,33 @@ def _function(
             for kind, found in zip(_SHAMS, (noise, subset_scores[id(sham)]), strict=True):
                 values = [np.array([s.score[p] for p in probes]) for s in found]
                 _add_control(frame, kind, frame["score"].to_numpy(), values, falls=effect == "loss")
+                shamed = [_selective(s, base, concept, probes, effect) for s in found]
+                for tail, value in zip(_TAILS.values(), significance(selective, shamed), strict=True):
+                    frame[f"selective_{kind}{tail}"] = value
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def _says(scores: Scores, probe: str, concept: str) -> float:
+    """Return the share of a probe's inputs answered with a concept; NaN if the task cannot say."""
+    said = scores.says.get(probe)
+    return math.nan if said is None else said.get(concept, 0.0)
+
+
+def _selective(
+    scores: Scores, base: Scores, concept: str, probes: Sequence[str], effect: Literal["loss", "gain"]
+) -> float:
+    """Return how much more the concept itself is affected than the others are on average.
+
+    An edit that destroys the model loses everything, the concept too; this is what it cannot imitate.
+    """
+    others = [p for p in probes if p != concept]
+    if concept not in probes or not others:
+        return math.nan
+    if effect == "loss":
+        lost = {p: base.score[p] - scores.score[p] for p in probes}
+        return lost[concept] - float(np.mean([lost[p] for p in others]))
+    return scores.score[concept] - float(np.mean([_says(scores, p, concept) for p in others]))
 
 
 def _subset_scores(sham: Atlas, edit: Edit, measure: Callable[[nn.Module, str], Scores]) -> list[Scores]:
@@ -390,6 +427,18 @@ def _probe(subject: Subject, name: str) -> Any:
     return probe
 
 
+def _check(controls: int, strength: float = 1.0) -> None:
+    """Refuse what would fail only after minutes of measuring."""
+    if controls < 0 or controls == 1:
+        raise DataError(f"controls must be 0, or at least 2 for a spread; found {controls}.")
+    try:
+        finite = math.isfinite(strength)
+    except TypeError:
+        finite = False
+    if not finite:
+        raise DataError(f"The strength must be a finite number; found {strength!r}.")
+
+
 def _same_model(subject: Subject, atlas: Atlas) -> None:
     try:
         atlas.identity.check(subject.model)
@@ -419,6 +468,7 @@ class Criteria:
         """Return plain data with stable keys (`engram criteria --json` prints it).
 
         ``necessity`` and ``sufficiency``: base[probe], matrix[concept][probe], says[concept][probe],
+        selective[concept],
         control[concept][probe] (mean score under Gaussian edits of the same norm) and
         controls[kind][statistic][concept][probe]. ``specificity`` and ``reactivation``:
         layers[layer][concept][probe], control likewise, and controls[kind][statistic][layer][…].
@@ -455,11 +505,21 @@ def _function_dict(frame: pd.DataFrame) -> dict[str, Any]:
         "base": {p: _number(v) for p, v in zip(first["probe"], first["base"], strict=True)},
         "matrix": _matrix(frame, "score"),
         "says": _matrix(frame, "says"),
+        "selective": _per_concept(frame, "selective"),
     }
     if "gaussian" in frame:
         found["control"] = _matrix(frame, "gaussian")
         found["controls"] = _controls_dict(frame, _matrix)
+        for kind in _SHAMS:
+            found["controls"][kind]["selective"] = {
+                name: _per_concept(frame, f"selective_{kind}{tail}") for name, tail in _TAILS.items()
+            }
     return found
+
+
+def _per_concept(frame: pd.DataFrame, column: str) -> dict[str, float | None]:
+    first = frame.drop_duplicates("concept")
+    return {c: _number(v) for c, v in zip(first["concept"], first[column], strict=True)}
 
 
 def _response_dict(frame: pd.DataFrame) -> dict[str, Any]:
@@ -471,8 +531,7 @@ def _response_dict(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _controls_dict(frame: pd.DataFrame, shape: Any) -> dict[str, Any]:
-    names = {"mean": "", "sd": "_sd", "z": "_z", "p": "_p"}
-    return {kind: {n: shape(frame, kind + tail) for n, tail in names.items()} for kind in _SHAMS}
+    return {kind: {n: shape(frame, kind + tail) for n, tail in _TAILS.items()} for kind in _SHAMS}
 
 
 def criteria(
@@ -486,7 +545,14 @@ def criteria(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> Criteria:
-    """Measure all four criteria with one set of options (see the single functions)."""
+    """Measure all four criteria with one set of options (see the single functions).
+
+    Keeping is always from nothing and at strength 1; the strength is that of erasing and of the engram
+    whose response is measured.
+    """
+    _same_model(subject, atlas)
+    _check(controls, strength)
+    layers = layers if layers is None or isinstance(layers, str) else list(layers)  # it is read four times
     shams = subset_shams(subject, atlas, [seed + i for i in range(controls)], progress)
     shared: dict[str, Any] = {
         "layers": layers, "controls": controls, "seed": seed, "shams": shams, "progress": progress,

@@ -78,7 +78,8 @@ def sample_names(root: Path | None = None) -> list[str]:
         folders = [entry for entry in root.iterdir() if entry.is_dir()]
     except OSError as error:
         raise StorageError(f"Cannot read the folder of sample models {root}: {error.strerror}.") from error
-    return sorted(folder.name for folder in folders if folder.name[0] not in "._")
+    # config.json is written last by train.py, so a folder without one is not a sample yet.
+    return sorted(folder.name for folder in folders if (folder / "config.json").is_file())
 
 
 def load_sample(name: str, *, root: Path | None = None) -> Sample:

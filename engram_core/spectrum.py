@@ -10,7 +10,7 @@ A concept with rows ``F`` (any F with ``FᵀF = Σ_c`` will do) has the *trace* 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -288,13 +288,11 @@ class Spectrum:
     def _own_trace(self, place: slice) -> Trace:
         rows = self._rows
         inverse = self._inverse[:, place].to(rows.dtype)
-        trace = Trace(self, rows[:, place], inverse @ rows)
-        trace.place = place
-        return trace
-
-    def own_overlap(self, place: slice) -> Tensor:
-        """Return ``V_c V_cᵀ`` of a group of a dual total, (groups, n, n) float64, free of float32 duals."""
-        return self._inverse[:, place] @ self._gram[:, :, place]
+        # V_c V_cᵀ from the float64 Gram matrix: through float32 duals it would be off by up to 2e-3.
+        return Trace(
+            self, rows[:, place], inverse @ rows,
+            overlap=lambda: self._inverse[:, place] @ self._gram[:, :, place],
+        )  # fmt: skip
 
     def _any_trace(self, statistics: Statistics) -> Trace:
         if statistics.folded:
@@ -311,26 +309,33 @@ class Trace:
     """
 
     def __init__(
-        self, spectrum: Spectrum, rows: Tensor | None, duals: Tensor | None, moment: Tensor | None = None
+        self,
+        spectrum: Spectrum,
+        rows: Tensor | None,
+        duals: Tensor | None,
+        moment: Tensor | None = None,
+        *,
+        overlap: Callable[[], Tensor] | None = None,
     ):
         self.spectrum = spectrum
         self._rows = rows
         self._duals = duals
         self._moment = moment
-        self.place: slice | None = None  # where its rows stand in a dual total
+        self._exact_overlap = overlap
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that `restore` needs."""
         if self._moment is not None:
             return {"moment": self._moment}
-        return {"rows": self.rows, "duals": self.duals}
+        return {"rows": self.rows, "duals": self.duals, "overlap": self.overlap}
 
     @classmethod
     def restore(cls, spectrum: Spectrum, tensors: Mapping[str, Tensor]) -> Trace:
         """Return a trace as it was saved."""
         if "moment" in tensors:
             return cls(spectrum, None, None, tensors["moment"])
-        return cls(spectrum, tensors["rows"], tensors["duals"])
+        overlap = tensors["overlap"]
+        return cls(spectrum, tensors["rows"], tensors["duals"], overlap=lambda: overlap)
 
     @property
     def folded(self) -> bool:
@@ -378,19 +383,21 @@ class Trace:
         return self.spectrum.times_pinv(self.rows).to(self.rows.dtype)
 
     @cached_property
-    def _overlap(self) -> tuple[Tensor, Tensor]:
-        overlap = (
-            self.duals.double() @ self.rows.double().mT
-            if self.place is None
-            else self.spectrum.own_overlap(self.place)
-        )
-        values, vectors = torch.linalg.eigh((overlap + overlap.mT) / 2)
+    def overlap(self) -> Tensor:
+        """``R Fᵀ = V_c V_cᵀ``, (groups, r, r) float64: its eigenvalues are the exclusivities."""
+        if self._exact_overlap is not None:
+            return self._exact_overlap()
+        return self.duals.double() @ self.rows.double().mT
+
+    @cached_property
+    def _turned(self) -> tuple[Tensor, Tensor]:
+        values, vectors = torch.linalg.eigh((self.overlap + self.overlap.mT) / 2)
         return values.flip(-1), vectors.flip(-1)
 
     @property
     def exclusivity(self) -> Tensor:
         """How far each direction is the concept's own: 1 own, 0 shared; (groups, r) descending."""
-        return self._overlap[0]
+        return self._turned[0]
 
     def pair(self, sharpness: Sharpness) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return rows, duals and exclusivities (None if not needed) for ``P^f = Fᵀ diag(w) R``.
@@ -400,7 +407,7 @@ class Trace:
         """
         if sharpness.plain:
             return self.rows, self.duals, None
-        mu, basis = self._overlap
+        mu, basis = self._turned
         turn = basis.mT.to(self.rows.dtype)
         return turn @ self.rows, turn @ self.duals, mu
 
@@ -423,7 +430,7 @@ class Trace:
             leaked = gone - float(((removed @ turned) * matrix).sum())
             return leaked, whole - gone - leaked, whole
         response = matrix @ self.rows.double().mT  # W Fᵀ, (groups, out, r)
-        kept = response - response @ (self.duals.double() @ self.rows.double().mT)
+        kept = response - response @ self.overlap
         total, left = float((kept * response).sum()), float(kept.square().sum())
         return total - left, left, float(response.square().sum())
 

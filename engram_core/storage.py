@@ -6,9 +6,10 @@ the old file as it was. Every file carries the hash of the model it belongs to.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from .layers import LayerInfo, find_slots
 from .recording import Recording, Source
 from .spectrum import Sharpness, Spectrum, Trace
 from .statistics import Statistics
+from .view import base_of
 
 __all__ = [
     "load_atlas",
@@ -58,31 +60,50 @@ def write_tensors(
     path = Path(path)
     if path.exists() and not path.is_file():
         raise StorageError(f"Could not write {path}: it is a folder or a device, not a file.")
-    header = {"engram": json.dumps({"format": FORMAT, **about}, ensure_ascii=False)}
-    ready = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
-    temporary = None
+    text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False)
+    ready = _apart({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
+    temporary: Path | None = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        os.close(handle)
-        save_file(ready, temporary, metadata=header)
+        temporary = _new_file(path)
+        mode = temporary.stat().st_mode
+        save_file(ready, temporary, metadata={"engram": text, "sha256": _digest(text, ready)})
+        temporary.chmod(mode)  # the library may have made a file of its own, for its owner alone
         with open(temporary, "rb") as written:
             os.fsync(written.fileno())  # a full disk must speak before the rename, not after
-        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
     except (OSError, SafetensorError) as error:
         kept = "The old file is untouched." if path.exists() else "Nothing was left behind."
         raise StorageError(f"Could not write {path}: {error}. {kept}") from error
     finally:
-        if temporary is not None and os.path.exists(temporary):
-            os.unlink(temporary)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
-def _umask() -> int:
-    # mkstemp makes files for their owner alone; what people save should have the usual permissions.
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
+    """Hash everything in a file but the numbers themselves: one wrong byte there can still be valid."""
+    shapes = (f"{name}|{t.dtype}|{tuple(t.shape)}" for name, t in sorted(tensors.items()))
+    return hashlib.sha256("\n".join((about, *shapes)).encode()).hexdigest()
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Copy what shares memory (tied weights, rows of a common history): the format refuses it."""
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        address = tensor.data_ptr()
+        if tensor.numel() and address in seen:
+            tensors[name] = tensor.clone()
+        seen.add(address)
+    return tensors
+
+
+def _new_file(path: Path) -> Path:
+    """Make an empty file beside `path` that nobody else has."""
+    # Not mkstemp: it makes files for their owner alone, and the umask cannot be read without setting it
+    # for every thread.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    return temporary
 
 
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -100,7 +121,8 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
         raise StorageError(f"There is no file {path}.")
     try:
         with safe_open(str(path), framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get("engram", "null"))
+            header = file.metadata() or {}
+            about = json.loads(header.get("engram", "null"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError, ValueError) as error:
         raise StorageError(
@@ -116,6 +138,8 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
             f"{path} has format {about.get('format')}; this version reads format {FORMAT}. "
             "Use the version that wrote it, or make it again."
         )
+    if header.get("sha256") != _digest(header["engram"], tensors):
+        raise StorageError(f"{path} is damaged: its header was changed. Make it again, or restore a copy.")
     return tensors, about
 
 
@@ -253,6 +277,7 @@ def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
         identity.check(model)
     except ModelMismatchError as error:
         raise ModelMismatchError(f"{path} cannot be used here. {error}") from None
+    model = base_of(model)  # an edited view has the base's identity, and other weights
     known = {slot.name: slot for slot in find_slots(model)}
     try:
         spectra = {}

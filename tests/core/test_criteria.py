@@ -1,0 +1,547 @@
+"""The four criteria say exactly what a model does with a memory, on held-out inputs and nowhere else."""
+
+import copy
+import json
+import math
+
+import pandas as pd
+import pytest
+import torch
+from helpers import Case, orthogonal
+from torch import Tensor, nn
+
+import engram_core as ec
+from engram_core.concepts import Concept, ConceptSet
+from engram_core.controls import gaussian_matrices, gaussian_view, significance, subset_atlas
+from engram_core.criteria import subset_shams
+from engram_core.editing import Edit
+from engram_core.errors import CoverageError, DataError, ModelMismatchError, UnknownNameError
+from engram_core.tasks import Classification, Subject
+
+CRITERIA = {
+    "specificity": ec.specificity,
+    "reactivation": ec.reactivation,
+    "sufficiency": ec.sufficiency,
+    "necessity": ec.necessity,
+}
+every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())
+
+
+def subject_of(case: Case, held_out: int = 40) -> Subject:
+    """Split a trained model's data: 50 inputs of each concept to record, the next ones to probe."""
+    concepts = ConceptSet(Concept(n, x[:50], x[50 : 50 + held_out]) for n, x in case.concepts.items())
+    return Subject(case.model, concepts, Classification(tuple(case.concepts)))
+
+
+@pytest.fixture(scope="module")
+def subject(digits: Case) -> Subject:
+    return subject_of(digits)
+
+
+@pytest.fixture(scope="module")
+def atlas(subject: Subject) -> ec.Atlas:
+    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+
+
+def square(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    wide = frame.pivot(index="concept", columns="probe", values=column)
+    names = list(dict.fromkeys(frame["probe"]))
+    return wide.loc[[n for n in names if n in wide.index], names]
+
+
+# -- a model whose answers are known in closed form -------------------------------------------------
+
+
+class Apart(nn.Module):
+    """Tells concepts in orthogonal subspaces apart; says "none" when nothing is left."""
+
+    def __init__(self, always: float = 0.1) -> None:
+        super().__init__()
+        self.turn = nn.Linear(9, 9, bias=False, dtype=torch.float64)
+        self.read = nn.Linear(9, 3, bias=False, dtype=torch.float64)
+        self.always = always
+        turned = orthogonal(9, 9, seed=1)
+        with torch.no_grad():
+            self.turn.weight.copy_(turned)
+            self.read.weight.copy_(torch.eye(3, dtype=torch.float64).repeat_interleave(3, 1) @ turned.mT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x.new_full((len(x), 1), self.always), self.read(self.turn(x))], 1)
+
+
+def apart(
+    always: float = 0.1, classes: tuple[str, ...] = ("none", "a", "b", "c")
+) -> tuple[Subject, ec.Atlas]:
+    generator = torch.Generator().manual_seed(0)
+    concepts = []
+    for place, name in enumerate("abc"):
+        x = torch.zeros(30, 9, dtype=torch.float64)
+        x[:, 3 * place : 3 * place + 3] = torch.rand(30, 3, generator=generator, dtype=torch.float64) + 0.5
+        concepts.append(Concept(name, x[:20], x[20:]))
+    found = Subject(Apart(always), ConceptSet(concepts), Classification(classes))
+    return found, ec.extract(found.model, ec.record(found.model, found.concepts))
+
+
+def assert_is_identity(table: pd.DataFrame, flip: bool = False) -> None:
+    for concept, row in table.iterrows():
+        for probe, value in row.items():
+            assert value == pytest.approx(float((concept == probe) != flip), abs=1e-7)  # a root of rounding
+
+
+def test_orthogonal_concepts_meet_all_four_criteria_exactly() -> None:
+    subject, atlas = apart()
+    found = ec.criteria(subject, atlas, controls=0)
+    for layer in ("turn", "read"):
+        specific = found.specificity[found.specificity["layer"] == layer]
+        again = found.reactivation[found.reactivation["layer"] == layer]
+        assert_is_identity(square(specific, "value"))
+        assert_is_identity(square(again, "value"))
+        assert_is_identity(square(again, "explained"))
+    assert_is_identity(square(found.sufficiency, "score"))
+    assert_is_identity(square(found.sufficiency, "says"))
+    assert_is_identity(square(found.necessity, "score"), flip=True)
+    assert (found.necessity["base"] == 1).all() and (found.necessity["says"] == 0).all()
+    assert (found.necessity["delta"] == found.necessity["score"] - 1).all()
+
+
+def test_taking_a_third_of_everything_is_not_taking_a_third_of_the_concepts() -> None:
+    subject, atlas = apart()
+    lost = ec.necessity(subject, atlas, controls=5)
+    own = lost[lost["concept"] == lost["probe"]]
+    assert (own["score"] == 0).all() and (own["subset"] >= 0.9).all()
+    assert (own["subset_p"] == 1 / 6).all() and (own["subset_z"] > 3).all()
+
+
+def test_a_model_that_always_says_one_concept_shows_it_in_says() -> None:
+    subject, atlas = apart(always=1e6, classes=("c", "a", "b", "other"))
+    kept = ec.sufficiency(subject, atlas, controls=0)
+    score, says = square(kept, "score"), square(kept, "says")
+    assert score.loc["c", "c"] == 1 and (says.loc["c"] == 1).all()
+    assert (score[["a", "b"]] == 0).all(axis=None) and (says.loc[["a", "b"]] == 0).all(axis=None)
+
+
+def test_says_is_the_share_of_the_probe_answered_with_the_concept(subject: Subject, atlas: ec.Atlas) -> None:
+    for measure, option in ((ec.sufficiency, "keep"), (ec.necessity, "erase")):
+        says = square(measure(subject, atlas, controls=0), "says")
+        for concept in ("1", "8"):
+            view = atlas.apply(**{option: concept})
+            for probe in subject.concepts:
+                with torch.no_grad():
+                    answers = view(subject.concepts[probe].probe).argmax(-1)
+                assert says.loc[concept, probe] == pytest.approx(
+                    float((answers == int(concept)).double().mean())
+                )
+
+
+# -- the response of a layer -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held_out", [2, 40], ids=["few rows", "folded"])
+@pytest.mark.parametrize("case", ["digits", "digits_cnn", "digits_attention"])
+def test_response_tables_are_brute_force_over_held_out_inputs(case: str, held_out: int, request) -> None:
+    """Run the very layer with W, then with E in its place, on what it really reads."""
+    subject = subject_of(request.getfixturevalue(case), held_out)
+    atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+    table = ec.responses(subject, atlas, strength=0.7, controls=0).set_index(["layer", "concept", "probe"])
+    checked = 0
+    for layer in atlas.layers:
+        module = dict(subject.model.named_modules()).get(layer)
+        if module is None or isinstance(module, nn.modules.linear.NonDynamicallyQuantizableLinear):
+            continue  # a part of an attention has no module that could be called
+        for probe in ("0", "7"):
+            x = inputs_of(subject.model, module, subject.concepts[probe].probe)
+            real = module(x).detach()
+            for concept in ("0", "7"):
+                answer = with_engram(module, 0.7 * atlas[concept], layer)(x)
+                norm = torch.linalg.vector_norm
+                expected = {
+                    "ratio": norm(answer) / norm(real),
+                    "cosine": (answer * real).sum() / (norm(answer) * norm(real)),
+                    "explained": 1 - (norm(real - answer) / norm(real)) ** 2,
+                }
+                found = table.loc[layer, concept, probe]
+                for name, value in expected.items():
+                    assert found[name] == pytest.approx(float(value), abs=2e-4), (layer, concept, probe, name)
+                checked += 1
+    assert checked >= 12
+
+
+def inputs_of(model: nn.Module, layer: nn.Module, x: Tensor) -> Tensor:
+    heard: list[Tensor] = []
+    handle = layer.register_forward_pre_hook(lambda _, args: heard.append(args[0].clone()))
+    with torch.enable_grad():  # off the fused path, which calls no layer
+        model(x)
+    handle.remove()
+    return heard[0].detach()
+
+
+@torch.no_grad()
+def with_engram(layer: nn.Module, engram: ec.Engram, name: str) -> nn.Module:
+    twin = copy.deepcopy(layer)
+    twin.weight.copy_(engram.weight(name))
+    if twin.bias is not None:
+        twin.bias.copy_(engram.bias(name))
+    return twin.requires_grad_(False)
+
+
+def test_sharpness_and_layers_reach_the_response(subject: Subject, atlas: ec.Atlas) -> None:
+    plain = ec.specificity(subject, atlas, controls=0, layers=["2"])
+    sharp = ec.specificity(subject, atlas.sharpen(2.0), controls=0, layers=["2"])
+    assert set(plain["layer"]) == {"2"}
+    other = plain["concept"] != plain["probe"]
+    assert (sharp["value"] < plain["value"])[other].mean() > 0.9  # less reaches the others
+
+
+# -- what reaches the edit ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "options"),
+    [
+        ("necessity", {"strength": 0.4}),
+        ("necessity", {"scaling": "adaptive", "strength": 1.5}),
+        ("necessity", {"layers": ["4"]}),
+        ("necessity", {"layers": "0|2", "strength": 3}),
+        ("sufficiency", {"null": "in place"}),
+        ("sufficiency", {"layers": ["0"]}),
+        ("sufficiency", {"strength": 0.3}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("sharp", [False, True], ids=["plain", "sharp"])
+def test_every_option_reaches_the_edit(
+    subject: Subject, atlas: ec.Atlas, measure: str, options: dict, sharp: bool
+) -> None:
+    atlas = atlas.sharpen(1.5, clip=True) if sharp else atlas
+    table = CRITERIA[measure](subject, atlas, controls=0, **options)
+    rest = {k: v for k, v in options.items() if k != "strength"}
+    what = "erase" if measure == "necessity" else "keep"
+    for concept, row in square(table, "score").iterrows():
+        view = atlas.apply(**{what: {concept: options.get("strength", 1.0)}}, **rest)
+        assert row.to_dict() == subject.task.measure(view, subject.concepts).score
+    assert not table["score"].equals(CRITERIA[measure](subject, atlas, controls=0)["score"])
+
+
+def test_strength_zero_loses_nothing(subject: Subject, atlas: ec.Atlas) -> None:
+    assert (ec.necessity(subject, atlas, controls=0, strength=0.0)["delta"] == 0).all()
+
+
+def test_base_is_the_score_of_the_untouched_model(subject: Subject, atlas: ec.Atlas) -> None:
+    expected = subject.task.measure(subject.model, subject.concepts).score
+    for measure in (ec.necessity, ec.sufficiency):
+        table = measure(subject, atlas, controls=0, concepts=["3", "5"])
+        assert (table["base"] == table["probe"].map(expected)).all()
+        assert (table["delta"] == table["score"] - table["base"]).all()
+
+
+def test_only_the_named_concepts_are_edited_and_all_are_probed(subject: Subject, atlas: ec.Atlas) -> None:
+    whole = ec.necessity(subject, atlas, controls=0)
+    some = ec.necessity(subject, atlas, controls=0, concepts=["5", "2"])
+    assert list(dict.fromkeys(some["concept"])) == ["5", "2"]
+    assert square(some, "score").equals(square(whole, "score").loc[["2", "5"]])
+
+
+def test_the_model_is_as_before(subject: Subject, atlas: ec.Atlas) -> None:
+    before = {n: (p, p.clone()) for n, p in subject.model.named_parameters()}
+    subject.model.train()
+    try:
+        ec.criteria(subject, atlas, controls=2, layers=["4"])
+        assert all(m.training for m in subject.model.modules())
+    finally:
+        subject.model.eval()
+    assert all(
+        p is before[n][0] and torch.equal(p, before[n][1]) for n, p in subject.model.named_parameters()
+    )
+
+
+# -- the shape of the tables -----------------------------------------------------------------------
+
+SHAM = [f"{kind}{tail}" for kind in ("gaussian", "subset") for tail in ("", "_sd", "_z", "_p")]
+COLUMNS = {
+    "specificity": ["layer", "concept", "probe", "value", "base"],
+    "reactivation": ["layer", "concept", "probe", "value", "base", "explained"],
+    "sufficiency": ["concept", "probe", "score", "base", "delta", "says", "selective"],
+    "necessity": ["concept", "probe", "score", "base", "delta", "says", "selective"],
+}
+
+
+def sham_columns(columns: list[str]) -> list[str]:
+    if "selective" not in columns:
+        return SHAM
+    tails = ("", "_sd", "_z", "_p")
+    return [
+        name
+        for kind in ("gaussian", "subset")
+        for stem in (kind, f"selective_{kind}")
+        for name in (stem + tail for tail in tails)
+    ]
+
+
+@pytest.mark.parametrize("controls", [0, 2])
+def test_tables_are_tidy(subject: Subject, atlas: ec.Atlas, controls: int) -> None:
+    found = ec.criteria(subject, atlas, controls=controls, layers=["0", "4"])
+    for name, columns in COLUMNS.items():
+        table = getattr(found, name)
+        assert list(table.columns) == columns + (sham_columns(columns) if controls else [])
+        keys = [c for c in ("layer", "concept", "probe") if c in columns]
+        assert len(table) == (2 if "layer" in columns else 1) * 100
+        assert not table.duplicated(keys).any() and list(table.index) == list(range(len(table)))
+        assert not table.drop(columns=keys).isna().any(axis=None)
+
+
+def test_the_selective_effect_is_what_the_concept_loses_beyond_the_others(
+    subject: Subject, atlas: ec.Atlas
+) -> None:
+    table = ec.necessity(subject, atlas, controls=0)
+    kept = ec.sufficiency(subject, atlas, controls=0)
+    for concept in atlas:
+        rows = table[table.concept == concept].set_index("probe")
+        others = rows.drop(index=concept)
+        expected = -rows.delta[concept] + others.delta.mean()
+        assert rows.selective.nunique() == 1
+        assert rows.selective.iloc[0] == pytest.approx(expected, abs=1e-12)
+        rows = kept[kept.concept == concept].set_index("probe")
+        said = rows.drop(index=concept).says.mean()
+        assert rows.selective.iloc[0] == pytest.approx(rows.score[concept] - said, abs=1e-12)
+
+
+# -- controls --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("measure", "what"), [(ec.necessity, "erase"), (ec.sufficiency, "keep")], ids=["necessity", "sufficiency"]
+)
+def test_control_columns_are_the_shams_scores_worked_by_hand(
+    subject: Subject, atlas: ec.Atlas, measure, what: str
+) -> None:
+    table = measure(subject, atlas, concepts=["4"], controls=3, seed=10, strength=0.3, layers=["0", "2"])
+    edit = Edit.of(atlas, **{what: {"4": 0.3}}, layers=["0", "2"])
+    subsets = subset_atlas(atlas, subject.concepts, size=50, seeds=[10, 11, 12])
+    views = {
+        "gaussian": [gaussian_view(atlas, edit, s) for s in (10, 11, 12)],
+        "subset": [subsets.apply(**{what: {n: 0.3}}, layers=["0", "2"]) for n in subsets],
+    }
+    sign = -1 if what == "erase" else 1
+    for kind, made in views.items():
+        scores = [subject.task.measure(view, subject.concepts).score for view in made]
+        for row in table.to_dict("records"):
+            found = [sign * s[row["probe"]] for s in scores]
+            mean, deviation, z, p = significance(sign * row["score"], found)
+            expected = [sign * mean, deviation, z, p]
+            assert [row[f"{kind}{t}"] for t in ("", "_sd", "_z", "_p")] == pytest.approx(expected)
+
+
+def test_a_forgotten_concept_stands_out_from_random_subsets(subject: Subject, atlas: ec.Atlas) -> None:
+    table = ec.necessity(subject, atlas, concepts=["0", "6"], controls=20)
+    own = table["concept"] == table["probe"]
+    assert (table[own]["subset_p"] == 1 / 21).all() and (table[own]["subset_z"] > 3).all()
+    # Noise of the same norm takes the others along, which the engram does not.
+    assert (table[~own]["gaussian"] < table[~own]["score"]).mean() > 0.8
+
+
+def test_response_controls_are_worked_by_hand_too(subject: Subject, atlas: ec.Atlas) -> None:
+    options = {"layers": ["4"], "controls": 4, "seed": 3, "strength": 1.2}
+    table = ec.responses(subject, atlas, **options).set_index(["concept", "probe"])
+    shams = subset_shams(subject, atlas, [3, 4, 5, 6])["2"]
+    # Extracted engrams of the subsets, answered as concepts of a table of their own.
+    answers = ec.responses(subject, shams, strength=1.2, layers=["4"], controls=0)
+    ratios = answers[answers["probe"] == "7"]["ratio"]
+    row = table.loc["2", "7"]
+    mean, deviation, z, p = significance(row["ratio"], ratios)
+    assert [row[f"ratio_subset{t}"] for t in ("", "_sd", "_z", "_p")] == pytest.approx(
+        [mean, deviation, z, p]
+    )
+    # Noise of the engram's norm, run on the very inputs of the layer.
+    module = subject.model[4]
+    x = inputs_of(subject.model, module, subject.concepts["7"].probe)
+    real = module(x).detach()
+    size = {"4": 1.2 * atlas["2"].norm("4")}
+    noise = [(m[0, :, :-1], m[0, :, -1]) for s in (3, 4, 5, 6) for _, m in gaussian_matrices(atlas, size, s)]
+    answers = [x @ weight.mT + bias for weight, bias in noise]
+    norm = torch.linalg.vector_norm
+    expected = {
+        "ratio": [float(norm(y) / norm(real)) for y in answers],
+        "cosine": [float((y * real).sum() / norm(y) / norm(real)) for y in answers],
+        "explained": [float(1 - (norm(real - y) / norm(real)) ** 2) for y in answers],
+    }
+    for name, values in expected.items():
+        found = [row[f"{name}_gaussian{t}"] for t in ("", "_sd", "_z", "_p")]
+        assert found == pytest.approx(significance(row[name], values), rel=1e-3, abs=1e-4)
+
+
+def test_one_seed_gives_the_same_tables_and_another_gives_others(subject: Subject, atlas: ec.Atlas) -> None:
+    one, again, other = (
+        ec.criteria(subject, atlas, controls=2, seed=s, layers=["4"]).to_dict() for s in (0, 0, 1)
+    )
+    assert one == again
+    for name in CRITERIA:
+        assert one[name]["control"] != other[name]["control"]
+    assert one["necessity"]["matrix"] == other["necessity"]["matrix"]  # the effect itself has no seed
+
+
+def test_controls_of_a_single_concept_are_those_it_has_among_all(subject: Subject, atlas: ec.Atlas) -> None:
+    """Extracting one concept must not make its random subsets subsets of itself."""
+    recording = ec.record(subject.model, subject.concepts)
+    alone = ec.extract(subject.model, recording, concepts=["4"])
+    one = ec.necessity(subject, alone, controls=3)
+    whole = ec.necessity(subject, atlas, concepts=["4"], controls=3)
+    pd.testing.assert_frame_equal(one, whole)
+
+
+def test_keeping_in_place_has_no_subset_control_and_says_so(subject: Subject, atlas: ec.Atlas) -> None:
+    with pytest.raises(DataError, match="null='nothing' for its control, or controls=0"):
+        ec.sufficiency(subject, atlas, null="in place", controls=2)
+
+
+# -- held-out inputs only ----------------------------------------------------------------------------
+
+
+@every_criterion
+def test_recorded_inputs_are_never_measured(subject: Subject, atlas: ec.Atlas, measure) -> None:
+    """The model cannot even run what stands in their place here."""
+    poisoned = ConceptSet(
+        Concept(n, torch.full((3, 1), math.nan), c.probe) for n, c in subject.concepts.items()
+    )
+    found = measure(Subject(subject.model, poisoned, subject.task), atlas, controls=0)
+    pd.testing.assert_frame_equal(found, measure(subject, atlas, controls=0))
+
+
+@every_criterion
+def test_a_concept_without_held_out_inputs_is_named(subject: Subject, atlas: ec.Atlas, measure) -> None:
+    concepts = ConceptSet(
+        Concept(n, c.record, None if n == "6" else c.probe) for n, c in subject.concepts.items()
+    )
+    with pytest.raises(DataError, match=r"Concept '6' has no held-out inputs: give Concept\(…, probe=…\)"):
+        measure(Subject(subject.model, concepts, subject.task), atlas, controls=0)
+
+
+# -- what is refused -------------------------------------------------------------------------------
+
+
+@every_criterion
+def test_an_atlas_of_another_model_is_refused(subject: Subject, atlas: ec.Atlas, measure) -> None:
+    other = copy.deepcopy(subject.model)
+    with torch.no_grad():
+        other[0].weight[0, 0] += 1
+    with pytest.raises(ModelMismatchError, match="The atlas and the subject do not belong together"):
+        measure(Subject(other, subject.concepts, subject.task), atlas, controls=0)
+
+
+@every_criterion
+@pytest.mark.parametrize("controls", [1, -1])
+def test_a_number_of_controls_without_a_spread_is_refused_at_once(
+    subject: Subject, atlas: ec.Atlas, measure, controls: int
+) -> None:
+    with pytest.raises(DataError, match=f"controls must be 0, or at least 2 for a spread; found {controls}"):
+        measure(subject, atlas, controls=controls)
+
+
+@every_criterion
+@pytest.mark.parametrize("strength", [math.nan, math.inf, None, "strong"])
+def test_a_strength_that_is_no_number_is_refused(
+    subject: Subject, atlas: ec.Atlas, measure, strength
+) -> None:
+    with pytest.raises(DataError, match="must be a finite number; found"):
+        measure(subject, atlas, strength=strength, controls=0)
+
+
+@every_criterion
+def test_an_unknown_layer_suggests_the_nearest(subject: Subject, atlas: ec.Atlas, measure) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown layer '44'. Did you mean '4'"):
+        measure(subject, atlas, layers=["44"], controls=0)
+    with pytest.raises(CoverageError, match="No covered layer matches"):
+        measure(subject, atlas, layers="conv.*", controls=0)
+
+
+def test_unknown_or_no_concepts_are_refused(subject: Subject, atlas: ec.Atlas) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown concept '77'. Did you mean '7'"):
+        ec.necessity(subject, atlas, concepts=["77"], controls=0)
+    with pytest.raises(DataError, match="concepts names none to measure"):
+        ec.sufficiency(subject, atlas, concepts=[], controls=0)
+
+
+def test_a_concept_that_is_no_class_is_refused(subject: Subject) -> None:
+    with pytest.raises(UnknownNameError, match="Unknown class '9'"):
+        Subject(subject.model, subject.concepts, Classification(tuple("012345678x")))
+
+
+def test_a_layer_that_no_held_out_input_reaches_has_no_value() -> None:
+    class Branch(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.always, self.seldom = nn.Linear(4, 2), nn.Linear(4, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.always(x) + (self.seldom(x) if x.sum() > 100 else 0)
+
+    torch.manual_seed(0)
+    concepts = ConceptSet(
+        [Concept(n, torch.rand(9, 4) + i * 50, torch.rand(5, 4)) for i, n in enumerate(("a", "b"))]
+    )
+    subject = Subject(Branch(), concepts, Classification(("a", "b")))
+    atlas = ec.extract(subject.model, ec.record(subject.model, concepts))
+    table = ec.specificity(subject, atlas, controls=0)
+    assert table[table["layer"] == "seldom"]["value"].isna().all()
+    assert table[table["layer"] == "always"]["value"].notna().all()
+    found = ec.criteria(subject, atlas, controls=0).to_dict()
+    assert found["specificity"]["layers"]["seldom"]["a"] == {"a": None, "b": None}
+    json.dumps(found, allow_nan=False)
+
+
+# -- as one object -----------------------------------------------------------------------------------
+
+
+def test_to_dict_has_the_promised_keys_and_is_plain_json(subject: Subject, atlas: ec.Atlas) -> None:
+    found = ec.criteria(subject, atlas, controls=2, seed=5, strength=0.9, layers=iter(["0", "4"]))
+    told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    names = list(subject.concepts)
+    for name in ("necessity", "sufficiency"):
+        assert list(told[name]["base"]) == names
+        for kind in ("matrix", "control", "says"):
+            assert list(told[name][kind]) == names
+            assert all(list(row) == names for row in told[name][kind].values())
+        for statistic in ("mean", "sd", "z", "p"):
+            assert list(told[name]["controls"]["subset"][statistic]) == names
+        table = getattr(found, name)
+        assert told[name]["matrix"]["3"]["8"] == square(table, "score").loc["3", "8"]
+        assert told[name]["control"]["3"]["8"] == square(table, "gaussian").loc["3", "8"]
+    for name in ("specificity", "reactivation"):
+        for kind in ("layers", "control"):
+            assert list(told[name][kind]) == ["0", "4"]
+            assert list(told[name][kind]["4"]) == list(told[name][kind]["4"]["3"]) == names
+        table = getattr(found, name)
+        assert (
+            told[name]["layers"]["4"]["3"]["8"]
+            == (square(table[table["layer"] == "4"], "value").loc["3", "8"])
+        )
+    assert (told["strength"], told["scaling"], told["seed"]) == (0.9, "plain", 5)
+    assert told["model_hash"] == ec.model_hash(subject.model)
+    assert told["edited_layers"] == ["0", "4"] and told["control_seeds"] == 2
+
+
+def test_without_controls_nothing_about_shams_is_told(subject: Subject, atlas: ec.Atlas) -> None:
+    told = ec.criteria(subject, atlas, controls=0, layers=["4"]).to_dict()
+    assert not any("control" in key for name in CRITERIA for key in told[name])
+
+
+def test_all_four_at_once_are_the_four_alone(subject: Subject, atlas: ec.Atlas) -> None:
+    options = {"controls": 2, "seed": 1, "layers": ["4"]}
+    found = ec.criteria(subject, atlas, **options)
+    for name, measure in CRITERIA.items():
+        pd.testing.assert_frame_equal(getattr(found, name), measure(subject, atlas, **options))
+
+
+def test_all_at_once_weighs_the_layers_as_asked(subject: Subject, atlas: ec.Atlas) -> None:
+    options = {"controls": 0, "strength": 0.5, "scaling": "adaptive"}
+    found = ec.criteria(subject, atlas, **options)
+    pd.testing.assert_frame_equal(found.necessity, ec.necessity(subject, atlas, **options))
+    assert found.to_dict()["scaling"] == "adaptive"
+    assert not found.necessity.equals(ec.necessity(subject, atlas, controls=0, strength=0.5))
+
+
+def test_progress_is_told_to_the_end(subject: Subject, atlas: ec.Atlas) -> None:
+    calls: list[tuple[int, int | None]] = []
+    ec.necessity(subject, atlas, controls=2, progress=lambda done, total, text: calls.append((done, total)))
+    last = calls[-1][1]
+    steps = [done for done, total in calls if total == last]
+    assert calls[-1][0] == last == 10 * 3 + 2 and steps == sorted(steps)
