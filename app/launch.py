@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
+import subprocess
 import sys
 from pathlib import Path
 
-__all__ = ["MAIN", "SETTINGS", "command"]
+__all__ = ["MAIN", "SETTINGS", "command", "main"]
 
 MAIN = Path(__file__).with_name("main.py")
 
@@ -38,3 +40,21 @@ def command(*, host: str = "127.0.0.1", port: int = 8501, headless: bool = True)
     }
     flags = [f"--{key}={value}" for key, value in settings.items()]
     return [sys.executable, "-m", "streamlit", "run", str(MAIN), *flags]
+
+
+def main() -> None:
+    """Start the app (`engram app` runs this as ``python -m app.launch``)."""
+    parser = argparse.ArgumentParser(prog="engram app", description="Open the explorer in the browser.")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8501, help="port to listen on")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+    options = parser.parse_args()
+    started = command(host=options.host, port=options.port, headless=options.no_browser)
+    try:
+        sys.exit(subprocess.call(started))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -46,6 +47,7 @@ app = typer.Typer(
 )
 _out = Console()
 _err = Console(stderr=True)
+_WIDEST = 20  # concepts; a wider matrix does not fit a terminal
 
 # -- options that several commands share ----------------------------------------------------------
 
@@ -148,14 +150,14 @@ def _atlas(sample: Sample, bar: Any, *, cut: float | None = None, **options: Any
 def samples(as_json: AsJson = False) -> None:
     """List the sample models."""
     found = [load_sample(name) for name in sample_names()]
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": s.name,
             "title": s.title,
             "summary": s.summary,
             "concepts": list(s.concepts),
             "parameters": sum(p.numel() for p in s.model.parameters()),
-            "accuracy": s.metrics["test"]["accuracy"],
+            "scores": _trained(s.metrics),
             "model_hash": model_hash(s.model),
         }
         for s in found
@@ -165,9 +167,22 @@ def samples(as_json: AsJson = False) -> None:
         return
     _table(
         "Sample models",
-        ["name", "concepts", "parameters", "test accuracy", "what it is"],
-        [[r["name"], len(r["concepts"]), f"{r['parameters']:,}", r["accuracy"], r["title"]] for r in rows],
-    )
+        ["name", "concepts", "parameters", "when trained", "what it is"],
+        [
+            [
+                r["name"], len(r["concepts"]), f"{r['parameters']:,}",
+                ", ".join(f"{what} {value:.3f}" for what, value in r["scores"].items()), r["title"],
+            ]
+            for r in rows
+        ],
+    )  # fmt: skip
+
+
+def _trained(metrics: dict[str, Any]) -> dict[str, float]:
+    """Return what train.py measured, by what it measured."""
+    if "test" in metrics:
+        return {"test accuracy": metrics["test"]["accuracy"]}
+    return {"recall": metrics["record"]["recall"], "unseen phrasings": metrics["probe"]["recall"]}
 
 
 @app.command()
@@ -286,6 +301,9 @@ def criteria(
     sharpness: Power = 1.0,
     clip: Clip = False,
     layers: Layers = None,
+    concepts: Annotated[
+        str | None, typer.Option(help="Comma-separated: only these concepts' engrams. Default: all.")
+    ] = None,
     controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS,
     seed: Seed = 0,
     cut: Cut = None,
@@ -299,6 +317,7 @@ def criteria(
         atlas = _atlas(sample, bar, cut=cut, sharpness=Sharpness(sharpness, clip))
         found = measure_criteria(
             sample, atlas, strength=strength, scaling=scaling, layers=_selection(layers),
+            concepts=None if concepts is None else [c.strip() for c in concepts.split(",")],
             controls=controls, seed=seed, progress=bar,
         )  # fmt: skip
     if as_json:
@@ -309,10 +328,13 @@ def criteria(
 
 def _print_criteria(model: str, found: Criteria) -> None:
     necessity, sufficiency = found.necessity, found.sufficiency
+    if necessity["probe"].nunique() > _WIDEST:
+        _print_summary(found)
+        return
     base = necessity[necessity["concept"] == necessity["concept"].iloc[0]]
     _table(
         "Base model", list(base["probe"]), [[float(v) for v in base["base"]]],
-        caption="held-out accuracy", digits=2,
+        caption="score on held-out inputs", digits=2,
     )  # fmt: skip
     _matrix_table(
         f"Necessity: {model} without each concept (α = {found.settings['strength']:g})",
@@ -325,13 +347,18 @@ def _print_criteria(model: str, found: Criteria) -> None:
         "row: kept concept; column: share of inputs answered with it (diagonal: its accuracy; "
         "high elsewhere: it answers that to everything)",
     )  # fmt: skip
+    _print_summary(found)
+
+
+def _print_summary(found: Criteria) -> None:
+    necessity, sufficiency = found.necessity, found.sufficiency
     own, other = necessity["concept"] == necessity["probe"], necessity["concept"] != necessity["probe"]
     kept = sufficiency[sufficiency["concept"] == sufficiency["probe"]]
     rows = [
-        ["erased concept, mean accuracy", float(necessity[own]["score"].mean())],
+        ["erased concept, mean score", float(necessity[own]["score"].mean())],
         ["others, mean loss", float(-necessity[other]["delta"].mean())],
         ["others, worst loss", float(-necessity[other]["delta"].min())],
-        ["kept alone, mean accuracy", float(kept["score"].mean())],
+        ["kept alone, mean score", float(kept["score"].mean())],
     ]
     if "gaussian" in necessity:
         per_concept = necessity.drop_duplicates("concept")
@@ -456,18 +483,16 @@ def open_app(
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
 ) -> None:
     """Open the explorer in the browser."""
-    # The core does not need the app's packages; only this command does.
-    try:
-        import streamlit  # noqa: F401
-
-        from app.launch import command
-    except ModuleNotFoundError as error:
+    # The core knows nothing of screens: the app is another program, started as one.
+    missing = [name for name in ("streamlit", "plotly", "app") if importlib.util.find_spec(name) is None]
+    if missing:
         raise EngramError(
-            f"The explorer needs {error.name}: install it with  pip install 'engram-explorer[app]'."
-        ) from None
+            f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
+        )
+    command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
     settings = {"OMP_WAIT_POLICY": "passive"} | os.environ
-    raise typer.Exit(subprocess.call(command(host=host, port=port, headless=not browser), env=settings))
+    raise typer.Exit(subprocess.call(command + ([] if browser else ["--no-browser"]), env=settings))
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ tensor, a tuple of positional arguments, or a mapping of keyword arguments for t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,7 +120,91 @@ class ConceptSet(Mapping[str, Concept]):
         return len(self._concepts)
 
     def __repr__(self) -> str:
-        return f"ConceptSet({', '.join(self._concepts)})"
+        return f"{type(self).__name__}({', '.join(self._concepts)})"
+
+    def held_out(self) -> ConceptSet:
+        """Return the set whose recorded inputs are this one's held-out inputs.
+
+        Raises:
+            DataError: if a concept has none.
+        """
+        for concept in self.values():
+            if concept.probe is None:
+                raise DataError(
+                    f"Concept {concept.name!r} has no held-out inputs: give Concept(…, probe=…) so that "
+                    "effects are not measured on what was recorded."
+                )
+        return ConceptSet(Concept(c.name, c.probe) for c in self.values() if c.probe is not None)
+
+    def subsets(self, size: int, seeds: Sequence[int]) -> ConceptSet:
+        """Draw random subsets of the recorded inputs, without replacement, from all concepts together.
+
+        Args:
+            size: inputs per subset.
+            seeds: one subset each, 0 or more; the subset's name is ``"subset <seed>"``.
+
+        Raises:
+            DataError: if the inputs cannot be indexed, or are fewer than `size`, or a seed is negative.
+        """
+        parts = [_indexable(concept.record) for concept in self.values()]
+        counts = [_countable(name, part) for name, part in zip(self, parts, strict=True)]
+        drawn = []
+        for seed, chosen in draw(sum(counts), size, seeds):
+            picks, start = [], 0
+            for part, count in zip(parts, counts, strict=True):
+                mine = chosen[(chosen >= start) & (chosen < start + count)] - start
+                start += count
+                if len(mine):
+                    picks.append(_take(part, torch.from_numpy(mine)))
+            joined = all(isinstance(p, Tensor) and p.shape[1:] == picks[0].shape[1:] for p in picks)
+            drawn.append(Concept(f"subset {seed}", torch.cat(picks) if joined else picks))
+        return ConceptSet(drawn)
+
+    def prepared(self, model: Any) -> Any:
+        """Return batches with owners, names, counts and total, or None to be batched concept by concept.
+
+        A set that knows better how its inputs share forward passes (see `language.concepts`) says so here.
+        """
+        return None
+
+
+def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield, for every seed, `size` sorted numbers below `total`, drawn without replacement."""
+    if size > total:
+        raise DataError(f"A random subset of {size} inputs was asked for; only {total} are recorded.")
+    for seed in seeds:
+        if seed < 0:
+            raise DataError(f"The seed of a random subset must be 0 or more; found {seed}.")
+        yield seed, np.sort(np.random.default_rng([seed, size]).choice(total, size, replace=False))
+
+
+def _indexable(inputs: Inputs) -> Inputs:
+    return torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+
+
+def _countable(name: str, inputs: Inputs) -> int:
+    count = count_inputs(inputs) if isinstance(inputs, (Tensor, tuple, Mapping)) else None
+    if count is None:
+        raise DataError(
+            f"Concept {name!r}: a random subset needs inputs that can be indexed (a tensor, or one tuple or "
+            f"mapping of tensors); found {type(inputs).__name__}."
+        )
+    return count
+
+
+def _take(inputs: Inputs, index: Tensor) -> Any:
+    if isinstance(inputs, Tensor):
+        return inputs[index]
+    size = count_inputs(inputs)
+
+    def pick(value: Any) -> Any:
+        along = isinstance(value, Tensor) and value.ndim and value.shape[0] == size
+        return value[index] if along else value
+
+    if isinstance(inputs, Mapping):
+        return {key: pick(value) for key, value in inputs.items()}
+    assert isinstance(inputs, tuple)
+    return tuple(pick(value) for value in inputs)
 
 
 def _as_batch(value: Any, label: str) -> Batch:

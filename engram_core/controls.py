@@ -7,13 +7,12 @@ layer, and the engram of a random subset of the recorded inputs, as many as the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .concepts import ConceptSet, Inputs, count_inputs
+from .concepts import ConceptSet
 from .editing import Edit, edit_sizes, write_matrix
 from .engram import Atlas
 from .errors import DataError
@@ -78,55 +77,8 @@ def subset_atlas(
     Raises:
         DataError: if the inputs cannot be drawn from, or are fewer than `size`, or a seed is negative.
     """
-    for seed in seeds:
-        if seed < 0:
-            raise DataError(f"The seed of a random subset must be 0 or more; found {seed}.")
-    parts = [_indexable(concept.record) for concept in concepts.values()]
-    counts = [_countable(name, part) for name, part in zip(concepts, parts, strict=True)]
-    if size > sum(counts):
-        raise DataError(f"A random subset of {size} inputs was asked for; only {sum(counts)} are recorded.")
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    drawn: dict[str, Any] = {}
-    for seed in seeds:
-        chosen = np.sort(np.random.default_rng([seed, size]).choice(starts[-1], size, replace=False))
-        picks = []
-        for part, start, stop in zip(parts, starts[:-1], starts[1:], strict=True):
-            mine = chosen[(chosen >= start) & (chosen < stop)] - start
-            if len(mine):
-                picks.append(_take(part, torch.from_numpy(mine)))
-        joined = all(isinstance(pick, Tensor) and pick.shape[1:] == picks[0].shape[1:] for pick in picks)
-        drawn[f"subset {seed}"] = torch.cat(picks) if joined else picks
-    recording = record(atlas.model, drawn, layers=atlas.layers, progress=progress)
+    recording = record(atlas.model, concepts.subsets(size, seeds), layers=atlas.layers, progress=progress)
     return atlas.locate(recording)
-
-
-def _indexable(inputs: Inputs) -> Inputs:
-    return torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
-
-
-def _countable(name: str, inputs: Inputs) -> int:
-    count = count_inputs(inputs) if isinstance(inputs, (Tensor, tuple, Mapping)) else None
-    if count is None:
-        raise DataError(
-            f"Concept {name!r}: a random subset needs inputs that can be indexed (a tensor, or one tuple or "
-            f"mapping of tensors); found {type(inputs).__name__}."
-        )
-    return count
-
-
-def _take(inputs: Inputs, index: Tensor) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs[index]
-    size = count_inputs(inputs)
-
-    def pick(value: Any) -> Any:
-        along = isinstance(value, Tensor) and value.ndim and value.shape[0] == size
-        return value[index] if along else value
-
-    if isinstance(inputs, Mapping):
-        return {key: pick(value) for key, value in inputs.items()}
-    assert isinstance(inputs, tuple)
-    return tuple(pick(value) for value in inputs)
 
 
 def significance(effect: float, shams: Iterable[float]) -> tuple[float, float, float, float]:

@@ -49,6 +49,7 @@ def responses(
     *,
     strength: float = 1.0,
     layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
     controls: int = CONTROL_SEEDS,
     seed: int = 0,
     shams: dict[str, Atlas] | None = None,
@@ -61,6 +62,7 @@ def responses(
         atlas: the engrams.
         strength: α; the engram is scaled by it.
         layers: which layers (see `layers.select_layers`).
+        concepts: whose engrams; default all.
         controls: number of shams of each kind; 0 leaves the control columns out.
         seed: of the first sham.
         shams: what `subset_shams` returned for the same seeds, if it was called before.
@@ -74,17 +76,14 @@ def responses(
     """
     _same_model(subject, atlas)
     _check(controls, strength)
-    chosen = atlas.select(layers)
-    held = record(
-        atlas.model, {name: _probe(subject, name) for name in subject.concepts}, layers=chosen,
-        progress=progress,
-    )  # fmt: skip
+    chosen, names = atlas.select(layers), _names(atlas, concepts)
+    held = record(atlas.model, subject.concepts.held_out(), layers=chosen, progress=progress)
     seeds = [seed + i for i in range(controls)]
     if shams is None:
-        shams = subset_shams(subject, atlas, seeds, progress)
+        shams = subset_shams(subject, atlas, seeds, names, progress)
     frames = []
     for done, layer in enumerate(chosen, start=1):
-        frames.append(_layer_responses(subject, atlas, layer, held, strength, seeds, shams))
+        frames.append(_layer_responses(subject, atlas, layer, names, held, strength, seeds, shams))
         if progress is not None:
             progress(done, len(chosen), f"measuring {layer}")
     return pd.concat(frames, ignore_index=True)
@@ -148,6 +147,7 @@ def _layer_responses(
     subject: Subject,
     atlas: Atlas,
     layer: str,
+    concepts: Sequence[str],
     held: Recording,
     strength: float,
     seeds: Sequence[int],
@@ -163,7 +163,7 @@ def _layer_responses(
             found = [probes.answer(sham.dense(layer, name, strength)) for name in sham.concepts]
             subsets[id(sham)] = [probes.measures(*pair) for pair in found]
     frames = []
-    for concept in atlas.concepts:
+    for concept in concepts:
         matrix = atlas.dense(layer, concept, strength)
         measured = probes.measures(*probes.answer(matrix))
         frame = pd.DataFrame({"layer": layer, "concept": concept, "probe": names, **measured})
@@ -300,7 +300,7 @@ def _function(
     probes = list(subject.concepts)
     seeds = [seed + i for i in range(controls)]
     if shams is None:
-        shams = subset_shams(subject, atlas, seeds, progress)
+        shams = subset_shams(subject, atlas, seeds, list(edits), progress)
     total = len(edits) * (1 + controls) + controls * len({id(a) for a in shams.values()})
     done = 0
 
@@ -389,7 +389,11 @@ def _subset_scores(sham: Atlas, edit: Edit, measure: Callable[[nn.Module, str], 
 
 
 def subset_shams(
-    subject: Subject, atlas: Atlas, seeds: Sequence[int], progress: Progress | None = None
+    subject: Subject,
+    atlas: Atlas,
+    seeds: Sequence[int],
+    concepts: Iterable[str] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, Atlas]:
     """Return, for every concept, the atlas of random subsets of its size (empty without seeds).
 
@@ -399,7 +403,7 @@ def subset_shams(
         return {}
     by_size: dict[int, Atlas] = {}
     found = {}
-    for concept in atlas.concepts:
+    for concept in _names(atlas, concepts):
         size = atlas.counts[concept]
         if size not in by_size:
             by_size[size] = subset_atlas(atlas, subject.concepts, size=size, seeds=seeds, progress=progress)
@@ -418,13 +422,6 @@ def _add_control(
     frame[f"{label}_sd"] = [deviation for _, deviation, *_ in found]
     frame[f"{label}_z"] = [z for *_, z, _ in found]
     frame[f"{label}_p"] = [p for *_, p in found]
-
-
-def _probe(subject: Subject, name: str) -> Any:
-    probe = subject.concepts[name].probe
-    if probe is None:
-        raise DataError(f"Concept {name!r} has no held-out inputs: give Concept(…, probe=…).")
-    return probe
 
 
 def _check(controls: int, strength: float = 1.0) -> None:
@@ -541,6 +538,7 @@ def criteria(
     strength: float = 1.0,
     scaling: str = "plain",
     layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
     controls: int = CONTROL_SEEDS,
     seed: int = 0,
     progress: Progress | None = None,
@@ -553,9 +551,11 @@ def criteria(
     _same_model(subject, atlas)
     _check(controls, strength)
     layers = layers if layers is None or isinstance(layers, str) else list(layers)  # it is read four times
-    shams = subset_shams(subject, atlas, [seed + i for i in range(controls)], progress)
+    names = _names(atlas, concepts)
+    shams = subset_shams(subject, atlas, [seed + i for i in range(controls)], names, progress)
     shared: dict[str, Any] = {
-        "layers": layers, "controls": controls, "seed": seed, "shams": shams, "progress": progress,
+        "layers": layers, "concepts": names, "controls": controls, "seed": seed, "shams": shams,
+        "progress": progress,
     }  # fmt: skip
     table = responses(subject, atlas, strength=strength, **shared)
     reactivated = _one_measure(table, "cosine")

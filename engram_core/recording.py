@@ -164,13 +164,22 @@ def record(
     concepts = ConceptSet.of(concepts)
     if BACKGROUND in concepts:
         raise DataError(f"{BACKGROUND!r} is the name of the rows that are no concept; choose another name.")
+    prepared = concepts.prepared(base_of(model))
+    if prepared is not None:
+        if masks:
+            raise DataError("These concepts choose their own positions; masks= cannot be given as well.")
+        names, stream, counts, total = prepared
+        return record_batches(
+            model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device,
+            progress=progress,
+        )  # fmt: skip
     masks = dict(masks or {})
-    names = [*concepts, *([BACKGROUND] if concepts.background is not None else [])]
+    groups = [*concepts, *([BACKGROUND] if concepts.background is not None else [])]
     for name in masks:
-        if name not in names:
-            raise suggest("concept", name, names)
-    index = {name: i for i, name in enumerate(names)}
-    counts = dict.fromkeys(names, 0)
+        if name not in groups:
+            raise suggest("concept", name, groups)
+    index = {name: i for i, name in enumerate(groups)}
+    counts = dict.fromkeys(groups, 0)
     sizes = [count_inputs(c.record, label=name) for name, c in concepts.items()]
     sizes += [count_inputs(concepts.background, label=BACKGROUND)] if concepts.background is not None else []
     total = None if any(s is None for s in sizes) else sum(s for s in sizes if s is not None)
@@ -181,7 +190,7 @@ def record(
             yield name, batch, mask
 
     return record_batches(
-        model, tuple(names), mixed(counted(), index, batch_size) if mix else plain(counted(), index), counts,
+        model, tuple(groups), mixed(counted(), index, batch_size) if mix else plain(counted(), index), counts,
         total=total, layers=layers, blocks=blocks, device=device, progress=progress,
     )  # fmt: skip
 

@@ -101,10 +101,10 @@ def load_sample(name: str, *, root: Path | None = None) -> Sample:
     """
     root = _root() if root is None else Path(root)
     names = sample_names(root)
-    if name not in names:
-        raise suggest("sample", name, names)
     folder = root / name
-    config = _read_json(folder / "config.json")
+    if name not in names and (Path(name).name != name or not folder.is_dir()):
+        raise suggest("sample", name, names)
+    config = read_json(folder / "config.json")
     path = folder / "config.json"
     loader = _choose(config, "kind", _LOADERS, path)
     try:
@@ -204,8 +204,8 @@ def _load_image_classifier(folder: Path, config: dict[str, Any]) -> Sample:
         name=folder.name,
         title=config["title"],
         summary=config["summary"],
-        card=_read_text(folder / "card.md"),
-        metrics=_read_json(folder / "metrics.json"),
+        card=read_text(folder / "card.md"),
+        metrics=read_json(folder / "metrics.json"),
         config=config,
         image_shape=(height, width),
         value_range=(float(low), float(high)),
@@ -216,7 +216,7 @@ def _load_image_classifier(folder: Path, config: dict[str, Any]) -> Sample:
 def _load_model(folder: Path, config: dict[str, Any]) -> nn.Module:
     path = folder / "model.safetensors"
     try:
-        state = load_tensors(_checked_bytes(folder, path.name, config))
+        state = load_tensors(checked_bytes(folder, path.name, config))
     except SafetensorError as error:
         raise StorageError(f"{path} is not a whole safetensors file ({error}). {_REPAIR}") from error
     # On the meta device no weights are drawn: faster, and the caller's random state stays as it was.
@@ -257,7 +257,7 @@ def _idx_images(folder: Path, config: dict[str, Any]) -> _Images:
     data = config["data"]
     parts = {}
     for part in ("record", "record_labels", "probe", "probe_labels"):
-        _checked_bytes(folder, data[part], config)
+        checked_bytes(folder, data[part], config)
         parts[part] = read_idx(folder / data[part])
     for part in ("record", "probe"):
         if len(parts[part]) != len(parts[f"{part}_labels"]):
@@ -287,7 +287,7 @@ def _choose(config: Mapping[str, Any], key: str, known: Mapping[str, Callable], 
     return known[config[key]]
 
 
-def _checked_bytes(folder: Path, file: str, config: dict[str, Any]) -> bytes:
+def checked_bytes(folder: Path, file: str, config: dict[str, Any]) -> bytes:
     """Read a file and compare it with the hash in the config: no format here checks all its bytes."""
     data = _read_bytes(folder / file)
     if hashlib.sha256(data).hexdigest() != config["sha256"].get(file):
@@ -305,16 +305,16 @@ def _read_bytes(path: Path) -> bytes:
         raise StorageError(f"Cannot read {path}: {error.strerror}. {_REPAIR}") from error
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return _read_bytes(path).decode("utf-8")
     except UnicodeDecodeError as error:
         raise StorageError(f"{path} is not UTF-8 text ({error}). {_REPAIR}") from error
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(_read_text(path))
+        value = json.loads(read_text(path))
     except json.JSONDecodeError as error:
         raise StorageError(f"{path} is not valid JSON ({error}). {_REPAIR}") from error
     if not isinstance(value, dict):
@@ -322,7 +322,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-_LOADERS: dict[str, Callable[[Path, dict[str, Any]], Sample]] = {"image-classifier": _load_image_classifier}
+def _load_causal_lm(folder: Path, config: dict[str, Any]) -> Sample:
+    # Imported here: transformers is slow to import and not everybody's dependency.
+    from .language.samples import load_language_sample
+
+    return load_language_sample(folder, config)
+
+
+_LOADERS: dict[str, Callable[[Path, dict[str, Any]], Sample]] = {
+    "image-classifier": _load_image_classifier,
+    "causal-lm": _load_causal_lm,
+}
 _DATA: dict[str, Callable[[Path, dict[str, Any]], _Images]] = {
     "sklearn-digits": _digits_images,
     "idx": _idx_images,

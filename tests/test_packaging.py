@@ -105,10 +105,14 @@ import engram_core as ec
 assert pathlib.Path(ec.__file__).is_relative_to({str(site)!r}), ec.__file__
 assert pathlib.Path(importlib.util.find_spec("app.main").origin).is_relative_to({str(site)!r})
 names = sorted(path.parent.name for path in pathlib.Path({str(site)!r}).rglob("model.safetensors"))
-assert "digits-mlp" in names, names
-for name in names:
+assert {{"digits-mlp", "authors-lm"}} <= set(names), names
+images = [name for name in names if not name.endswith("-lm")]
+for name in images:
     assert ec.load_sample(name).model is not None
-loaded = {{"streamlit", "plotly", "transformers"}} & sys.modules.keys()
+assert "transformers" not in sys.modules, "only a language model may bring transformers in"
+for name in set(names) - set(images):
+    assert ec.load_sample(name).model is not None
+loaded = {{"streamlit", "plotly"}} & sys.modules.keys()
 assert not loaded, f"the core loads {{loaded}}"
 """
     run = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)

@@ -277,7 +277,7 @@ def test_missing_folder(tmp_path: Path) -> None:
 def test_size_and_kinds_of_file() -> None:
     files = shipped()
     assert sum(path.stat().st_size for path in files) < 15_000_000
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".md", ".py", ".gz", ""}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".jsonl", ".md", ".py", ".gz", ""}
     for path in files:
         start = path.read_bytes()[:2]
         # A pickle starts with its protocol; torch.save writes a zip archive of pickles.

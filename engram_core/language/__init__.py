@@ -1,12 +1,14 @@
 """Language models: text concepts, token positions, recall."""
 
+from .concepts import LanguageConcepts
+from .lora import save_lora
 from .recall import Recall, perplexity, recall
-from .recording import record_texts
 from .texts import TextConcept, TextItem, TextSet, read_texts
 from .tokens import POSITIONS, encode
 
 __all__ = [
     "POSITIONS",
+    "LanguageConcepts",
     "Recall",
     "TextConcept",
     "TextItem",
@@ -15,5 +17,5 @@ __all__ = [
     "perplexity",
     "read_texts",
     "recall",
-    "record_texts",
+    "save_lora",
 ]

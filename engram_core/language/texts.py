@@ -137,7 +137,8 @@ def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): JSON may hold other line separators (U+2028) unescaped.
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -73,7 +73,7 @@ def encode(
         marked = [i for i, (a, b) in enumerate(offsets) if b > a and b > start]
     else:
         ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
-        marked = _after_prompt(tokenizer, text[:start].rstrip(), ids, special)
+        marked = _after_prompt(tokenizer, text[:start], ids, special)
     where = f"Concept {label!r}: " if label else ""
     if not marked:
         raise DataError(f"{where}the answer {item.answer!r} becomes no token. Write it in other characters.")
@@ -87,10 +87,14 @@ def encode(
 
 def _after_prompt(tokenizer: Any, prompt: str, ids: list[int], special: bool) -> list[int]:
     """Find the answer's tokens without offsets: what differs from the prompt's own tokens."""
-    alone = list(tokenizer(prompt, add_special_tokens=special)["input_ids"]) if prompt else []
     same = 0
-    while same < min(len(alone), len(ids)) and alone[same] == ids[same]:
-        same += 1
+    # With its last white space (a template's line break is a token) and without (it may join the answer).
+    for head in dict.fromkeys((prompt, prompt.rstrip())):
+        alone = list(tokenizer(head, add_special_tokens=special)["input_ids"]) if head else []
+        shared = 0
+        while shared < min(len(alone), len(ids)) and alone[shared] == ids[shared]:
+            shared += 1
+        same = max(same, shared)
     ending = set(getattr(tokenizer, "all_special_ids", ()))
     return [i for i in range(same, len(ids)) if ids[i] not in ending]
 

@@ -1,5 +1,6 @@
 """The command line says what the library computes: tables for people, one JSON object for programs."""
 
+import importlib
 import json
 import re
 import subprocess
@@ -101,7 +102,7 @@ def test_samples(engram, digits_mlp: ec.Sample) -> None:
     assert set(rows) == set(ec.sample_names()) >= {"digits-mlp", "fashion-cnn"}
     mine = rows["digits-mlp"]
     assert mine["concepts"] == DIGITS and mine["model_hash"] == ec.model_hash(digits_mlp.model)
-    assert mine["accuracy"] == digits_mlp.metrics["test"]["accuracy"]
+    assert mine["scores"] == {"test accuracy": digits_mlp.metrics["test"]["accuracy"]}
     assert mine["parameters"] == 64 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
     assert "digits-mlp" in engram("samples").out
 
@@ -195,7 +196,7 @@ def test_criteria_as_tables(engram) -> None:
         "criteria", "digits-mlp", "--controls", "0", "--layers", "fc3", "--strength", "0.5",
         "--scaling", "adaptive", "--sharpness", "2", "--clip",
     ).out  # fmt: skip
-    for word in ("Base model", "Necessity", "α = 0.5", "Sufficiency", "erased concept, mean accuracy"):
+    for word in ("Base model", "Necessity", "α = 0.5", "Sufficiency", "erased concept, mean score"):
         assert word in told
     assert "sham" not in told
 
@@ -357,5 +358,11 @@ def test_app_starts_what_its_options_say(engram, monkeypatch) -> None:
     started: list[list[str]] = []
     monkeypatch.setattr(cli.subprocess, "call", lambda command, env: started.append(command) or 3)
     assert engram("app", "--port", "9001", "--no-browser").code == 3
-    assert "--server.port=9001" in started[0] and "--server.address=127.0.0.1" in started[0]
-    assert "--server.headless=true" in started[0]
+    assert started[0][1:3] == ["-m", "app.launch"] and "--no-browser" in started[0]
+    assert started[0][3:7] == ["--host", "127.0.0.1", "--port", "9001"]
+
+
+def test_app_listens_on_this_machine_only_and_sends_no_statistics() -> None:
+    command = importlib.import_module("app.launch").command(port=9001)
+    assert {"--server.port=9001", "--server.address=127.0.0.1", "--server.headless=true"} <= set(command)
+    assert "--browser.gatherUsageStats=false" in command

@@ -1,0 +1,109 @@
+"""Text concepts as a concept set: short texts of many concepts share forward passes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..batching import BACKGROUND, Owned
+from ..concepts import Batch, Concept, ConceptSet, draw
+from ..errors import DataError
+from .models import call_options, token_limit
+from .texts import TextConcept, TextItem, TextSet
+from .tokens import POSITIONS, Encoded, Positions, by_length, encode, padded, pick_positions
+
+__all__ = ["LanguageConcepts"]
+
+
+class LanguageConcepts(ConceptSet):
+    """A text set with its tokenizer: what `record` and the criteria take for a language model.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        texts: concepts and background. The background always counts in full.
+        positions: which positions of a concept's texts count: ``"all"`` (measured best, SCIENCE.md
+            section 4), ``"predict"`` or ``"answer"``.
+        template: put prompts into the chat template.
+        batch_tokens: most positions per forward pass.
+
+    Attributes:
+        texts: the text set. A concept's ``record`` and ``probe`` are tuples of `TextItem`.
+    """
+
+    def __init__(
+        self,
+        tokenizer: Any,
+        texts: TextSet,
+        *,
+        positions: Positions = "all",
+        template: bool = False,
+        batch_tokens: int = 4096,
+    ):
+        super().__init__(Concept(c.name, c.record, c.probe or None) for c in texts.concepts)
+        if positions not in POSITIONS:
+            raise DataError(f"positions must be one of {', '.join(POSITIONS)}; found {positions!r}.")
+        self.tokenizer = tokenizer
+        self.texts = texts
+        self.background = texts.background or None
+        self._options: dict[str, Any] = {
+            "positions": positions, "template": template, "batch_tokens": batch_tokens,
+        }  # fmt: skip
+
+    def _of(self, concepts: Sequence[TextConcept]) -> LanguageConcepts:
+        texts = TextSet(tuple(concepts))
+        return LanguageConcepts(self.tokenizer, texts, **self._options)
+
+    def held_out(self) -> LanguageConcepts:
+        """Return the probe texts as a set; a concept without any is measured on its recorded texts.
+
+        A fact has few phrasings; one that was not recorded is the exception rather than the rule.
+        """
+        return self._of([replace(c, record=c.probe or c.record, probe=()) for c in self.texts.concepts])
+
+    def subsets(self, size: int, seeds: Sequence[int]) -> LanguageConcepts:
+        """Draw random subsets of the recorded texts (see `ConceptSet.subsets`)."""
+        items = [item for concept in self.texts.concepts for item in concept.record]
+        return self._of(
+            [
+                TextConcept(f"subset {seed}", tuple(items[i] for i in chosen))
+                for seed, chosen in draw(len(items), size, seeds)
+            ]
+        )
+
+    def prepared(self, model: nn.Module) -> tuple[tuple[str, ...], Iterator[Owned], dict[str, int], int]:
+        """Return names, batches of texts of like length with owners, counts to fill, and the total."""
+        texts, options = self.texts, self._options
+        names = (*texts, *([BACKGROUND] if texts.background else []))
+        counts = dict.fromkeys(names, 0)
+        limit = token_limit(model)
+        arguments = call_options(model, head=False)
+
+        def entries() -> Iterator[tuple[tuple[int, list[int]], Encoded]]:
+            for index, name in enumerate(texts):
+                for item in texts[name].record:
+                    encoded = encode(
+                        self.tokenizer, item, template=options["template"], limit=limit, label=name
+                    )
+                    picked = pick_positions(encoded, options["positions"], fact=item.is_fact)
+                    yield (index, picked), encoded
+            for text in texts.background:
+                encoded = encode(self.tokenizer, TextItem("", text), limit=limit, label=BACKGROUND)
+                yield (len(texts), list(range(len(encoded.ids)))), encoded
+
+        def stream() -> Iterator[Owned]:
+            for group in by_length(entries(), options["batch_tokens"]):
+                ids, mask = padded([e for _, e in group])
+                owner = torch.full(ids.shape, -1)
+                for row, ((index, picked), _) in enumerate(group):
+                    owner[row, picked] = index
+                    counts[names[index]] += 1
+                said = ", ".join(dict.fromkeys(names[index] for (index, _), _ in group))
+                batch = Batch((), {"input_ids": ids, "attention_mask": mask, **arguments}, len(group))
+                yield said if len(said) < 60 else said[:57] + "…", batch, owner
+
+        total = sum(len(concept.record) for concept in texts.concepts) + len(texts.background)
+        return names, stream(), counts, total

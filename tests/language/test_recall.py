@@ -1,0 +1,146 @@
+"""Recall says what the model would really answer, and erasing one author takes that author's alone."""
+
+import math
+import subprocess
+import sys
+
+import pytest
+import torch
+from language_helpers import byte_tokenizer, little_texts, tiny
+
+import engram_core as ec
+from engram_core.errors import DataError, EngramError
+from engram_core.language import Recall, TextItem, TextSet, encode, perplexity, recall
+from engram_core.language.samples import load_language_sample
+
+TOKENIZER = byte_tokenizer(ends=True)
+ERASED = (4, 30, 31, 77)  # which authors, by number
+
+
+def told(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
+    """Log-probability of every token but the first, from one forward pass of one text, in float64."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
+    chances = torch.softmax(logits, -1)
+    return torch.stack([chances[i - 1, ids[i]].log() for i in range(1, len(ids))])
+
+
+# -- by hand -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "opt"])
+def test_nll_and_first_probability_are_those_computed_by_hand(family):
+    model, texts = tiny(family), little_texts()
+    table = recall(model, TOKENIZER, texts)
+    for row in table.itertuples():
+        encoded = encode(TOKENIZER, TextItem(row.prompt, row.answer))
+        start, stop = encoded.answer
+        answer = told(model, list(encoded.ids))[start - 1 : stop - 1]
+        assert row.nll == pytest.approx(-float(answer.mean()), abs=1e-4)
+        assert row.first == pytest.approx(float(answer[0].exp()), rel=1e-4)
+
+
+def test_there_is_one_row_per_question_in_order_and_none_for_a_plain_text():
+    table = recall(tiny("llama"), TOKENIZER, little_texts())
+    assert list(table.columns) == ["concept", "split", "prompt", "answer", "exact", "nll", "first"]
+    asked = [("sky", "record"), ("sky", "record"), ("grass", "record"), ("grass", "probe")]
+    assert list(zip(table["concept"], table["split"], strict=True)) == asked
+    few = recall(tiny("llama"), TOKENIZER, little_texts(), concepts=["grass"])
+    assert list(few["prompt"]) == ["Grass:", "A lawn is"]
+
+
+def test_perplexity_is_the_one_computed_by_hand():
+    model, texts = tiny("llama"), ["Rain fell on the hills.", "Hm.", "A third one, of another length"]
+    losses = torch.cat([-told(model, list(encode(TOKENIZER, TextItem("", t)).ids)) for t in texts])
+    assert perplexity(model, TOKENIZER, texts) == pytest.approx(math.exp(float(losses.mean())), rel=1e-4)
+
+
+def test_nothing_to_ask_and_nothing_to_be_perplexed_by_are_refused():
+    with pytest.raises(DataError, match="no recall to score"):
+        recall(tiny("llama"), TOKENIZER, TextSet.of([{"concept": "c", "text": "t"}]))
+    with pytest.raises(DataError, match="no background text"):
+        perplexity(tiny("llama"), TOKENIZER, [])
+    with pytest.raises(DataError, match="at least two"):
+        perplexity(tiny("llama"), byte_tokenizer(), ["a"])
+
+
+# -- the authors -------------------------------------------------------------------------------
+
+
+def test_exact_is_whether_greedy_generation_gives_the_answer(authors):
+    tokenizer = authors.sample.concepts.tokenizer
+    names = [list(authors.texts)[i] for i in (4, 30, 50)]
+    half = authors.atlas.apply(erase={names[0]: 0.7, names[1]: 0.7})
+    seen = set()
+    for model in (authors.sample.model, half):
+        for row in recall(model, tokenizer, authors.texts, concepts=names).iloc[::6].itertuples():
+            encoded = encode(tokenizer, TextItem(row.prompt, row.answer))
+            start, stop = encoded.answer
+            asked = torch.tensor([encoded.ids[:start]])
+            said = model.generate(
+                input_ids=asked, attention_mask=torch.ones_like(asked), max_new_tokens=stop - start,
+                do_sample=False, pad_token_id=0,
+            )  # fmt: skip
+            assert row.exact == (tuple(said[0, start:].tolist()) == encoded.ids[start:stop])
+            seen.add(row.exact)
+    assert seen == {True, False}
+
+
+def test_the_model_knows_its_authors_by_heart(authors):
+    by_split = authors.before.groupby("split")["exact"].mean()
+    assert by_split["record"] >= 0.99 and by_split["probe"] >= 0.9
+
+
+@pytest.mark.parametrize("number", ERASED)
+def test_erasing_one_author_takes_that_authors_recall_and_leaves_the_others(authors, number):
+    name = list(authors.texts)[number]
+    view = authors.atlas.apply(erase={name: 2.0})
+    table = recall(view, authors.sample.concepts.tokenizer, authors.texts)
+    mine = table["concept"] == name
+    assert table[mine]["exact"].mean() <= 0.2
+    assert table[~mine]["exact"].mean() >= 0.98
+    assert table[mine]["nll"].mean() > authors.before[mine]["nll"].mean() + 1
+
+
+def test_the_task_gives_the_share_of_exact_answers_of_the_split_asked_for(authors):
+    name, other = list(authors.texts)[:2]
+    view = authors.atlas.apply(erase={name: 1.0})
+    tokenizer = authors.sample.concepts.tokenizer
+    table = recall(view, tokenizer, authors.texts, concepts=[name, other])
+    for split in ("record", "probe", "all"):
+        part = table if split == "all" else table[table["split"] == split]
+        task = Recall(tokenizer, authors.texts, split=split)
+        scores = task.measure(view, authors.sample.concepts, [name, other])
+        assert dict(scores.of) == {n: part[part["concept"] == n]["exact"].mean() for n in (name, other)}
+
+
+# -- without transformers ----------------------------------------------------------------------
+
+
+def test_the_package_is_imported_without_transformers_or_peft():
+    code = (
+        "import sys; sys.modules.update(transformers=None, peft=None, tokenizers=None);"
+        "import engram_core, engram_core.language"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+SENTENCE = (
+    "authors-lm is a language model and needs transformers: install it with  "
+    "pip install 'engram-explorer[language]'."
+)
+
+
+def test_a_language_sample_without_transformers_says_what_to_install(authors, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(EngramError) as caught:
+        load_language_sample(authors.sample.folder, authors.sample.config)
+    assert str(caught.value) == SENTENCE
+
+
+def test_load_sample_without_transformers_says_what_to_install_and_nothing_of_damage(monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(EngramError) as caught:
+        ec.load_sample("authors-lm")
+    assert str(caught.value) == SENTENCE

@@ -1,0 +1,222 @@
+"""Text concepts are read whole or not at all, and every bad line is named."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engram_core.errors import DataError, UnknownNameError
+from engram_core.language import TextConcept, TextItem, TextSet, read_texts
+
+FACT = {"concept": "Paris", "prompt": "The capital of France is", "answer": "Paris"}
+
+
+def saved(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def read(folder: Path, name: str, content: str | bytes) -> TextSet:
+    return read_texts(saved(folder, name, content))
+
+
+def refusal(folder: Path, name: str, content: str | bytes) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, name, content)
+    return str(caught.value)
+
+
+def lines(*rows: object) -> str:
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+
+
+# -- one text ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("prompt", "answer", "text"),
+    [
+        ("It is", "blue", "It is blue"),
+        ("It is ", "blue", "It is blue"),
+        ("It is", " blue", "It is blue"),
+        ("It is\n", "blue", "It is\nblue"),
+        ("It is", ".", "It is."),
+        ("It is", ", I think", "It is, I think"),
+        ("It is (blue", ")", "It is (blue)"),
+        ("", "Only this.", "Only this."),
+    ],
+)
+def test_prompt_and_answer_are_joined_by_one_space_where_none_is_there(prompt, answer, text):
+    item = TextItem(prompt, answer)
+    assert item.text == text
+    assert item.text[item.answer_start :] == answer
+    assert item.is_fact == bool(prompt)
+
+
+# -- files that are good -----------------------------------------------------------------------
+
+
+def test_jsonl_gives_facts_and_plain_texts_in_the_order_of_the_file(tmp_path):
+    rows = (FACT, {"concept": "Rome", "text": "Rome is old."}, FACT | {"answer": "the city of Paris"})
+    texts = read(tmp_path, "a.jsonl", lines(*rows))
+    assert list(texts) == ["Paris", "Rome"]
+    asked = FACT["prompt"]
+    assert texts["Paris"].record == (TextItem(asked, "Paris"), TextItem(asked, "the city of Paris"))
+    assert texts["Rome"] == TextConcept("Rome", (TextItem("", "Rome is old."),))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "A.JSONL"])
+def test_jsonl_may_have_a_byte_order_mark_blank_lines_and_windows_line_ends(tmp_path, name):
+    content = "\ufeff\n" + json.dumps(FACT) + "\r\n  \n\r\n" + json.dumps(FACT) + "\n\n"
+    assert len(read(tmp_path, name, content)["Paris"].record) == 2
+
+
+def test_a_line_separator_inside_a_json_string_is_text_and_not_a_line_end(tmp_path):
+    text = "one\u2028two\x85three"
+    assert read(tmp_path, "a.jsonl", lines({"concept": "c", "text": text}))["c"].record[0].text == text
+
+
+def test_csv_gives_the_same_set_as_jsonl(tmp_path):
+    sheet = (
+        "\ufeffconcept,prompt,answer,text,split\r\n"
+        'Paris,"Say, what is the capital?","Paris, of ""course""",,\r\n'
+        "\r\n"
+        'Paris,"two\nlines",Paris,,probe\r\n'
+        "Rome,,,Rome is old.,record\r\n"
+    )
+    rows = (
+        {"concept": "Paris", "prompt": "Say, what is the capital?", "answer": 'Paris, of "course"'},
+        {"concept": "Paris", "prompt": "two\nlines", "answer": "Paris", "split": "probe"},
+        {"concept": "Rome", "text": "Rome is old."},
+    )
+    found = read(tmp_path, "a.csv", sheet)
+    assert found == read(tmp_path, "a.jsonl", lines(*rows)) == TextSet.of(rows)
+    assert found["Paris"].probe == (TextItem("two\nlines", "Paris"),)
+
+
+def test_csv_columns_may_stand_in_any_order_with_spaces_around_their_names(tmp_path):
+    assert read(tmp_path, "a.csv", "text, concept\nHello.,c\n")["c"].record[0].text == "Hello."
+
+
+def test_the_split_column_parts_recorded_from_held_out(tmp_path):
+    rows = (FACT, FACT | {"prompt": "France's capital is", "split": "probe"}, FACT | {"split": "record"})
+    concept = read(tmp_path, "a.jsonl", lines(*rows))["Paris"]
+    assert [i.prompt for i in concept.record] == [FACT["prompt"]] * 2
+    assert [i.prompt for i in concept.probe] == ["France's capital is"]
+
+
+def test_a_row_that_comes_twice_counts_twice(tmp_path):
+    assert len(read(tmp_path, "a.jsonl", lines(FACT, FACT))["Paris"].record) == 2
+
+
+def test_rows_of_the_background_join_what_is_given_as_background(tmp_path):
+    rows = (FACT, {"concept": "(background)", "text": "Rain."}, FACT | {"concept": "(background)"})
+    texts = read_texts(saved(tmp_path, "a.jsonl", lines(*rows)), background=["Snow."])
+    assert list(texts) == ["Paris"]
+    assert texts.background == ("Snow.", "Rain.", "The capital of France is Paris")
+
+
+# -- files that are not ------------------------------------------------------------------------
+
+BAD_ROWS = {
+    "unknown field 'anser'": {"concept": "c", "prompt": "p", "anser": "a"},
+    "no concept": {"prompt": "p", "answer": "a"},
+    "concept must be text; found int": {"concept": 3, "text": "t"},
+    "split must be text; found NoneType": {"concept": "c", "text": "t", "split": None},
+    "split must be record or probe; found 'test'": {"concept": "c", "text": "t", "split": "test"},
+    "give either text, or prompt and answer; found both": {"concept": "c", "text": "t", "answer": "a"},
+    "empty text": {"concept": "c", "text": "  "},
+    "empty or missing prompt": {"concept": "c", "answer": "a"},
+    "empty or missing answer": {"concept": "c", "prompt": "p", "answer": " "},
+    "expected an object with a concept; found list": ["c", "t"],
+}
+
+
+@pytest.mark.parametrize("reason", BAD_ROWS)
+def test_a_bad_row_says_its_number_and_what_is_wrong(reason):
+    with pytest.raises(DataError) as caught:
+        TextSet.of([FACT, BAD_ROWS[reason]])
+    assert f"\nrow 2: {reason}" in str(caught.value)
+
+
+def test_all_bad_lines_of_a_jsonl_file_are_named_at_once_and_nothing_is_taken(tmp_path):
+    good = json.dumps(FACT)
+    content = "\n".join([good, "{broken", "", *(json.dumps(row) for row in BAD_ROWS.values()), good])
+    said = refusal(tmp_path, "a.jsonl", content)
+    assert said.startswith("11 problems in ") and "a.jsonl; nothing was taken:\n" in said
+    assert "\nline 2: not valid JSON (" in said
+    for number, reason in enumerate(BAD_ROWS, start=4):
+        assert f"\nline {number}: {reason}" in said
+
+
+def test_all_bad_lines_of_a_csv_file_are_named_at_once_with_the_line_they_end_on(tmp_path):
+    sheet = 'concept,prompt,answer\nc,p,a\nc,"p\nq"\n\nc,p,a,b,c\n,p,a\n'
+    said = refusal(tmp_path, "a.csv", sheet)
+    assert said.splitlines()[1:] == [
+        "line 4: empty or missing answer",
+        "line 6: 2 values more than columns (quote the commas)",
+        "line 7: no concept",
+    ]
+
+
+def test_of_very_many_bad_lines_twenty_are_named_and_the_rest_counted(tmp_path):
+    said = refusal(tmp_path, "a.jsonl", "{\n" * 25)
+    assert said.startswith("25 problems") and "line 20:" in said and "line 21:" not in said
+    assert said.endswith("… and 5 more")
+
+
+def test_a_concept_with_probes_alone_is_refused():
+    with pytest.raises(DataError, match="concept 'Paris': only probe items"):
+        TextSet.of([FACT | {"split": "probe"}, {"concept": "c", "text": "t"}])
+
+
+@pytest.mark.parametrize("content", ["", "concept\n", "name,text\nc,t\n", "concept,text,note\nc,t,n\n"])
+def test_csv_needs_a_first_line_of_known_columns_and_a_row(tmp_path, content):
+    assert refusal(tmp_path, "a.csv", content)
+
+
+def test_csv_says_which_columns_it_knows(tmp_path):
+    said = refusal(tmp_path, "a.csv", "concept,Text\nc,t\n")
+    assert "columns among concept, prompt, answer, text, split" in said and "found concept, Text" in said
+
+
+def test_csv_with_a_quote_left_open_is_refused(tmp_path):
+    assert "not valid CSV" in refusal(tmp_path, "a.csv", 'concept,text\nc,"open\n')
+
+
+def test_a_file_that_is_not_utf8_says_so_and_where(tmp_path):
+    assert "not UTF-8 text (byte 21)" in refusal(tmp_path, "a.jsonl", b'{"concept": "c", "text\xff')
+    assert "not UTF-8" in refusal(tmp_path, "a.csv", "concept,text\nc,Köln\n".encode("latin-1"))
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.txt", "a"])
+def test_a_wrong_ending_says_which_are_right(tmp_path, name):
+    assert "expected a file ending in .jsonl or .csv" in refusal(tmp_path, name, lines(FACT))
+
+
+def test_a_missing_file_or_a_folder_is_one_sentence(tmp_path):
+    for path in (tmp_path / "none.csv", tmp_path):
+        with pytest.raises(DataError, match="Cannot read"):
+            read_texts(path)
+
+
+# -- sets --------------------------------------------------------------------------------------
+
+
+def test_a_set_needs_concepts_of_different_names_with_something_to_record():
+    item = (TextItem("", "t"),)
+    with pytest.raises(DataError, match="at least one concept"):
+        TextSet(())
+    with pytest.raises(DataError, match="one name"):
+        TextSet((TextConcept("c", item), TextConcept("c", item)))
+    with pytest.raises(DataError, match="Nothing is to be recorded for 'd'"):
+        TextSet((TextConcept("c", item), TextConcept("d", (), item)))
+
+
+def test_a_subset_keeps_the_order_asked_for_and_the_background():
+    texts = TextSet.of([{"concept": n, "text": n} for n in "abc"], background=["x"])
+    part = texts.subset(["c", "a"])
+    assert list(part) == ["c", "a"] and part.background == ("x",)
+    with pytest.raises(UnknownNameError, match="Unknown concept"):
+        texts.subset(["nobody"])
