@@ -27,7 +27,7 @@ from .criteria import criteria as measure_criteria
 from .editing import live_edit
 from .engram import Atlas
 from .engram import extract as extract_atlas
-from .errors import EngramError
+from .errors import DependencyError, EngramError
 from .identity import model_hash
 from .layers import list_layers
 from .recording import Recording
@@ -486,7 +486,7 @@ def open_app(
     # The core knows nothing of screens: the app is another program, started as one.
     missing = [name for name in ("streamlit", "plotly", "app") if importlib.util.find_spec(name) is None]
     if missing:
-        raise EngramError(
+        raise DependencyError(
             f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
         )
     command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]

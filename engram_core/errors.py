@@ -9,6 +9,7 @@ __all__ = [
     "ConceptOutsideTotalError",
     "CoverageError",
     "DataError",
+    "DependencyError",
     "EngramError",
     "ModelMismatchError",
     "NonFiniteError",
@@ -48,6 +49,10 @@ class ConceptOutsideTotalError(EngramError):
 
 class ModelMismatchError(EngramError):
     """A recording, atlas or edit meets a model it was not made from."""
+
+
+class DependencyError(EngramError):
+    """Something this needs is not installed; the message says how to install it."""
 
 
 class StorageError(EngramError):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from .architectures import build
 from .concepts import Concept, ConceptSet
-from .errors import EngramError, StorageError, suggest
+from .errors import DependencyError, EngramError, StorageError, suggest
 from .tasks import Classification, Subject
 
 __all__ = ["Sample", "load_sample", "read_idx", "sample_names", "stratified_split"]
@@ -111,7 +111,7 @@ def load_sample(name: str, *, root: Path | None = None) -> Sample:
         return loader(folder, config)
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Our own errors are sentences already, and all but this one class name their file.
-        if isinstance(error, StorageError):
+        if isinstance(error, (DependencyError, StorageError)):
             raise
         detail = str(error) if isinstance(error, EngramError) else f"{type(error).__name__}: {error}"
         raise StorageError(

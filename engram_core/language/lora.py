@@ -8,6 +8,7 @@ PEFT's LoRA bias.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -52,10 +53,12 @@ def save_lora(
 
     Raises:
         CoverageError: if no chosen layer is one that LoRA can carry.
-        DataError: for a rank below 1, or a strength of 0 or a sharpness that depends on the strength.
+        DataError: for a rank below 1, a strength of 0 or not finite, or a clipped sharpness.
     """
     if rank is not None and rank < 1:
         raise DataError(f"The rank of an adapter must be at least 1; found {rank}.")
+    if not strength or not math.isfinite(strength):
+        raise DataError(f"The strength of an adapter must be a finite number other than 0; found {strength}.")
     if atlas.sharpness.clip:
         raise DataError(
             "A clipped engram is not in proportion to its strength, so it is no one adapter. "

@@ -128,6 +128,10 @@ class Recall:
     template: bool = False
     unit: str = field(default="exact recall", init=False)
 
+    def __post_init__(self) -> None:
+        if self.split not in ("record", "probe", "all"):
+            raise DataError(f"split must be record, probe or all; found {self.split!r}.")
+
     def measure(
         self, model: nn.Module, concepts: Mapping[str, Any], probes: Iterable[str] | None = None
     ) -> Scores:

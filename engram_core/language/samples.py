@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from safetensors.torch import load as load_tensors
 
-from ..errors import EngramError, StorageError
+from ..errors import DependencyError, StorageError
 from ..samples import Sample, checked_bytes, read_json, read_text
 from .concepts import LanguageConcepts
 from .recall import Recall
@@ -22,7 +22,7 @@ def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
     try:
         from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
     except ModuleNotFoundError as error:
-        raise EngramError(
+        raise DependencyError(
             f"{folder.name} is a language model and needs {error.name}: install it with  "
             "pip install 'engram-explorer[language]'."
         ) from None

@@ -110,7 +110,7 @@ class TextSet(Mapping[str, TextConcept]):
         Raises:
             DataError: naming every bad row by its number, all at once.
         """
-        return _build(enumerate(rows, start=1), "row", tuple(background))
+        return _build(enumerate(rows, start=1), "row", background)
 
 
 def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
@@ -130,9 +130,9 @@ def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
         ) from error
     ending = path.suffix.casefold()
     if ending in (".jsonl", ".ndjson"):
-        return _build(_json_rows(text), "line", tuple(background), str(path))
+        return _build(_json_rows(text), "line", background, str(path))
     if ending == ".csv":
-        return _build(_csv_rows(text, path), "line", tuple(background), str(path))
+        return _build(_csv_rows(text, path), "line", background, str(path))
     raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
 
 
@@ -142,9 +142,21 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
         if not line.strip():
             continue
         try:
-            yield number, json.loads(line)
+            yield number, json.loads(line, object_pairs_hook=_no_field_twice)
         except json.JSONDecodeError as error:
             yield number, DataError(f"not valid JSON ({error.msg} at column {error.colno})")
+        except RecursionError:
+            yield number, DataError("not valid JSON (nested too deeply)")
+        except DataError as error:
+            yield number, error
+
+
+def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
+        raise DataError(f"the field {twice!r} stands there twice")
+    return found
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
@@ -152,10 +164,10 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
     try:
         header = [name.strip() for name in reader.fieldnames or []]
         unknown = [name for name in header if name not in _COLUMNS]
-        if "concept" not in header or unknown:
+        if "concept" not in header or unknown or len(set(header)) < len(header):
             raise DataError(
-                f"{path}: the first line must name columns among {', '.join(_COLUMNS)}, with concept; "
-                f"found {', '.join(header) or 'nothing'}."
+                f"{path}: the first line must name columns among {', '.join(_COLUMNS)}, each once, with "
+                f"concept; found {', '.join(header) or 'nothing'}."
             )
         reader.fieldnames = header
         for row in reader:
@@ -169,18 +181,24 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
 
 
 def _build(
-    rows: Iterable[tuple[int, Any]], unit: str, background: tuple[str, ...], source: str = ""
+    rows: Iterable[tuple[int, Any]], unit: str, background: Iterable[str], source: str = ""
 ) -> TextSet:
+    if isinstance(background, str):
+        raise DataError("background is a list of texts; found one text. Put it in a list.")
     problems: list[str] = []
     found: dict[str, dict[str, list[TextItem]]] = {}
     loose: list[str] = list(background)
+    if any(not text.strip() for text in loose):
+        problems.append("background: an empty text")
     for number, row in rows:
         try:
             name, split, item = _item(row)
         except DataError as error:
             problems.append(f"{unit} {number}: {error}")
             continue
-        if name == BACKGROUND:
+        if name == BACKGROUND and split != "record":
+            problems.append(f"{unit} {number}: the background is recorded, never asked; split must be record")
+        elif name == BACKGROUND:
             loose.append(item.text)
         else:
             found.setdefault(name, {s: [] for s in SPLITS})[split].append(item)
@@ -195,6 +213,8 @@ def _build(
             + "\n".join(problems[:_SHOWN])
             + more
         )
+    if not found:
+        raise DataError(f"There is no text concept{' in ' + source if source else ''}.")
     concepts = (
         TextConcept(name, tuple(parts["record"]), tuple(parts["probe"])) for name, parts in found.items()
     )

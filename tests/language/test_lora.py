@@ -149,7 +149,6 @@ def test_what_is_no_adapter_is_refused_and_leaves_no_file(tmp_path, llama):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.xfail(strict=True, reason="a strength of 0 or NaN is documented as refused, but is written")
 @pytest.mark.parametrize("strength", [0.0, float("nan"), float("inf")])
 def test_a_strength_that_takes_nothing_or_is_no_number_is_refused(tmp_path, llama, strength):
     with pytest.raises(DataError, match="strength"):

@@ -186,7 +186,7 @@ def test_csv_with_a_quote_left_open_is_refused(tmp_path):
 
 
 def test_a_file_that_is_not_utf8_says_so_and_where(tmp_path):
-    assert "not UTF-8 text (byte 21)" in refusal(tmp_path, "a.jsonl", b'{"concept": "c", "text\xff')
+    assert "not UTF-8 text (byte 22)" in refusal(tmp_path, "a.jsonl", b'{"concept": "c", "text\xff')
     assert "not UTF-8" in refusal(tmp_path, "a.csv", "concept,text\nc,Köln\n".encode("latin-1"))
 
 
@@ -220,3 +220,31 @@ def test_a_subset_keeps_the_order_asked_for_and_the_background():
     assert list(part) == ["c", "a"] and part.background == ("x",)
     with pytest.raises(UnknownNameError, match="Unknown concept"):
         texts.subset(["nobody"])
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ('{"concept": "a", "text": "x", "text": "y"}', "'text' stands there twice"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"concept": "(background)", "text": "x", "split": "probe"}', "split must be record"),
+    ],
+)
+def test_what_would_be_lost_in_silence_is_refused(line: str, told: str, tmp_path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text('{"concept": "b", "text": "fine"}\n' + line + "\n", encoding="utf-8")
+    with pytest.raises(DataError, match=told) as caught:
+        read_texts(path)
+    assert "line 2" in str(caught.value)
+
+
+def test_a_column_named_twice_is_refused(tmp_path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("concept,text,text\na,x,y\n", encoding="utf-8")
+    with pytest.raises(DataError, match="each once"):
+        read_texts(path)
+
+
+def test_a_background_given_as_one_text_is_refused() -> None:
+    with pytest.raises(DataError, match="list of texts"):
+        TextSet.of([{"concept": "a", "text": "x"}], background="abc")

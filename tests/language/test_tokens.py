@@ -55,8 +55,7 @@ def test_special_tokens_at_both_ends_are_tokens_of_the_text_but_not_of_the_answe
     encoded = encode(tokenizer, ITEM)
     assert spelled(tokenizer, encoded)[0] == "<s>" and spelled(tokenizer, encoded)[-1] == "</s>"
     assert spelled(tokenizer, encoded)[slice(*encoded.answer)] == list("blue")
-    slow = encode(Slow(tokenizer), ITEM)
-    assert slow.ids == encoded.ids and spelled(tokenizer, slow)[slice(*slow.answer)] == ["Ġ", *"blue"]
+    assert encode(Slow(tokenizer), ITEM) == encoded
 
 
 def test_a_plain_text_is_all_answer_but_for_special_tokens():
