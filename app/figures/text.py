@@ -136,4 +136,22 @@ def say_scores(
         drop = 100 * float(np.mean(control.mean - np.array([base[name] for name in classes])))
         said = f"{drop:+.1f}".replace("-", "−")
         parts.append(f"a random edit of the same size changes a class by {said} points on average")
-    return "; ".join(parts) + "." if parts else ""
+    text = "; ".join(parts) + "." if parts else ""
+    if control is not None and gone and rest:
+        mine = _selective(classes, base, np.array([edited[name] for name in classes]), gone)
+        sham = _selective(classes, base, control.mean, gone)
+        said = (
+            f" Beyond what the other classes lose, what is switched off loses {mine:.1f} points with this "
+            f"edit and {sham:.1f} with the random one."
+        )
+        text += said.replace("-", "−")
+    return text
+
+
+def _selective(
+    classes: Sequence[str], base: Mapping[str, float], after: np.ndarray, gone: Sequence[str]
+) -> float:
+    """Return how many points more the classes in `gone` lose than the rest: damage alone gives 0."""
+    lost = 100 * (np.array([base[name] for name in classes]) - after)
+    off = np.array([name in gone for name in classes])
+    return float(lost[off].mean() - lost[~off].mean())

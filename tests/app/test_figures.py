@@ -141,5 +141,9 @@ def test_figures_in_words():
     control = Control.of(CLASSES, [before])
     words = say_scores(CLASSES, before, after, ("7",), control)
     assert words.startswith("Largest loss among the others: Ankle boot, −10.0 points; a random edit")
+    selective = 100 * ((before["7"] - 0.0) - (before["Ankle boot"] + before["<b>&x"] - 0.2) / 2)
+    assert words.endswith(
+        f"what is switched off loses {selective:.1f} points with this edit and 0.0 with the random one."
+    )
     assert say_scores(CLASSES, before, before, ("7",), None) == "No other class loses accuracy."
     assert all(text.strip() for text in HOW.values())
