@@ -22,7 +22,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from .controls import gaussian_view
-from .criteria import CONTROL_SEEDS, Criteria
+from .criteria import Criteria
 from .criteria import criteria as measure_criteria
 from .editing import live_edit
 from .engram import Atlas
@@ -30,6 +30,7 @@ from .engram import extract as extract_atlas
 from .errors import DependencyError, EngramError
 from .identity import model_hash
 from .layers import list_layers
+from .measuring import CONTROL_SEEDS
 from .recording import Recording
 from .recording import record as record_model
 from .samples import Sample, load_sample, sample_names

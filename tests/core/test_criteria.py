@@ -13,9 +13,9 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.concepts import Concept, ConceptSet
 from engram_core.controls import gaussian_matrices, gaussian_view, significance, subset_atlas
-from engram_core.criteria import subset_shams
 from engram_core.editing import Edit
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, UnknownNameError
+from engram_core.measuring import subset_shams
 from engram_core.tasks import Classification, Subject
 
 CRITERIA = {

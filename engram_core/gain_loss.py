@@ -1,0 +1,197 @@
+"""Necessity and sufficiency: what a model can still do without a concept, or with it alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from .controls import gaussian_view, significance
+from .editing import Edit, apply_edit, edit_sizes, live_edit
+from .engram import Atlas
+from .errors import DataError
+from .measuring import (
+    CONTROL_SEEDS,
+    SHAMS,
+    TAILS,
+    add_control,
+    check_options,
+    check_subject,
+    chosen_concepts,
+    subset_shams,
+)
+from .recording import Progress
+from .tasks import Scores, Subject
+
+__all__ = ["necessity", "sufficiency"]
+
+
+def necessity(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    strength: float = 1.0,
+    scaling: str = "plain",
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    controls: int = CONTROL_SEEDS,
+    seed: int = 0,
+    shams: dict[str, Atlas] | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure loss of function: the task score of every probe without each concept.
+
+    Args:
+        subject: model, concepts with held-out inputs, task.
+        atlas: the engrams; its sharpness applies.
+        strength: α.
+        scaling: ``"plain"`` or ``"adaptive"``.
+        layers: which layers are edited.
+        concepts: whose engrams to erase, one at a time; default all.
+        controls: shams of each kind; 0 leaves the control columns out.
+        seed: of the first sham.
+        shams: what `subset_shams` returned for the same seeds, if it was called before.
+        progress: called with (done, total, text).
+
+    Returns:
+        Columns: concept, probe, score, base, delta = score − base, says (share of the probe's inputs
+        answered with the concept), selective (the concept's own loss less the mean loss of the others;
+        one value per concept), and per sham kind: mean score, _sd, _z, _p. z and p hold the loss
+        ``base − score`` against the shams' losses, and ``selective`` against theirs.
+    """
+    options = {"scaling": scaling, "layers": layers}
+    edits = {c: Edit.of(atlas, erase={c: strength}, **options) for c in chosen_concepts(atlas, concepts)}  # type: ignore[arg-type]
+    return _function(subject, atlas, edits, "loss", controls, seed, shams, progress)
+
+
+def sufficiency(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    null: Literal["nothing", "in place"] = "nothing",
+    strength: float = 1.0,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    controls: int = CONTROL_SEEDS,
+    seed: int = 0,
+    shams: dict[str, Atlas] | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Measure gain of function: the task score of every probe when each concept is kept alone.
+
+    ``says`` tells how much a score is worth: a model that answers the concept to everything scores 1 on
+    it and proves nothing. Compare it with ``says`` on the other probes; ``selective`` is the own score less
+    the mean of that. Arguments as in `necessity`; `null` is what keeping starts from (SCIENCE.md section 1).
+    z and p hold the score, and ``selective``, against the shams'.
+    """
+    options = {"null": null, "layers": layers}
+    edits = {c: Edit.of(atlas, keep={c: strength}, **options) for c in chosen_concepts(atlas, concepts)}  # type: ignore[arg-type]
+    return _function(subject, atlas, edits, "gain", controls, seed, shams, progress)
+
+
+def _function(
+    subject: Subject,
+    atlas: Atlas,
+    edits: dict[str, Edit],
+    effect: Literal["loss", "gain"],
+    controls: int,
+    seed: int,
+    shams: dict[str, Atlas] | None,
+    progress: Progress | None,
+) -> pd.DataFrame:
+    check_subject(subject, atlas)
+    check_options(controls)
+    probes = list(subject.concepts)
+    seeds = [seed + i for i in range(controls)]
+    if shams is None:
+        shams = subset_shams(subject, atlas, seeds, list(edits), progress)
+    total = len(edits) * (1 + controls) + controls * len({id(a) for a in shams.values()})
+    done = 0
+
+    def measure(model: nn.Module, text: str) -> Scores:
+        nonlocal done
+        scores = subject.task.measure(model, subject.concepts)
+        done += 1
+        if progress is not None:
+            progress(done, total, text)
+        return scores
+
+    base = subject.task.measure(subject.model, subject.concepts)
+    view = apply_edit(atlas, next(iter(edits.values())), subject.model)
+    subset_scores: dict[int, list[Scores]] = {}
+    frames = []
+    for concept, edit in edits.items():
+        live_edit(view).set(edit)
+        scores = measure(view, f"testing {concept}")
+        frame = pd.DataFrame(
+            {
+                "concept": concept,
+                "probe": probes,
+                "score": [scores.score[p] for p in probes],
+                "base": [base.score[p] for p in probes],
+            }
+        )
+        frame["delta"] = frame["score"] - frame["base"]
+        frame["says"] = [_says(scores, p, concept) for p in probes]
+        selective = _selective(scores, base, concept, probes, effect)
+        frame["selective"] = selective
+        if controls:
+            sizes = edit_sizes(atlas, edit)
+            noise = [
+                measure(gaussian_view(atlas, edit, s, model=subject.model, sizes=sizes), f"sham of {concept}")
+                for s in seeds
+            ]
+            sham = shams[concept]
+            if id(sham) not in subset_scores:
+                subset_scores[id(sham)] = _subset_scores(sham, edit, measure)
+            for kind, found in zip(SHAMS, (noise, subset_scores[id(sham)]), strict=True):
+                values = [np.array([s.score[p] for p in probes]) for s in found]
+                add_control(frame, kind, frame["score"].to_numpy(), values, falls=effect == "loss")
+                shamed = [_selective(s, base, concept, probes, effect) for s in found]
+                for tail, value in zip(TAILS.values(), significance(selective, shamed), strict=True):
+                    frame[f"selective_{kind}{tail}"] = value
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True)
+
+
+def _says(scores: Scores, probe: str, concept: str) -> float:
+    """Return the share of a probe's inputs answered with a concept; NaN if the task cannot say."""
+    said = scores.says.get(probe)
+    return math.nan if said is None else said.get(concept, 0.0)
+
+
+def _selective(
+    scores: Scores, base: Scores, concept: str, probes: Sequence[str], effect: Literal["loss", "gain"]
+) -> float:
+    """Return how much more the concept itself is affected than the others are on average.
+
+    An edit that destroys the model loses everything, the concept too; this is what it cannot imitate.
+    """
+    others = [p for p in probes if p != concept]
+    if concept not in probes or not others:
+        return math.nan
+    if effect == "loss":
+        lost = {p: base.score[p] - scores.score[p] for p in probes}
+        return lost[concept] - float(np.mean([lost[p] for p in others]))
+    return scores.score[concept] - float(np.mean([_says(scores, p, concept) for p in others]))
+
+
+def _subset_scores(sham: Atlas, edit: Edit, measure: Callable[[nn.Module, str], Scores]) -> list[Scores]:
+    """Score the engram of every random subset, used exactly as `edit` uses the concept's."""
+    if edit.keep is not None and not edit.from_nothing:
+        raise DataError(
+            "A random subset kept in place has no counterpart, because the other concepts overlap it. "
+            "Use null='nothing' for its control, or controls=0."
+        )
+
+    def imitate(name: str) -> Edit:
+        if edit.keep is None:
+            return replace(edit, erase=((name, edit.erase[0][1]),))
+        return replace(edit, keep=((name, edit.keep[0][1]),))
+
+    return [measure(apply_edit(sham, imitate(name)), "testing random subsets") for name in sham.concepts]

@@ -1,0 +1,98 @@
+"""What the criteria share: options checked before long work, and shams set beside a measured table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from .controls import significance, subset_atlas
+from .engram import Atlas
+from .errors import DataError, ModelMismatchError
+from .recording import Progress
+from .tasks import Subject
+
+__all__ = [
+    "CONTROL_SEEDS",
+    "SHAMS",
+    "TAILS",
+    "add_control",
+    "check_options",
+    "check_subject",
+    "chosen_concepts",
+    "subset_shams",
+]
+
+CONTROL_SEEDS = 20
+SHAMS = ("gaussian", "subset")
+TAILS = {"mean": "", "sd": "_sd", "z": "_z", "p": "_p"}
+
+
+def subset_shams(
+    subject: Subject,
+    atlas: Atlas,
+    seeds: Sequence[int],
+    concepts: Iterable[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Atlas]:
+    """Return, for every concept, the atlas of random subsets of its size (empty without seeds).
+
+    Concepts of one size share one atlas.
+    """
+    if not seeds:
+        return {}
+    by_size: dict[int, Atlas] = {}
+    found = {}
+    for concept in chosen_concepts(atlas, concepts):
+        size = atlas.counts[concept]
+        if size not in by_size:
+            by_size[size] = subset_atlas(atlas, subject.concepts, size=size, seeds=seeds, progress=progress)
+        found[concept] = by_size[size]
+    return found
+
+
+def add_control(
+    frame: pd.DataFrame, label: str, effect: np.ndarray, shams: Sequence[np.ndarray], *, falls: bool = False
+) -> None:
+    """Add mean, _sd, _z and _p of shams to a table; with `falls`, a lower value is the stronger effect."""
+    sign = -1.0 if falls else 1.0
+    table = np.stack(shams)
+    found = [significance(sign * e, sign * table[:, i]) for i, e in enumerate(effect)]
+    frame[label] = [sign * mean for mean, *_ in found]
+    frame[f"{label}_sd"] = [deviation for _, deviation, *_ in found]
+    frame[f"{label}_z"] = [z for *_, z, _ in found]
+    frame[f"{label}_p"] = [p for *_, p in found]
+
+
+def check_options(controls: int, strength: float = 1.0) -> None:
+    """Refuse what would fail only after minutes of measuring."""
+    if controls < 0 or controls == 1:
+        raise DataError(f"controls must be 0, or at least 2 for a spread; found {controls}.")
+    try:
+        finite = math.isfinite(strength)
+    except TypeError:
+        finite = False
+    if not finite:
+        raise DataError(f"The strength must be a finite number; found {strength!r}.")
+
+
+def check_subject(subject: Subject, atlas: Atlas) -> None:
+    """Raise ModelMismatchError unless the atlas was made from the subject's model."""
+    try:
+        atlas.identity.check(subject.model)
+    except ModelMismatchError as error:
+        raise ModelMismatchError(f"The atlas and the subject do not belong together. {error}") from None
+
+
+def chosen_concepts(atlas: Atlas, concepts: Iterable[str] | None) -> list[str]:
+    """Return the names of the concepts to measure; None for all."""
+    if concepts is None:
+        return list(atlas.concepts)
+    names = [concepts] if isinstance(concepts, str) else list(concepts)
+    if not names:
+        raise DataError("concepts names none to measure; leave it out to measure all.")
+    for name in names:
+        atlas[name]  # raises for an unknown one
+    return names
