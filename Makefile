@@ -48,7 +48,10 @@ bench: $(DEV_READY) ## measure against the reference and write the table to docs
 
 samples: $(DEV_READY) ## retrain every sample model from nothing
 	@test -n "$(TRAINERS)" || { echo "No sample_models/*/train.py found." >&2; exit 1; }
-	@set -e; for trainer in $(TRAINERS); do echo "== $$trainer"; $(PY) $$trainer; done
+	@missed=; for trainer in $(TRAINERS); do \
+		echo "== $$trainer"; $(PY) $$trainer || missed="$$missed $$trainer"; \
+	done; \
+	if [ -n "$$missed" ]; then echo "NOT REBUILT (each says above what it needs):$$missed" >&2; exit 1; fi
 
 clean: ## remove caches and build products
 	rm -rf build dist test-results .hypothesis .mypy_cache .pytest_cache .ruff_cache
