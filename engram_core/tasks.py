@@ -57,11 +57,12 @@ class Classification:
 
     Attributes:
         classes: concept name of each output index, in the order of the model's outputs.
-        batch_size: inputs per forward pass.
+        batch_size: inputs per forward pass. Small, because activations that outgrow the processor's cache
+            cost more than calls: fashion-cnn's 2,000 pictures take .24 s by 32 and .67 s by 512 on 2 cores.
     """
 
     classes: tuple[str, ...]
-    batch_size: int = 512
+    batch_size: int = 32
     unit: str = field(default="accuracy", init=False)
 
     def index(self, concept: str) -> int:
