@@ -25,7 +25,7 @@ from .measuring import (
     subset_shams,
 )
 from .recording import Progress
-from .responses import one_measure, reactivation, responses, specificity
+from .responses import one_measure, reactivation, reactivation_of, responses, specificity
 from .tasks import Subject
 
 __all__ = ["Criteria", "criteria", "necessity", "reactivation", "responses", "specificity", "sufficiency"]
@@ -143,8 +143,6 @@ def criteria(
         "progress": progress,
     }  # fmt: skip
     table = responses(subject, atlas, strength=strength, **shared)
-    reactivated = one_measure(table, "cosine")
-    reactivated.insert(5, "explained", table["explained"])
     settings = {
         "strength": float(strength),
         "scaling": scaling,
@@ -156,7 +154,7 @@ def criteria(
     }
     return Criteria(
         one_measure(table, "ratio"),
-        reactivated,
+        reactivation_of(table),
         sufficiency(subject, atlas, **shared),
         necessity(subject, atlas, strength=strength, scaling=scaling, **shared),
         settings,

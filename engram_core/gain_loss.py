@@ -64,8 +64,10 @@ def necessity(
         one value per concept), and per sham kind: mean score, _sd, _z, _p. z and p hold the loss
         ``base − score`` against the shams' losses, and ``selective`` against theirs.
     """
-    options = {"scaling": scaling, "layers": layers}
-    edits = {c: Edit.of(atlas, erase={c: strength}, **options) for c in chosen_concepts(atlas, concepts)}  # type: ignore[arg-type]
+    erased = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
+    # Checked and selected once; each concept then gets the same edit of itself alone.
+    whole = Edit.of(atlas, erase=erased, scaling=scaling, layers=layers)
+    edits = {name: replace(whole, erase=((name, value),)) for name, value in whole.erase}
     return _function(subject, atlas, edits, "loss", controls, seed, shams, progress)
 
 
@@ -89,8 +91,9 @@ def sufficiency(
     the mean of that. Arguments as in `necessity`; `null` is what keeping starts from (SCIENCE.md section 1).
     z and p hold the score, and ``selective``, against the shams'.
     """
-    options = {"null": null, "layers": layers}
-    edits = {c: Edit.of(atlas, keep={c: strength}, **options) for c in chosen_concepts(atlas, concepts)}  # type: ignore[arg-type]
+    kept = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
+    whole = Edit.of(atlas, keep=kept, null=null, layers=layers)
+    edits = {name: replace(whole, keep=((name, value),)) for name, value in whole.keep or ()}
     return _function(subject, atlas, edits, "gain", controls, seed, shams, progress)
 
 

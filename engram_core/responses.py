@@ -24,7 +24,7 @@ from .recording import Progress, Recording, Source, record
 from .statistics import homogeneous_moment, homogeneous_rows
 from .tasks import Subject
 
-__all__ = ["one_measure", "reactivation", "responses", "specificity"]
+__all__ = ["one_measure", "reactivation", "reactivation_of", "responses", "specificity"]
 
 
 def responses(
@@ -176,7 +176,11 @@ def reactivation(subject: Subject, atlas: Atlas, **options: Any) -> pd.DataFrame
 
     Options and control columns as in `responses`.
     """
-    table = responses(subject, atlas, **options)
+    return reactivation_of(responses(subject, atlas, **options))
+
+
+def reactivation_of(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the cosine of a table of responses as ``value``, and the explained response beside it."""
     frame = one_measure(table, "cosine")
     frame.insert(5, "explained", table["explained"])
     return frame

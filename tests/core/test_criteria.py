@@ -545,3 +545,9 @@ def test_progress_is_told_to_the_end(subject: Subject, atlas: ec.Atlas) -> None:
     last = calls[-1][1]
     steps = [done for done, total in calls if total == last]
     assert calls[-1][0] == last == 10 * 3 + 2 and steps == sorted(steps)
+
+
+@pytest.mark.parametrize("measure", [ec.necessity, ec.sufficiency], ids=["necessity", "sufficiency"])
+def test_layers_may_be_given_as_an_iterator(measure, subject: Subject, atlas: ec.Atlas) -> None:
+    once = measure(subject, atlas, layers=iter(["0", "4"]), controls=0)
+    pd.testing.assert_frame_equal(once, measure(subject, atlas, layers=["0", "4"], controls=0))
