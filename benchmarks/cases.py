@@ -59,7 +59,7 @@ class Row:
         return self.median <= self.target if self.inverse else self.median >= self.target
 
 
-def _row(case: str, result: Duel, target: float | None = None, *, inverse: bool = False) -> Row:
+def row(case: str, result: Duel, target: float | None = None, *, inverse: bool = False) -> Row:
     return Row(
         case, _seconds(result.ours.median), _seconds(result.theirs.median), result.ratios(),
         result.ratios("cpu") if min(result.ours.cpu) > 0 else [], target, inverse,
@@ -84,7 +84,7 @@ class Bench:
         """Return the cases by the name that `--only` takes."""
         return {
             "a": self.a, "forward": self.forward, "b": self.b, "concepts": self.concepts, "mlp": self.mlp,
-            "apply": self.apply, "memory": self.memory,
+            "apply": self.apply, "memory": self.memory, "language": self.language,
         }  # fmt: skip
 
     @cached_property
@@ -112,7 +112,7 @@ class Bench:
         lean, plain = one_concept(case), one_concept(case, lean=False)
         first = duel(lambda: self._ours(case), self._theirs, runs=self.runs, budget=REFERENCE_SECONDS)
         self.agreement["A"] = disagreement(dense(our_atlas(case, lean), "target"), self.reference)
-        yield _row("A: record, extract and apply, against `get_engram`", first, 16)
+        yield row("A: record, extract and apply, against `get_engram`", first, 16)
         whole = duel(
             lambda: our_atlas(case, plain), lambda: dense(our_atlas(case, lean), "target"), runs=self.runs
         )
@@ -120,7 +120,7 @@ class Bench:
             ("A, ours without saving the head's work", whole.ours),
             ("A, ours with every dense ΔW written out", whole.theirs),
         ):
-            yield _row(label, Duel(samples, first.theirs))
+            yield row(label, Duel(samples, first.theirs))
 
     def forward(self) -> Iterator[Row]:
         case = self.qwen
@@ -139,7 +139,7 @@ class Bench:
                 lambda arguments=arguments: bare(arguments),
                 runs=2 * self.runs,
             )
-            yield _row(label, result, target, inverse=True)
+            yield row(label, result, target, inverse=True)
 
     def b(self) -> Iterator[Row]:
         case = llama()
@@ -149,13 +149,13 @@ class Bench:
             budget=REFERENCE_SECONDS,
         )  # fmt: skip
         self.agreement["B"] = disagreement(dense(our_atlas(case, one_concept(case)), "target"), found[-1])
-        yield _row("B: record, extract and apply, against `get_engram`", result, 80)
+        yield row("B: record, extract and apply, against `get_engram`", result, 80)
 
     def concepts(self) -> Iterator[Row]:
         case = self.qwen
         one, eight = one_concept(case), eight_concepts(case)
         result = duel(lambda: our_atlas(case, eight), lambda: our_atlas(case, one), runs=2 * self.runs)
-        yield _row("A with 8 concepts, against itself with 1", result, 1.2, inverse=True)
+        yield row("A with 8 concepts, against itself with 1", result, 1.2, inverse=True)
         places = quarters()
         found: dict[str, Any] = {}
 
@@ -167,7 +167,7 @@ class Bench:
         result = duel(lambda: our_atlas(case, eight), call, runs=8, budget=REFERENCE_SECONDS)
         atlas = our_atlas(case, eight)
         self.agreement["A, 8 concepts"] = max(disagreement(dense(atlas, n), r) for n, r in found.items())
-        yield _row("A with 8 concepts, against 8 calls of `get_engram`", result.scaled(8), 120)
+        yield row("A with 8 concepts, against 8 calls of `get_engram`", result.scaled(8), 120)
 
     def mlp(self) -> Iterator[Row]:
         model, classes = classifier()
@@ -177,7 +177,7 @@ class Bench:
         result = duel(
             lambda: our_classes(model, classes), lambda: their_classes(model, classes), runs=self.runs
         )
-        yield _row("MLP 784-500-100-10, 10,000 images: all ten engrams, dense", result, 5)
+        yield row("MLP 784-500-100-10, 10,000 images: all ten engrams, dense", result, 5)
 
     def apply(self) -> Iterator[Row]:
         case, model = self.qwen, self.qwen.model
@@ -187,20 +187,20 @@ class Bench:
         control = ec.live_edit(view)
         theirs = [lambda a=a: reference.apply_engram(model, engram, alpha=a) for a in (1.0, 0.5)]
         result = duel(lambda: atlas.apply(erase="target"), theirs[0], runs=2 * self.runs, repeat=10)
-        yield _row("apply to A, against `apply_engram`", result, 100)
+        yield row("apply to A, against `apply_engram`", result, 100)
         strengths = iter(range(1, 1_000_000))
         result = duel(
             lambda: control.set(erase={"target": 0.1 * (next(strengths) % 20 + 1)}), theirs[1],
             runs=2 * self.runs, repeat=10,
         )  # fmt: skip
-        yield _row("change the strength on A, against `apply_engram`", result, 100)
+        yield row("change the strength on A, against `apply_engram`", result, 100)
 
         @torch.no_grad()
         def run(edited: torch.nn.Module) -> None:
             edited(**case.plain())
 
         result = duel(lambda: run(view), lambda: run(model), runs=2 * self.runs)
-        yield _row("a forward pass of the edited view, against the base", result, inverse=True)
+        yield row("a forward pass of the edited view, against the base", result, inverse=True)
 
     def memory(self) -> Iterator[Row]:
         peaks = {
@@ -213,13 +213,19 @@ class Bench:
         ):
             theirs = statistics.median(peaks[side])
             yield Row(
-                label, _megabytes(statistics.median(ours)), _megabytes(theirs),
+                label, megabytes(statistics.median(ours)), megabytes(theirs),
                 [theirs / own for own in ours], target=target, runs=(len(ours), len(peaks[side])),
                 inverse=target is None,
             )  # fmt: skip
 
+    def language(self) -> Iterator[Row]:
+        from .language import MODELS, rows_of  # it takes its rows from here
 
-def _megabytes(value: float) -> str:
+        for name in MODELS:
+            yield from rows_of(name, self.runs, self.agreement)
+
+
+def megabytes(value: float) -> str:
     return f"{value / 1e6:.0f} MB"
 
 

@@ -23,7 +23,7 @@ def measure(side: str) -> int:
     return int(done.stdout.split()[-1])
 
 
-def _status(field: str) -> int:
+def status(field: str) -> int:
     found = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert found is not None
     return int(found[1]) * 1024
@@ -44,10 +44,10 @@ def _main(side: str) -> None:
     with torch.no_grad():
         case.model(**case.lean(slice(0, 1)))
     gc.collect()
-    before = _status("VmRSS")
+    before = status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts again from here
     result = work()
-    print(_status("VmHWM") - before)
+    print(status("VmHWM") - before)
     del result
 
 

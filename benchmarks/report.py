@@ -40,6 +40,11 @@ METHOD = """## How it was measured
 * 8 calls of `get_engram`: timed call by call with the different targets, as many as the time allows, times 8.
 * MLP: 784-500-100-10 without bias, ten classes of 1,000 seeded structured images. The reference's best way:
   statistics once per class, the total by merging them, then one `compute_engram_weights` per class.
+* "6 facts" are six concepts of SmolLM2's sample with 4 sentences each, and 10 background sentences. The
+  Qwen3-shaped model has A's sizes, random weights, and SmolLM2's tokenizer and text. The bare forward pass
+  gets the very batches that the recording makes of the text. One call of the reference is timed for one
+  fact; all six count as six times that. "First new token" is one decoding step with a cache of the prompt's
+  other tokens, one fact off.
 * Memory: one fresh process per side. The model is built and has answered one sentence; what is resident then
   is zero, the kernel's high-water mark is reset (`/proc/self/clear_refs`), and read after the work (`VmHWM`).
 """

@@ -122,6 +122,16 @@ class ConceptSet(Mapping[str, Concept]):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(self._concepts)})"
 
+    def subset(self, names: Iterable[str]) -> ConceptSet:
+        """Return some of the concepts, in the order given and without the background.
+
+        For measuring fewer probes. Record the whole set: the background and the others belong to the total.
+
+        Raises:
+            UnknownNameError: for a name that is not in the set.
+        """
+        return ConceptSet(self[name] for name in names)
+
     def held_out(self) -> ConceptSet:
         """Return the set whose recorded inputs are this one's held-out inputs.
 
@@ -159,6 +169,26 @@ class ConceptSet(Mapping[str, Concept]):
             joined = all(isinstance(p, Tensor) and p.shape[1:] == picks[0].shape[1:] for p in picks)
             drawn.append(Concept(f"subset {seed}", torch.cat(picks) if joined else picks))
         return ConceptSet(drawn)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of recorded inputs per concept.
+
+        Raises:
+            DataError: if a concept's inputs cannot be indexed (an iterable of batches).
+        """
+        return {name: _countable(name, _indexable(concept.record)) for name, concept in self.items()}
+
+    def singles(self, picks: Sequence[tuple[str, int]]) -> ConceptSet:
+        """Return the set in which every picked input is a concept of its own, called "0", "1", ….
+
+        Args:
+            picks: concept and number among its recorded inputs, from 0.
+        """
+        parts = {name: _indexable(self[name].record) for name, _ in picks}
+        return ConceptSet(
+            Concept(str(i), _take(parts[name], torch.tensor([number])))
+            for i, (name, number) in enumerate(picks)
+        )
 
     def prepared(self, model: Any) -> Any:
         """Return batches with owners, names, counts and total, or None to be batched concept by concept.

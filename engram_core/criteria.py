@@ -46,23 +46,72 @@ class Criteria:
     necessity: pd.DataFrame
     settings: dict[str, Any]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, *, full: bool = True) -> dict[str, Any]:
         """Return plain data with stable keys (`engram criteria --json` prints it).
+
+        Args:
+            full: False leaves out the layer × concept × probe matrices of ``specificity`` and
+                ``reactivation``, which are megabytes for a hundred concepts; means per layer remain.
 
         ``necessity`` and ``sufficiency``: base[probe], matrix[concept][probe], says[concept][probe],
         selective[concept],
         control[concept][probe] (mean score under Gaussian edits of the same norm) and
         controls[kind][statistic][concept][probe]. ``specificity`` and ``reactivation``:
         layers[layer][concept][probe], control likewise, and controls[kind][statistic][layer][…].
+        ``summary`` averages over concepts (see `summary`); ``details`` of necessity and sufficiency hold
+        what else the task measures, as base[probe] and matrix[concept][probe]. ``specificity`` and
+        ``reactivation`` also have means[layer]: ``own`` and ``others``, and each sham's (``own_gaussian`` …).
         """
         found: dict[str, Any] = {
             "necessity": _function_dict(self.necessity),
             "sufficiency": _function_dict(self.sufficiency),
-            "specificity": _response_dict(self.specificity),
-            "reactivation": _response_dict(self.reactivation),
+            "specificity": {"means": _layer_means(self.specificity)},
+            "reactivation": {"means": _layer_means(self.reactivation)},
         }
-        found["reactivation"]["explained"] = _by_layer(self.reactivation, "explained")
-        return found | self.settings
+        if full:
+            found["specificity"] |= _response_dict(self.specificity)
+            found["reactivation"] |= _response_dict(self.reactivation)
+            found["reactivation"]["explained"] = _by_layer(self.reactivation, "explained")
+        return {"summary": self.summary()} | found | self.settings
+
+    def summary(self) -> dict[str, float | None]:
+        """Return figures averaged over the concepts whose engrams were measured; None if not defined.
+
+        ``erased``: mean score of the erased concept; ``erased_worst``: the highest; ``others``: mean score of
+        all others; ``others_loss``, ``others_worst_loss`` (the largest loss of one concept when another is
+        erased) and ``others_worst_mean`` (the lowest mean of the others); ``kept``: score of the concept kept
+        alone; ``selective``; for a task with unseen phrasings ``unseen``; each base beside it; and, with
+        controls, ``erased_gaussian``, ``others_gaussian``, ``selective_gaussian``, the same for
+        ``subset``, and the largest p over concepts as ``…_p``.
+        """
+        lost, kept = self.necessity, self.sufficiency
+        own, other = lost[lost["concept"] == lost["probe"]], lost[lost["concept"] != lost["probe"]]
+        alone = kept[kept["concept"] == kept["probe"]]
+        found = {
+            "erased": own["score"].mean(),
+            "erased_base": own["base"].mean(),
+            "erased_worst": own["score"].max(),
+            "others": other["score"].mean(),
+            "others_base": other["base"].mean(),
+            "others_loss": -other["delta"].mean(),
+            "others_worst_loss": -other["delta"].min(),
+            "others_worst_mean": other.groupby("concept")["score"].mean().min(),
+            "kept": alone["score"].mean(),
+            "selective": own["selective"].mean(),
+        }
+        for name in ("unseen", "nll", "nll_unseen"):
+            if name in lost:
+                found |= {name: own[name].mean(), f"{name}_base": own[f"base_{name}"].mean()}
+                found[f"others_{name}"] = other[name].mean()
+        for kind in SHAMS:
+            if kind in lost:
+                found |= {
+                    f"erased_{kind}": own[kind].mean(),
+                    f"others_{kind}": other[kind].mean(),
+                    f"selective_{kind}": own[f"selective_{kind}"].mean(),
+                    f"selective_{kind}_p": own[f"selective_{kind}_p"].max(),
+                }
+        return {name: _number(value) for name, value in found.items()}
 
 
 def _number(value: float) -> float | None:
@@ -81,6 +130,20 @@ def _by_layer(frame: pd.DataFrame, column: str) -> dict[str, Any]:
     return {layer: _matrix(rows, column) for layer, rows in frame.groupby("layer", sort=False)}
 
 
+def _layer_means(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Return the mean over concepts of their own value and of that on the others' inputs, per layer."""
+    own = frame["concept"] == frame["probe"]
+    columns = {"": "value"} | {f"_{kind}": kind for kind in SHAMS if kind in frame}
+    return {
+        layer: {
+            side + tail: _number(rows[column][chosen.loc[rows.index]].mean())
+            for tail, column in columns.items()
+            for side, chosen in (("own", own), ("others", ~own))
+        }
+        for layer, rows in frame.groupby("layer", sort=False)
+    }
+
+
 def _function_dict(frame: pd.DataFrame) -> dict[str, Any]:
     first = frame[frame["concept"] == frame["concept"].iloc[0]]
     found: dict[str, Any] = {
@@ -89,6 +152,15 @@ def _function_dict(frame: pd.DataFrame) -> dict[str, Any]:
         "says": _matrix(frame, "says"),
         "selective": _per_concept(frame, "selective"),
     }
+    details = [c.removeprefix("base_") for c in frame.columns if c.startswith("base_")]
+    if details:
+        found["details"] = {
+            name: {
+                "base": {p: _number(v) for p, v in zip(first["probe"], first[f"base_{name}"], strict=True)},
+                "matrix": _matrix(frame, name),
+            }
+            for name in details
+        }
     if "gaussian" in frame:
         found["control"] = _matrix(frame, "gaussian")
         found["controls"] = _controls_dict(frame, _matrix)
@@ -126,6 +198,7 @@ def criteria(
     concepts: Iterable[str] | None = None,
     controls: int = CONTROL_SEEDS,
     seed: int = 0,
+    sham_others: int | None = None,
     progress: Progress | None = None,
 ) -> Criteria:
     """Measure all four criteria with one set of options (see the single functions).
@@ -149,13 +222,14 @@ def criteria(
         "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
         "seed": seed,
         "control_seeds": controls,
+        "sham_others": sham_others,
         "edited_layers": atlas.select(layers),
         "model_hash": atlas.identity.digest,
     }
     return Criteria(
         one_measure(table, "ratio"),
         reactivation_of(table),
-        sufficiency(subject, atlas, **shared),
-        necessity(subject, atlas, strength=strength, scaling=scaling, **shared),
+        sufficiency(subject, atlas, sham_others=sham_others, **shared),
+        necessity(subject, atlas, strength=strength, scaling=scaling, sham_others=sham_others, **shared),
         settings,
     )

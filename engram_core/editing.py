@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import math
-import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -16,8 +15,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .engram import Atlas, Engram
+from .engram import Atlas, Engram, engram_matrix
 from .errors import DataError, EngramError, suggest
+from .experts import close_experts
+from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
 from .view import base_of, shared_copy
 
@@ -35,6 +36,10 @@ __all__ = [
 ]
 
 Scaling = Literal["plain", "adaptive"]
+
+# Edits of this many weights or fewer (16 MB) go into the weights: in so small a model the calls of the thin
+# products, not their arithmetic, would be a fifth of the time per token, and new weights take a millisecond.
+_SMALL_EDIT = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -177,8 +182,8 @@ class _Stack:
 class LiveEdit:
     """The edit that is in force on a view; change it, switch it off and on, read what it does.
 
-    Layers whose engrams are pairs of few rows are edited at their input, by
-    ``x' = w₀ x − Fᵀ diag(w) R x``, so a strength is a scalar; the others get a combined weight.
+    Layers whose engrams are pairs of few rows are edited at their input (see `input_edit`), where a strength
+    is a scalar; the others get a combined weight.
     """
 
     def __init__(self, atlas: Atlas, view: nn.Module, edit: Edit):
@@ -186,8 +191,12 @@ class LiveEdit:
         self._view = view
         self._edit = edit
         self._on = True
+        self._only: frozenset[str] | None = None
+        self._scaled: tuple[Any, dict[str, float]] | None = None  # the last adaptive factors, and of what
         self._stacks: dict[Any, _Stack] = {}
-        self._handles: list[Any] = []
+        self._inputs: dict[tuple[Any, ...], InputEdit | OutputEdit] = {}
+        self._routed: list[nn.Module] = []  # whose forward the view has replaced
+        self._structure: Any = None  # of what is installed: all but the weights of the rows
         self._written: list[Slot] = []  # whose parameters the view has replaced
         # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
         self._fused = tuple(
@@ -235,6 +244,7 @@ class LiveEdit:
                 # Taken over as they are: selecting by name once more could match others with that suffix.
                 edit = replace(edit, layers=now.layers)
         self._edit = edit
+        self._only = None
         self._on = True
         self._install()
         return self
@@ -251,16 +261,36 @@ class LiveEdit:
         self._install()
         return self
 
+    def only(self, layers: Iterable[str] | None) -> LiveEdit:
+        """Put the edit in force in some of its layers alone, as it is in the whole; None for all of them.
+
+        Unlike another choice of layers in the edit itself, this leaves adaptive factors as they are.
+
+        Raises:
+            UnknownNameError: for a layer that the edit does not act on.
+        """
+        if layers is None:
+            self._only = None
+        else:
+            chosen = list(layers)
+            for name in chosen:
+                if name not in self._edit.layers:
+                    raise suggest("layer of this edit", name, self._edit.layers)
+            self._only = frozenset(chosen)
+        self._on = True
+        self._install()
+        return self
+
     def report(self) -> EditReport:
         """Return what is on, with the size of the change in every layer."""
         if not self.on:
             kept = None if self._edit.keep is None else tuple(n for n, _ in self._edit.keep)
             return EditReport(False, {}, kept, (), 0.0, {}, {})
         taken = self._edit.taken(self.atlas.concepts)
-        factors = layer_factors(self.atlas, self._edit)
+        factors = self._factors(taken)
         per_layer: dict[str, float] = {}
         changed = whole = 0.0
-        for layer in self._edit.layers:
+        for layer in self._layers:
             size = self.atlas.weight_norm(layer)
             delta = abs(factors[layer]) * self._delta_norm(layer, taken)
             per_layer[layer] = delta / size if size else 0.0
@@ -268,7 +298,7 @@ class LiveEdit:
         shown = taken if not self._edit.from_nothing else dict(self._edit.erase)
         kept = None if self._edit.keep is None else tuple(n for n, _ in self._edit.keep)
         return EditReport(
-            True, shown, kept, tuple(self._edit.layers), math.sqrt(changed / whole) if whole else 0.0,
+            True, shown, kept, self._layers, math.sqrt(changed / whole) if whole else 0.0,
             per_layer, factors,
         )  # fmt: skip
 
@@ -278,54 +308,98 @@ class LiveEdit:
         if not self.on:
             return baked
         taken = self._edit.taken(self.atlas.concepts)
-        factors = layer_factors(self.atlas, self._edit)
-        for layer in self._edit.layers:
-            write_matrix(baked, self.atlas.slot(layer), self.edited_matrix(layer, taken, factors[layer]))
+        factors = self._factors(taken)
+        for layer in self._layers:
+            write_matrix(
+                baked, self.atlas.slot(layer), self.edited_matrix(layer, taken, factors[layer]), own=True
+            )
         return baked
 
     # -- how it is done -------------------------------------------------------------------------
+
+    @property
+    def _layers(self) -> tuple[str, ...]:
+        chosen = self._edit.layers
+        return chosen if self._only is None else tuple(name for name in chosen if name in self._only)
+
+    def _factors(self, taken: Mapping[str, float]) -> dict[str, float]:
+        """Return `layer_factors`; every strength times one number leaves them as they are."""
+        edit = self._edit
+        if edit.scaling == "plain" or not taken:
+            return dict.fromkeys(edit.layers, 1.0)
+        unit = 1.0 if self.atlas.sharpness.clip else max(abs(strength) for strength in taken.values())
+        shares = tuple((name, strength / unit) for name, strength in taken.items())
+        key = (edit.layers, edit.adaptive_power, shares)
+        if self._scaled is None or self._scaled[0] != key:
+            self._scaled = (key, layer_factors(self.atlas, edit))
+        return dict(self._scaled[1])
 
     def edited_matrix(self, layer: str, taken: Mapping[str, float], factor: float) -> Tensor:
         """Return ``W' = w₀ W − f Σ s E`` of a layer, (groups, out, D), float32 or float64."""
         matrix = self.atlas.matrix(layer)
         edited = torch.zeros_like(matrix) if self._edit.from_nothing else matrix.clone()
         for concept, strength in taken.items():
-            edited -= factor * self.atlas.dense(layer, concept, strength)
+            trace = self.atlas.trace(layer, concept)
+            if trace.folded or 2 * trace.rows.shape[-2] >= min(matrix.shape[-2:]):
+                edited -= factor * self.atlas.dense(layer, concept, strength)
+            else:  # so few rows that keeping the product would cost more than to form it anew
+                edited -= factor * engram_matrix(matrix, trace, self.atlas.sharpness, strength)
         return edited
 
     def _install(self) -> None:
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        base, view = base_of(self._view), self._view
-        slots = {layer: self.atlas.slot(layer) for layer in self._edit.layers}
-        for slot in self._written:
-            _restore(view, base, slot)
-        self._written = []
-        if not self.on:
+        taken = self._edit.taken(self.atlas.concepts) if self.on else {}
+        if not taken and not (self.on and self._edit.from_nothing):
+            self._clear()
+            close_experts(self._view)
             return
-        taken = self._edit.taken(self.atlas.concepts)
-        if not taken and not self._edit.from_nothing:
+        factors = self._factors(taken)
+        groups: dict[tuple[Any, ...], list[Slot]] = {}
+        for layer in self._layers:
+            if factors[layer] or self._edit.from_nothing:
+                key = (self.atlas.source_key(layer), factors[layer])
+                groups.setdefault(key, []).append(self.atlas.slot(layer))
+        held = [slot.outputs * slot.width for slots in groups.values() for slot in slots]
+        small = sum(held) <= _SMALL_EDIT
+        split = [
+            (key, slots if small and not slots[0].routed else self._dense_members(slots, taken))
+            for key, slots in groups.items()
+        ]
+        dense = [slot for _, members in split for slot in members]
+        structure = (tuple(groups), self._layers, self._edit.from_nothing, tuple(taken))
+        if structure == self._structure and not dense:
+            for key, edit in self._inputs.items():
+                edit.weights = self._weights(groups[key][0].name, taken, key[1])
             return
-        factors = layer_factors(self.atlas, self._edit)
-        for layer, slot in slots.items():
-            if factors[layer] == 0.0 and not self._edit.from_nothing:
-                continue
-            if self._is_dense(slot, taken):
-                matrix = self.edited_matrix(layer, taken, factors[layer])
-                self._written.append(slot)
-                write_matrix(view, slot, matrix)
-            else:
-                self._hook(view, slot, taken, factors[layer])
+        self._clear()
+        view = self._view
+        for slot in dense:
+            matrix = self.edited_matrix(slot.name, taken, factors[slot.name])
+            self._written.append(slot)
+            write_matrix(view, slot, matrix)
+        for key, members in split:
+            slots = [slot for slot in groups[key] if slot not in members]
+            if slots:
+                self._edit_group(key, slots, taken)
+        self._structure = structure
 
-    def _is_dense(self, slot: Slot, taken: Mapping[str, float]) -> bool:
-        traces = [self.atlas.trace(slot.name, concept) for concept in taken]
-        if slot.dense_only or slot.module.startswith(self._fused):
-            return True
+    def _clear(self) -> None:
+        """Make the view compute what the base does."""
+        for module in self._routed:
+            restore_forward(module)
+        for slot in self._written:
+            _restore(self._view, base_of(self._view), slot)
+        self._routed, self._written, self._inputs, self._structure = [], [], {}, None
+
+    def _dense_members(self, slots: list[Slot], taken: Mapping[str, float]) -> list[Slot]:
+        """Return those of the layers with one input whose weights are to be replaced."""
+        traces = [self.atlas.trace(slots[0].name, concept) for concept in taken]
         if not traces or any(trace.folded for trace in traces):
-            return True
-        # Rows and duals against one matrix: the smaller form is also the cheaper one to apply.
-        return 2 * sum(trace.rows.shape[-2] for trace in traces) >= slot.outputs
+            return slots
+        free = [s for s in slots if not (s.dense_only or s.module.startswith(self._fused))]
+        # Rows and duals against the matrices: the smaller form is also the cheaper one to apply.
+        if 2 * sum(trace.rows.shape[-2] for trace in traces) >= sum(slot.outputs for slot in free):
+            return slots
+        return [slot for slot in slots if slot not in free]
 
     def _stack(self, layer: str, taken: Mapping[str, float]) -> _Stack:
         key = self.atlas.source_key(layer)
@@ -347,24 +421,54 @@ class LiveEdit:
         self._stacks[key] = stack
         return stack
 
-    def _hook(self, view: nn.Module, slot: Slot, taken: Mapping[str, float], factor: float) -> None:
-        stack = self._stack(slot.name, taken)
-        weights = torch.zeros(len(stack.rows), dtype=stack.rows.dtype, device=stack.rows.device)
-        for concept, strength in taken.items():
-            span = stack.spans[concept]
+    def _weights(self, layer: str, taken: Mapping[str, float], factor: float) -> Tensor | float:
+        """Return the weight of every row of the concepts that are on, in the order of the stack."""
+        stack = self._stack(layer, taken)
+        names = [name for name in stack.spans if name in taken]
+        if stack.mu is None and len({taken[name] for name in names}) == 1:
+            return factor * taken[names[0]]
+        parts = []
+        for name in names:
+            span = stack.spans[name]
             if stack.mu is None:
-                weights[span] = factor * strength
+                parts.append(stack.rows.new_full((span.stop - span.start,), factor * taken[name]))
             else:
-                weights[span] = factor * self.atlas.sharpness.weights(stack.mu[span], strength).to(weights)
-        rows, duals, used = stack.rows, stack.duals, weights != 0
-        if not used.all():  # a concept that is off costs nothing
-            rows, duals, weights = rows[used], duals[used], weights[used]
-        module = view.get_submodule(slot.module)
-        keeps = 0.0 if self._edit.from_nothing else 1.0
-        before, after = _input_edit(slot, rows, duals, weights, keeps)
-        self._handles.append(module.register_forward_pre_hook(before, with_kwargs=True))
-        if slot.bias:
-            self._handles.append(module.register_forward_hook(after))
+                weights = self.atlas.sharpness.weights(stack.mu[span], taken[name])
+                parts.append(factor * weights.to(stack.rows))
+        return _stacked(parts)
+
+    def _edit_group(self, key: tuple[Any, ...], slots: list[Slot], taken: Mapping[str, float]) -> None:
+        """Edit layers that read one input at that input, or a layer with few outputs at its output."""
+        stack = self._stack(slots[0].name, taken)
+        names = [name for name in stack.spans if name in taken]
+        spans = [stack.spans[name] for name in names]
+        keeps, columns = not self._edit.from_nothing, slots[0].columns
+        if keeps and not any(span.stop > span.start for span in spans):
+            return  # none of these concepts ever reached these layers
+        weights = self._weights(slots[0].name, taken, key[1])
+        duals = _picked(stack.duals, spans)
+        edit: InputEdit | OutputEdit
+        if len(slots) == 1 and slots[0].outputs < columns:
+            left = _stacked([self._left(slots[0].name, name, stack) for name in names])
+            edit = OutputEdit(left, duals, weights, columns=columns, keeps=keeps)
+        else:
+            rows = _picked(stack.rows, spans)
+            edit = InputEdit(rows, duals, weights, columns=columns, keeps=keeps, members=len(slots))
+        self._inputs[key] = edit
+        for slot in slots:
+            slot.open(self._view)
+            module = self._view.get_submodule(slot.port)
+            edit_forward(module, slot, edit)
+            self._routed.append(module)
+
+    def _left(self, layer: str, concept: str, stack: _Stack) -> Tensor:
+        """Return ``(W Fᵀ)ᵀ`` of one concept, (r, outputs)."""
+        key, rows = (layer, concept), stack.rows[stack.spans[concept]]
+        left = self.atlas.lefts.get(key)
+        if left is None or left.dtype != rows.dtype or left.device != rows.device:
+            left = rows @ self.atlas.matrix(layer)[0].to(rows).mT
+            self.atlas.lefts[key] = left
+        return left
 
     def _delta_norm(self, layer: str, taken: Mapping[str, float]) -> float:
         if self._edit.from_nothing:
@@ -396,44 +500,11 @@ def _stacked(tensors: list[Tensor]) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(tensors)  # a single one needs no copy
 
 
-class _Betas(threading.local):
-    """β on its way from the first hook to the second one of the same call; each thread has its own."""
-
-    def __init__(self) -> None:
-        self.stack: list[Tensor] = []
-
-
-def _input_edit(slot: Slot, rows: Tensor, duals: Tensor, weights: Tensor, keeps: float) -> tuple[Any, Any]:
-    """Build the two hooks that edit a Linear map at its input.
-
-    The bias is the map of the row's constant 1; an edit turns that 1 into β, and the forward hook adds
-    the difference ``b (β − 1)`` that the layer itself cannot know.
-    """
-    columns = slot.columns
-    down, down_one = duals[:, :columns], duals[:, columns:]
-    up, up_one = rows[:, :columns], rows[:, columns:]
-    betas = _Betas()
-
-    def before(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        name = None if args else next(k for k, v in kwargs.items() if isinstance(v, Tensor))
-        x = args[0] if name is None else kwargs[name]
-        wide = x.to(rows.dtype)
-        share = wide @ down.mT
-        if slot.bias:
-            share = share + down_one.mT
-        share = share * weights
-        if slot.bias:
-            betas.stack.append(keeps - share @ up_one)
-        edited = (keeps * wide - share @ up) if keeps else -(share @ up)
-        edited = edited.to(x.dtype)
-        return ((edited, *args[1:]), kwargs) if name is None else (args, kwargs | {name: edited})
-
-    def after(module: nn.Module, _args: Any, output: Tensor) -> Tensor:
-        beta = betas.stack.pop()
-        bias = module.bias.detach().to(rows.dtype)  # type: ignore[union-attr,operator]
-        return (output.to(rows.dtype) + (beta - 1.0) * bias).to(output.dtype)
-
-    return before, after
+def _picked(tensor: Tensor, spans: list[slice]) -> Tensor:
+    """Return the rows of some spans: a concept that is off costs nothing."""
+    if all(one.stop == two.start for one, two in zip(spans, spans[1:], strict=False)):
+        return tensor[spans[0].start : spans[-1].stop]  # neighbours need no copy
+    return torch.cat([tensor[span] for span in spans])
 
 
 def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
@@ -442,6 +513,8 @@ def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
 
 
 def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
+    if slot.release(view):
+        return
     edited, original = view.get_submodule(slot.module), base.get_submodule(slot.module)
     for name in slot.parameter_names():
         mine, attribute = _owner(edited, name)
@@ -450,8 +523,14 @@ def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
             mine._parameters[attribute] = theirs._parameters[attribute]
 
 
-def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor) -> None:
-    """Give `model` its own parameters for a slot; what a parameter held before is not written to."""
+def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = False) -> None:
+    """Give `model` its own parameters for a slot; what a parameter held before is not written to.
+
+    Only if `own` says that nobody else holds the parameters, and only fused experts, are they written in
+    place: a copy of the whole block for every expert would take hours.
+    """
+    if slot.hold(model, matrix, own=own):
+        return
     weight, bias = slot.split(matrix)
     module = model.get_submodule(slot.module)
     for name, tensor in slot.merge(model, weight, bias).items():

@@ -16,7 +16,7 @@ from .identity import ModelIdentity
 from .layers import LayerInfo, Slot, find_slots, select_layers
 from .recording import BACKGROUND, Progress, Recording
 from .spectrum import Sharpness, Spectrum, Trace
-from .statistics import Statistics
+from .statistics import Source, Statistics
 from .view import base_of
 
 if TYPE_CHECKING:
@@ -58,6 +58,7 @@ class Atlas(Mapping[str, "Engram"]):
         counts: number of recorded inputs per concept (and of the background).
         sharpness: the filter in force.
         identity: which model this belongs to.
+        about: what its file carries besides (texts, settings); yours to fill, see `storage.save_atlas`.
     """
 
     def __init__(
@@ -82,11 +83,14 @@ class Atlas(Mapping[str, "Engram"]):
         self.coverage = coverage
         self.identity = identity
         self.sharpness = sharpness or Sharpness()
+        self.about: dict[str, Any] = {}
         self._key_of = dict(key_of)
         self._spectra = dict(spectra)
         self._traces = dict(traces)
         self._dense: OrderedDict[tuple[str, str, Sharpness, float], Tensor] = OrderedDict()
         self._weight_norms: dict[str, float] = {}
+        # W Fᵀ of layers that are edited at their output: the same for every view, so kept with the engrams.
+        self.lefts: dict[tuple[str, str], Tensor] = {}
         self._lock = threading.Lock()
 
     # A Mapping compares by content; an atlas is one object, usable as a key.
@@ -181,11 +185,13 @@ class Atlas(Mapping[str, "Engram"]):
 
     def sharpen(self, power: float = 1.0, *, clip: bool = False) -> Atlas:
         """Return this atlas under another sharpness; nothing is solved again (SCIENCE.md section 5)."""
-        return Atlas(
+        other = Atlas(
             self.model, concepts=self.concepts, slots=self.slots, key_of=self._key_of,
             spectra=self._spectra, traces=self._traces, counts=self.counts, coverage=self.coverage,
             identity=self.identity, sharpness=Sharpness(power, clip),
         )  # fmt: skip
+        other.about, other.lefts = self.about, self.lefts  # rows do not depend on the sharpness
+        return other
 
     def locate(self, recording: Recording) -> Atlas:
         """Return an atlas of other concepts against **this** total, which must contain them.
@@ -198,16 +204,18 @@ class Atlas(Mapping[str, "Engram"]):
         recording.identity.check(self.model)
         key_of, spectra, traces = {}, {}, {}
         for layer in self.layers:
-            if layer not in recording.source_of:
+            if layer not in recording.source_of and not self.slots[layer].routed:
                 raise suggest("recorded layer", layer, recording.source_of)
-            place = recording.source_of[layer]
+            place = recording.source_of.get(layer)  # None: no token of these was sent to this expert
             key = (self._key_of[layer], place)
             key_of[layer] = key
             if key in spectra:
                 continue
             spectra[key] = spectrum = self._spectra[self._key_of[layer]]
             for name in recording.concepts:
-                statistics = recording.sources[place].of(name)
+                slot = self.slots[layer]
+                source = Source(slot.columns, slot.groups) if place is None else recording.sources[place]
+                statistics = source.of(name)
                 try:
                     traces[key, name] = spectrum.foreign_trace(name, statistics)
                 except EngramError as error:
@@ -241,11 +249,13 @@ class Atlas(Mapping[str, "Engram"]):
         )  # fmt: skip
         return apply_edit(self, edit, model)
 
-    def save(self, path: Any, *, concepts: Iterable[str] | None = None) -> None:
+    def save(
+        self, path: Any, *, concepts: Iterable[str] | None = None, about: Mapping[str, Any] | None = None
+    ) -> None:
         """Write one safetensors file; see `storage.save_atlas`."""
         from .storage import save_atlas
 
-        save_atlas(self, path, concepts=concepts)
+        save_atlas(self, path, concepts=concepts, about=about)
 
     @staticmethod
     def load(path: Any, model: nn.Module) -> Atlas:
@@ -492,13 +502,16 @@ def extract(
         mine, theirs, bias = key
         layer = next(name for name, k in key_of.items() if k == key)
         try:
-            spectra[key] = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut)
+            # An expert may well be sent a single token; what it then holds is that token's alone.
+            least = 1 if slots[layer].routed else 2
+            spectra[key] = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut, least=least)
             for name in names:
                 statistics = recording.sources[mine].statistics.get(name)
                 if statistics is None:
                     statistics = Statistics(recording.sources[mine].groups, recording.sources[mine].columns)
                 find = spectra[key].trace if total is None else spectra[key].foreign_trace
                 traces[key, name] = find(name, statistics)
+            spectra[key].let_go()
         except EngramError as error:
             raise type(error)(f"Layer {layer!r}: {error}") from None
         if progress is not None:

@@ -41,6 +41,7 @@ def necessity(
     concepts: Iterable[str] | None = None,
     controls: int = CONTROL_SEEDS,
     seed: int = 0,
+    sham_others: int | None = None,
     shams: dict[str, Atlas] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -55,20 +56,24 @@ def necessity(
         concepts: whose engrams to erase, one at a time; default all.
         controls: shams of each kind; 0 leaves the control columns out.
         seed: of the first sham.
+        sham_others: score Gaussian shams on the concept itself and on this many others, drawn at random for
+            each concept; default all. The effect itself is always scored on all. The control columns of
+            the others are NaN then.
         shams: what `subset_shams` returned for the same seeds, if it was called before.
         progress: called with (done, total, text).
 
     Returns:
         Columns: concept, probe, score, base, delta = score − base, says (share of the probe's inputs
         answered with the concept), selective (the concept's own loss less the mean loss of the others;
-        one value per concept), and per sham kind: mean score, _sd, _z, _p. z and p hold the loss
-        ``base − score`` against the shams' losses, and ``selective`` against theirs.
+        one value per concept), each detail of the task and its ``base_``, and per sham kind: mean score,
+        _sd, _z, _p. z and p hold the loss ``base − score`` against the shams' losses, and ``selective``
+        against theirs.
     """
     erased = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
     # Checked and selected once; each concept then gets the same edit of itself alone.
     whole = Edit.of(atlas, erase=erased, scaling=scaling, layers=layers)
     edits = {name: replace(whole, erase=((name, value),)) for name, value in whole.erase}
-    return _function(subject, atlas, edits, "loss", controls, seed, shams, progress)
+    return _function(subject, atlas, edits, "loss", controls, seed, shams, sham_others, progress)
 
 
 def sufficiency(
@@ -81,6 +86,7 @@ def sufficiency(
     concepts: Iterable[str] | None = None,
     controls: int = CONTROL_SEEDS,
     seed: int = 0,
+    sham_others: int | None = None,
     shams: dict[str, Atlas] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -94,7 +100,7 @@ def sufficiency(
     kept = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
     whole = Edit.of(atlas, keep=kept, null=null, layers=layers)
     edits = {name: replace(whole, keep=((name, value),)) for name, value in whole.keep or ()}
-    return _function(subject, atlas, edits, "gain", controls, seed, shams, progress)
+    return _function(subject, atlas, edits, "gain", controls, seed, shams, sham_others, progress)
 
 
 def _function(
@@ -105,6 +111,7 @@ def _function(
     controls: int,
     seed: int,
     shams: dict[str, Atlas] | None,
+    sham_others: int | None,
     progress: Progress | None,
 ) -> pd.DataFrame:
     check_subject(subject, atlas)
@@ -116,9 +123,9 @@ def _function(
     total = len(edits) * (1 + controls) + controls * len({id(a) for a in shams.values()})
     done = 0
 
-    def measure(model: nn.Module, text: str) -> Scores:
+    def measure(model: nn.Module, text: str, some: Sequence[str] = probes) -> Scores:
         nonlocal done
-        scores = subject.task.measure(model, subject.concepts)
+        scores = subject.task.measure(model, subject.concepts, some)
         done += 1
         if progress is not None:
             progress(done, total, text)
@@ -143,23 +150,44 @@ def _function(
         frame["says"] = [_says(scores, p, concept) for p in probes]
         selective = _selective(scores, base, concept, probes, effect)
         frame["selective"] = selective
+        for name, known in scores.details.items():
+            frame[name] = [known.get(p, math.nan) for p in probes]
+            frame[f"base_{name}"] = [base.details[name].get(p, math.nan) for p in probes]
         if controls:
             sizes = edit_sizes(atlas, edit)
+            some = _some_probes(probes, concept, sham_others, seed)
             noise = [
-                measure(gaussian_view(atlas, edit, s, model=subject.model, sizes=sizes), f"sham of {concept}")
+                measure(
+                    gaussian_view(atlas, edit, s, model=subject.model, sizes=sizes),
+                    f"sham of {concept}",
+                    some,
+                )
                 for s in seeds
             ]
             sham = shams[concept]
             if id(sham) not in subset_scores:
                 subset_scores[id(sham)] = _subset_scores(sham, edit, measure)
             for kind, found in zip(SHAMS, (noise, subset_scores[id(sham)]), strict=True):
-                values = [np.array([s.score[p] for p in probes]) for s in found]
+                values = [np.array([s.score.get(p, math.nan) for p in probes]) for s in found]
                 add_control(frame, kind, frame["score"].to_numpy(), values, falls=effect == "loss")
                 shamed = [_selective(s, base, concept, probes, effect) for s in found]
                 for tail, value in zip(TAILS.values(), significance(selective, shamed), strict=True):
                     frame[f"selective_{kind}{tail}"] = value
         frames.append(frame)
     return pd.concat(frames, ignore_index=True)
+
+
+def _some_probes(probes: Sequence[str], concept: str, others: int | None, seed: int) -> list[str]:
+    """Return the concept itself and some others, drawn at random but the same for every sham of it."""
+    rest = [p for p in probes if p != concept]
+    if others is None or others >= len(rest):
+        return list(probes)
+    if others < 1:
+        raise DataError(f"sham_others must be 1 or more, or None for all; found {others}.")
+    place = list(probes).index(concept) if concept in probes else len(probes)
+    chosen = set(np.random.default_rng([seed, place]).choice(len(rest), others, replace=False).tolist())
+    drawn = {p for i, p in enumerate(rest) if i in chosen}
+    return [p for p in probes if p == concept or p in drawn]
 
 
 def _says(scores: Scores, probe: str, concept: str) -> float:
@@ -175,11 +203,11 @@ def _selective(
 
     An edit that destroys the model loses everything, the concept too; this is what it cannot imitate.
     """
-    others = [p for p in probes if p != concept]
+    others = [p for p in probes if p != concept and p in scores.score]
     if concept not in probes or not others:
         return math.nan
     if effect == "loss":
-        lost = {p: base.score[p] - scores.score[p] for p in probes}
+        lost = {p: base.score[p] - value for p, value in scores.score.items()}
         return lost[concept] - float(np.mean([lost[p] for p in others]))
     return scores.score[concept] - float(np.mean([_says(scores, p, concept) for p in others]))
 

@@ -60,7 +60,10 @@ class Listener:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
                 raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to record.")
-            self._hear(slot, x.detach())
+            if slot.routed:
+                self._hear_routed(slot, x.detach(), args[1], args[2])
+            else:
+                self._hear(slot, x.detach())
 
         return hook
 
@@ -97,6 +100,32 @@ class Listener:
         stream.seen[slot.name] = position + 1
         if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
             self._release(stream)
+
+    def _hear_routed(self, slot: Slot, x: Tensor, tokens: Tensor, total: int) -> None:
+        """Take in the rows of one expert: no other layer reads these, so nothing is held or compared.
+
+        Args:
+            slot: the expert.
+            x: (rows, columns).
+            tokens: which of the pass's tokens each row is, (rows,).
+            total: number of tokens in the pass, padding included.
+        """
+        owner = self.owner
+        if not isinstance(owner, int):
+            owner = owner.to(tokens.device)
+            if owner.ndim == 1 and len(owner) < total:  # one per input: its positions follow each other
+                owner = owner.repeat_interleave(total // len(owner))
+            owner = spread_owner(owner, (total,), slot.name)[tokens]
+            if not (owner >= 0).any():
+                return  # padding is routed as well
+        stream = self.stream_of.get(slot.name)
+        if stream is None:
+            stream = _Stream(
+                Source(slot.columns, slot.groups), {slot.name: slot}, self.pass_number, closed=True
+            )
+            self.streams.append(stream)
+            self.stream_of[slot.name] = stream
+        self._fold_piece(stream, slot, x, owner, owned=True)
 
     def _open(self, slot: Slot, source: Source) -> _Stream:
         stream = _Stream(source, {slot.name: slot}, self.pass_number)

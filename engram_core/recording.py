@@ -13,6 +13,7 @@ from .attention import open_attention
 from .batching import BACKGROUND, Owned, labelled, mixed, plain
 from .concepts import Batch, Concept, ConceptSet, Inputs, count_inputs
 from .errors import DataError, EngramError, ModelMismatchError, suggest
+from .experts import open_experts
 from .identity import ModelIdentity
 from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
@@ -229,6 +230,7 @@ def record_batches(
     listener.groups = names
     view = shared_copy(base)
     open_attention(view)
+    open_experts(view, slots)
     view.eval()
     listener.attach(view)
     done = 0

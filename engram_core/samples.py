@@ -22,7 +22,15 @@ from .concepts import Concept, ConceptSet
 from .errors import DependencyError, EngramError, StorageError, suggest
 from .tasks import Classification, Subject
 
-__all__ = ["Sample", "load_sample", "read_idx", "sample_names", "stratified_split"]
+__all__ = [
+    "Sample",
+    "load_sample",
+    "missing_samples",
+    "read_idx",
+    "sample_folder",
+    "sample_names",
+    "stratified_split",
+]
 
 _REPAIR = "Restore the folder from the repository, or rebuild it with its train.py."
 
@@ -65,7 +73,10 @@ class _Images:
 
 
 def sample_names(root: Path | None = None) -> list[str]:
-    """Return the names of the sample models, in alphabetical order.
+    """Return the names of the sample models that can be loaded here, in alphabetical order.
+
+    One whose weights come as a package of their own is among them once that package is installed; until
+    then :func:`missing_samples` names it.
 
     Args:
         root: folder that holds one folder per sample (default: the one shipped with this library).
@@ -73,13 +84,62 @@ def sample_names(root: Path | None = None) -> list[str]:
     Raises:
         StorageError: if there is no such folder.
     """
+    return sorted(folder.name for folder in _folders(root) if _missing(folder) is None)
+
+
+def missing_samples(root: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Return the samples that need one more package, by name.
+
+    Args:
+        root: folder that holds one folder per sample (default: the one shipped with this library).
+
+    Returns:
+        The sample's config.json: ``["title"]`` and ``["summary"]`` say what it is,
+        ``["weights"]["command"]`` is the one command that installs it.
+
+    Raises:
+        StorageError: if there is no such folder.
+    """
+    found = {folder.name: _missing(folder) for folder in _folders(root)}
+    return {name: config for name, config in sorted(found.items()) if config is not None}
+
+
+def sample_folder(name: str, *, root: Path | None = None) -> Path:
+    """Return the folder of a sample model; nothing is loaded.
+
+    Raises:
+        UnknownNameError: if there is no sample of that name.
+    """
+    for folder in _folders(root):
+        if folder.name == name:
+            return folder
+    raise suggest("sample", name, [folder.name for folder in _folders(root)])
+
+
+def _folders(root: Path | None) -> list[Path]:
     root = _root() if root is None else Path(root)
     try:
         folders = [entry for entry in root.iterdir() if entry.is_dir()]
     except OSError as error:
         raise StorageError(f"Cannot read the folder of sample models {root}: {error.strerror}.") from error
     # config.json is written last by train.py, so a folder without one is not a sample yet.
-    return sorted(folder.name for folder in folders if (folder / "config.json").is_file())
+    return [folder for folder in folders if (folder / "config.json").is_file()]
+
+
+def _missing(folder: Path) -> dict[str, Any] | None:
+    """Return the config of a sample whose weights are not installed, None for all others."""
+    try:
+        config = json.loads((folder / "config.json").read_bytes())
+    except (OSError, ValueError):
+        return None  # loading it says what is wrong
+    if not isinstance(config, dict) or "weights" not in config:
+        return None
+    from .language.smollm2 import PackagedModel
+
+    try:
+        return None if PackagedModel.of(folder.name, config).find() else config
+    except (KeyError, TypeError):
+        return None
 
 
 def load_sample(name: str, *, root: Path | None = None) -> Sample:

@@ -10,7 +10,7 @@ A concept with rows ``F`` (any F with ``FᵀF = Σ_c`` will do) has the *trace* 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -74,6 +74,7 @@ class Spectrum:
         statistics: every group's statistics, concepts and background.
         bias: whether rows carry the column of ones.
         cut: eigenvalues at or below ``cut · λ_max`` count as zero; None for `default_cut`.
+        least: fewest rows that make a total.
 
     Attributes:
         width: D, with the bias column.
@@ -83,7 +84,9 @@ class Spectrum:
         dtype: type of the recorded rows.
     """
 
-    def __init__(self, statistics: Mapping[str, Statistics], *, bias: bool, cut: float | None = None):
+    def __init__(
+        self, statistics: Mapping[str, Statistics], *, bias: bool, cut: float | None = None, least: int = 2
+    ):
         parts = {name: s for name, s in statistics.items() if s.count}
         if not parts:
             raise DataError("No rows were recorded here; there is no total to decompose.")
@@ -95,13 +98,14 @@ class Spectrum:
         self.cut = default_cut(self.width) if cut is None else float(cut)
         if not 0 <= self.cut < 1:
             raise DataError(f"The cut is a fraction of the largest eigenvalue, in [0, 1); found {cut}.")
-        if self.count < 2:
+        if self.count < least:
             raise DataError(
                 "The total holds a single row: there is nothing to tell it apart from. Record at least two."
             )
         dual = self.count < self.width and not any(s.folded for s in parts.values())
         self.form = "dual" if dual else "primal"
         self._places: dict[str, slice] = {}
+        self._solved: tuple[Tensor, Tensor] | None = None
         if dual:
             self._solve_dual(parts)
         else:
@@ -117,16 +121,34 @@ class Spectrum:
             self._places[name] = slice(start, start + s.count)
             start += s.count
         self._rows = torch.cat(rows, 1) if len(rows) > 1 else rows[0]
-        self._gram = _gram_of_rows(self._rows)
-        inverse = self._full_rank_inverse()
-        if inverse is None:
-            values, vectors = torch.linalg.eigh(self._gram)
-            self._eigenvalues = values.flip(-1)
-            vectors, scale = self._kept(values, vectors)
-            inverse = (vectors * scale.unsqueeze(-2)) @ vectors.mT
-        self._inverse = inverse
+        if not self.bias:
+            for name, s in parts.items():
+                if s.dtype == self._rows.dtype:
+                    # The same rows, held once: a recording and its atlas would double the memory.
+                    s.chunks = [self._rows[:, self._places[name]]]
+        self._solution()
 
-    def _full_rank_inverse(self) -> Tensor | None:
+    def _solution(self) -> tuple[Tensor, Tensor]:
+        """Return the Gram matrix and its pseudo-inverse, (groups, N, N) float64; solved if let go."""
+        if self._solved is None:
+            gram = _gram_of_rows(self._rows)
+            inverse = self._full_rank_inverse(gram)
+            if inverse is None:
+                values, vectors = torch.linalg.eigh(gram)
+                self._eigenvalues = values.flip(-1)
+                vectors, scale = self._kept(values, vectors)
+                inverse = (vectors * scale.unsqueeze(-2)) @ vectors.mT
+            self._solved = gram, inverse
+        return self._solved
+
+    def let_go(self) -> None:
+        """Drop the N × N matrices of the dual form: with many layers they are most of an atlas's memory.
+
+        Traces keep what they need. Whoever asks for more has it solved again, once.
+        """
+        self._solved = None
+
+    def _full_rank_inverse(self, gram: Tensor) -> Tensor | None:
         """Invert the Gram matrix by Cholesky if the cut provably removes nothing; else None.
 
         Several times cheaper than the decomposition, and the same answer: with every eigenvalue
@@ -134,16 +156,22 @@ class Spectrum:
         """
         if self.cut == 0:
             return None
-        if not any(self._cut_is_below(bound) for bound in _bounds_of_largest(self._gram)):
-            return None
-        factor, failed = torch.linalg.cholesky_ex(self._gram)
+        norm = torch.linalg.matrix_norm
+        # Bounds of the largest eigenvalue: from above, from below (a diagonal element), and tight from above,
+        # which costs a product. A language model's first token is so long that the second one often decides.
+        if not self._cut_is_below(gram, torch.minimum(norm(gram), norm(gram, torch.inf))):
+            if not self._cut_is_below(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)):
+                return None
+            if not self._cut_is_below(gram, norm(gram @ gram).sqrt()):
+                return None
+        factor, failed = torch.linalg.cholesky_ex(gram)
         if bool(failed.any()):
             return None
         return torch.cholesky_inverse(factor)
 
-    def _cut_is_below(self, largest: Tensor) -> bool:
+    def _cut_is_below(self, gram: Tensor, largest: Tensor) -> bool:
         """Whether every eigenvalue is above ``cut · largest``: the shifted matrix has a Cholesky factor."""
-        shifted = self._gram.clone()
+        shifted = gram.clone()
         shifted.diagonal(dim1=-2, dim2=-1).sub_(self.cut * largest.unsqueeze(-1))
         return not bool(torch.linalg.cholesky_ex(shifted).info.any())
 
@@ -170,7 +198,8 @@ class Spectrum:
     def eigenvalues(self) -> Tensor:
         """Eigenvalues of the total, descending, (groups, min(N, D)) float64, those cut included."""
         if not hasattr(self, "_eigenvalues"):
-            self._eigenvalues = torch.linalg.eigvalsh(self._gram).flip(-1)
+            gram = _gram_of_rows(self._rows) if self._solved is None else self._solved[0]
+            self._eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
         return self._eigenvalues.clamp(min=0)
 
     @property
@@ -189,8 +218,8 @@ class Spectrum:
         self._need_total()
         if self.form == "primal":
             return ((rows @ self._vectors) * self._scale.unsqueeze(-2)) @ self._vectors.mT
-        base = self._rows.double()
-        return ((rows @ base.mT) @ self._inverse @ self._inverse) @ base
+        base, inverse = self._rows.double(), self._solution()[1]
+        return ((rows @ base.mT) @ inverse @ inverse) @ base
 
     def project(self, matrix: Tensor, moment: Tensor) -> Tensor:
         """Return ``W Σ_c Σ†`` in the type of `matrix`, by the cheaper order of products.
@@ -213,7 +242,7 @@ class Spectrum:
             kept = self._vectors * (self._scale > 0).unsqueeze(-2)
             return (rows @ kept) @ kept.mT
         base = self._rows.double()
-        return ((rows @ base.mT) @ self._inverse) @ base
+        return ((rows @ base.mT) @ self._solution()[1]) @ base
 
     def trace(self, name: str, statistics: Statistics) -> Trace:
         """Return the trace of a group that is part of this total."""
@@ -277,6 +306,7 @@ class Spectrum:
         spectrum.dtype = getattr(torch, about["dtype"])
         spectrum._eigenvalues = tensors["eigenvalues"]
         spectrum._places = {}
+        spectrum._solved = None
         if spectrum.form == "primal":
             spectrum._vectors, spectrum._scale = tensors["vectors"], tensors["scale"]
         return spectrum
@@ -286,13 +316,12 @@ class Spectrum:
         return float(values[values <= self.threshold.unsqueeze(-1)].sum())
 
     def _own_trace(self, place: slice) -> Trace:
-        rows = self._rows
-        inverse = self._inverse[:, place].to(rows.dtype)
+        rows, (gram, inverse) = self._rows, self._solution()
+        mine = inverse[:, place]
+        # The duals are as large as the rows, and most concepts are never switched on: made when asked for.
+        shares = mine.to(rows.dtype, copy=True)
         # V_c V_cᵀ from the float64 Gram matrix: through float32 duals it would be off by up to 2e-3.
-        return Trace(
-            self, rows[:, place], inverse @ rows,
-            overlap=lambda: self._inverse[:, place] @ self._gram[:, :, place],
-        )  # fmt: skip
+        return Trace(self, rows[:, place], None, overlap=mine @ gram[:, :, place], shares=shares)
 
     def _any_trace(self, statistics: Statistics) -> Trace:
         if statistics.folded:
@@ -315,13 +344,15 @@ class Trace:
         duals: Tensor | None,
         moment: Tensor | None = None,
         *,
-        overlap: Callable[[], Tensor] | None = None,
+        overlap: Tensor | None = None,
+        shares: Tensor | None = None,
     ):
         self.spectrum = spectrum
         self._rows = rows
         self._duals = duals
         self._moment = moment
         self._exact_overlap = overlap
+        self._shares = shares  # duals as combinations of the total's rows
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that `restore` needs."""
@@ -335,7 +366,7 @@ class Trace:
         if "moment" in tensors:
             return cls(spectrum, None, None, tensors["moment"])
         overlap = tensors["overlap"]
-        return cls(spectrum, tensors["rows"], tensors["duals"], overlap=lambda: overlap)
+        return cls(spectrum, tensors["rows"], tensors["duals"], overlap=overlap)
 
     @property
     def folded(self) -> bool:
@@ -345,7 +376,8 @@ class Trace:
     @property
     def nbytes(self) -> int:
         """Bytes held."""
-        parts = (self._rows, self._duals, self._moment)
+        made = None if self._duals is not None else vars(self).get("duals")
+        parts = (self._rows, self._duals, self._moment, self._shares, self._exact_overlap, made)
         return sum(t.numel() * t.element_size() for t in parts if t is not None)
 
     @cached_property
@@ -380,13 +412,15 @@ class Trace:
         """``R = F Σ†``, (groups, r, D)."""
         if self._duals is not None:
             return self._duals
+        if self._shares is not None:
+            return self._shares @ self.spectrum._rows
         return self.spectrum.times_pinv(self.rows).to(self.rows.dtype)
 
     @cached_property
     def overlap(self) -> Tensor:
         """``R Fᵀ = V_c V_cᵀ``, (groups, r, r) float64: its eigenvalues are the exclusivities."""
         if self._exact_overlap is not None:
-            return self._exact_overlap()
+            return self._exact_overlap
         return self.duals.double() @ self.rows.double().mT
 
     @cached_property
@@ -433,13 +467,6 @@ class Trace:
         kept = response - response @ self.overlap
         total, left = float((kept * response).sum()), float(kept.square().sum())
         return total - left, left, float(response.square().sum())
-
-
-def _bounds_of_largest(gram: Tensor) -> Iterator[Tensor]:
-    """Yield upper bounds of the largest eigenvalue, (groups,): a cheap one, then a tight one."""
-    norm = torch.linalg.matrix_norm
-    yield torch.minimum(norm(gram), norm(gram, torch.inf))
-    yield norm(gram @ gram).sqrt()
 
 
 def _gram_of_rows(rows: Tensor) -> Tensor:

@@ -225,13 +225,21 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
 # -- atlases ------------------------------------------------------------------------------------
 
 
-def save_atlas(atlas: Atlas, path: str | os.PathLike[str], *, concepts: Iterable[str] | None = None) -> None:
+def save_atlas(
+    atlas: Atlas,
+    path: str | os.PathLike[str],
+    *,
+    concepts: Iterable[str] | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> None:
     """Write an atlas: rows and duals (or second moments) of its concepts, and the totals' spectra.
 
     Args:
         atlas: what to write.
         path: where.
         concepts: only these.
+        about: what else belongs to it (its texts, how it was recorded), as JSON can hold it; `load_atlas`
+            gives it back as ``atlas.about``. Default: what it already carries.
     """
     names = list(atlas.concepts if concepts is None else concepts)
     for name in names:
@@ -245,14 +253,15 @@ def save_atlas(atlas: Atlas, path: str | os.PathLike[str], *, concepts: Iterable
             continue
         place = places[key] = len(places)
         spectrum = atlas.spectrum(layer)
-        state, about = spectrum.state()
+        state, solved = spectrum.state()
         tensors |= {f"{place}.{name}": tensor for name, tensor in state.items()}
-        sources.append(about)
+        sources.append(solved)
         for number, name in enumerate(names):
             parts = atlas.trace(layer, name).state()
             tensors |= {f"{place}.{number}.{part}": tensor for part, tensor in parts.items()}
-    about = {
+    header = {
         "kind": "atlas",
+        "about": dict(atlas.about if about is None else about),
         "model": atlas.identity.digest,
         "concepts": names,
         "counts": atlas.counts,
@@ -261,7 +270,11 @@ def save_atlas(atlas: Atlas, path: str | os.PathLike[str], *, concepts: Iterable
         "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
         "coverage": _info_rows(atlas.coverage),
     }
-    write_tensors(path, tensors, about)
+    try:
+        json.dumps(header["about"])
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"about must hold what JSON can hold: {error}.") from None
+    write_tensors(path, tensors, header)
 
 
 def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
@@ -293,11 +306,13 @@ def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
         for layer in about["layers"]:
             if layer not in known:
                 raise suggest("layer", layer, known)
-        return Atlas(
+        atlas = Atlas(
             model, concepts=about["concepts"], slots={n: known[n] for n in about["layers"]},
             key_of=about["layers"], spectra=spectra, traces=traces, counts=about["counts"],
             coverage=_layer_infos(about["coverage"]), identity=identity,
             sharpness=Sharpness(**about["sharpness"]),
         )  # fmt: skip
+        atlas.about = dict(about.get("about") or {})  # files of an earlier version have none
+        return atlas
     except (KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{path} is not a whole atlas ({error!r} is missing or wrong).") from error

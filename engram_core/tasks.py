@@ -23,10 +23,13 @@ class Scores:
         score: task score per probed concept, in [0, 1] (for a classifier: accuracy).
         says: for each probed concept, the share of its inputs answered with each concept;
             ``says[probe][concept]`` in [0, 1].
+        details: what else the task measures, by name and probed concept; a concept it does not apply to
+            is left out. Names that contain ``"nll"`` are losses (higher is worse), all others scores.
     """
 
     score: dict[str, float]
     says: dict[str, dict[str, float]]
+    details: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 class Task(Protocol):

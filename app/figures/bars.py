@@ -40,6 +40,11 @@ class Control:
         table = np.array([[run[name] for name in classes] for run in runs])
         return cls(table.mean(0), table.min(0), table.max(0), len(runs))
 
+    def only(self, classes: Sequence[str], shown: Sequence[str]) -> Control:
+        """Return the control of some of the classes, in their order."""
+        at = [list(classes).index(name) for name in shown]
+        return Control(self.mean[at], self.low[at], self.high[at], self.seeds)
+
 
 def paired_bars(
     classes: Sequence[str],
@@ -50,6 +55,8 @@ def paired_bars(
     marks: Mapping[str, str],
     control: Control | None = None,
     counts: Sequence[int] | None = None,
+    row: str = "Class",
+    unit: str = "held-out image",
 ) -> go.Figure:
     """Draw base and edited value of each class as a pair of bars, and edited minus base.
 
@@ -61,18 +68,23 @@ def paired_bars(
         marks: a word to put behind a class name, such as "off".
         control: sham edits to draw on top.
         counts: inputs behind each value, for the hover text.
+        row: what a row is, for the axis.
+        unit: what an input is, for the hover text.
     """
     before, after = 100 * np.asarray(base, float), 100 * np.asarray(edited, float)
     names = [_label(name, marks.get(name)) for name in classes]
     hover = names
     if counts is not None:
-        hover = [f"{name} ({count} held-out images)" for name, count in zip(names, counts, strict=True)]
+        hover = [
+            f"{name} ({count} {unit}{'s' if count != 1 else ''})"
+            for name, count in zip(names, counts, strict=True)
+        ]
     traces = [_bar("Base", BASE, before, hover), _bar("Edited", EDITED, after, hover)]
     if control is not None:
         traces.append(_diamonds(control, hover))
     traces += _difference(after - before, hover)
     # One dictionary, checked once: building it with make_subplots and updates takes ten times as long.
-    return go.Figure(data=traces, layout=_layout(value, names, after - before))
+    return go.Figure(data=traces, layout=_layout(value, names, after - before, row))
 
 
 def _bar(title: str, colour: str, values: np.ndarray, hover: list[str]) -> dict[str, Any]:
@@ -118,7 +130,7 @@ def _difference(change: np.ndarray, hover: list[str]) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _layout(value: str, names: list[str], change: np.ndarray) -> dict[str, Any]:
+def _layout(value: str, names: list[str], change: np.ndarray, row: str) -> dict[str, Any]:
     reach = max(12.0, float(np.abs(change).max(initial=0.0))) * 1.6
     end = 100 if reach > 100 else 10 * (reach // 16)
     x = {"gridcolor": GRID, "zeroline": True, "zerolinecolor": GRID, "fixedrange": True, "tickangle": 0}
@@ -128,7 +140,7 @@ def _layout(value: str, names: list[str], change: np.ndarray) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         "yaxis": {
-            "title": {"text": "Class"}, "range": [len(names) - 0.5, -0.5],
+            "title": {"text": row}, "range": [len(names) - 0.5, -0.5],
             "tickvals": list(range(len(names))), "ticktext": names, "tickfont": {"size": 13},
             "ticklabelstandoff": 6, "automargin": True,
             "showgrid": False, "zeroline": False, "fixedrange": True,
@@ -152,11 +164,17 @@ def _signed(value: float) -> str:
 
 
 def probability_figure(
-    classes: Sequence[str], base: np.ndarray, edited: np.ndarray, *, truth: str, marks: Mapping[str, str]
+    classes: Sequence[str],
+    base: np.ndarray,
+    edited: np.ndarray,
+    *,
+    truth: str | None,
+    marks: Mapping[str, str],
 ) -> go.Figure:
     """Draw the probability that base and edited model give each class for one image."""
     both = dict(marks)
-    both[truth] = f"true, {marks[truth]}" if truth in marks else "true"
+    if truth is not None:
+        both[truth] = f"true, {marks[truth]}" if truth in marks else "true"
     return paired_bars(classes, base, edited, value="Probability (%)", marks=both)
 
 
@@ -168,14 +186,19 @@ def score_figure(
     counts: Mapping[str, int],
     marks: Mapping[str, str],
     control: Control | None = None,
+    value: str = "Accuracy (%)",
+    row: str = "Class",
+    unit: str = "held-out image",
 ) -> go.Figure:
-    """Draw the held-out accuracy of each class, base and edited, with the control."""
+    """Draw the held-out score of each class, base and edited, with the control."""
     return paired_bars(
         classes,
         np.array([base[name] for name in classes]),
         np.array([edited[name] for name in classes]),
-        value="Accuracy (%)",
+        value=value,
         marks=marks,
         control=control,
         counts=[counts[name] for name in classes],
+        row=row,
+        unit=unit,
     )

@@ -14,7 +14,7 @@ __all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "say_answ
 HOW: dict[str, str] = {
     "answer": (
         "**How to read this.** Both models see the same image. Each bar is the probability a model gives "
-        "to a class; all bars of one model add up to 100 %. Grey is the base model, blue the edited one. "
+        "to a class; all bars of one model add up to 100%. Grey is the base model, blue the edited one. "
         "The difference is edited minus base: orange to the left is what the edit took away, blue to the "
         "right is where it went. One image is an example, not evidence: that is the next figure."
     ),
@@ -27,6 +27,14 @@ HOW: dict[str, str] = {
         "far as the blue bar, the effect comes from the size of the change, not from what was removed.\n\n"
         "With few images per class, a difference of one image is a few points."
     ),
+    "recall": (
+        "**How to read this.** Each bar is the share of questions about a concept that a model answers "
+        "exactly, token for token: those whose sentences were recorded and those that were not. A clean "
+        "edit empties the chosen concepts and leaves the others where they were.\n\n"
+        "**The control** (purple diamond) is a random Gaussian change with the same norm as this edit in "
+        "every layer: mean of several seeds, with a line from lowest to highest. If the diamond falls as "
+        "far as the blue bar, the effect comes from the size of the change, not from what was removed."
+    ),
     "proof": (
         "**How to read this.** The size of the edit is ‖ΔW‖ / ‖W‖, the norm of the change over the norm "
         "of the weights, over all edited layers together. It may exceed 1: an engram also answers "
@@ -38,6 +46,33 @@ HOW: dict[str, str] = {
         "How much of the engram is subtracted. 0 is the base model, 1 the engram once, "
         "2 twice. Below 0 the memory is amplified instead."
     ),
+    "questions": (
+        "**How to read this.** Every question about the chosen concepts, with the answer that is right. "
+        "“Exact” means that the model's likeliest continuation is the answer, token for token. NLL is the "
+        "mean negative log-likelihood of the answer in nats per token: higher is less known. “First” is the "
+        "probability of the answer's first token. Questions of the split “probe” were never recorded: if "
+        "they are lost too, more than a sentence was taken out."
+    ),
+    "not_searched": (
+        "Nobody has searched for this model's strength: 1 is only where the slider starts. "
+        "`engram sweep` finds it."
+    ),
+    "rest": (
+        "**How to read this.** What the edit did to everything it was not meant to touch: exact recall and "
+        "NLL (nats per answer token) of all other concepts, the perplexity of the background texts if the "
+        "model has any, and the share of continuations that became degenerate, that is, in which one trigram "
+        "of words covers more than half of the text. Edits that are too strong show here first."
+    ),
+    "control": (
+        "Scores random edits of the same size as this one. On a model of this size that takes a minute or "
+        "more, so it is not run unasked; without it, the effect stands without its control."
+    ),
+    "by_layer": (
+        "**How to read this.** Each row edits one layer (or block) alone, with the strength it has in the "
+        "whole edit. A cell is the change in the log-probability of a token, in nats: orange is less likely. "
+        "Rows do not add up to the whole edit, since layers build on each other."
+    ),
+    "own": "Every chosen concept gets a strength of its own, at once; the slider is where they start.",
     "strength_nothing": (
         "How strongly the kept memories are written into the empty layers. 1 is as they were."
     ),
@@ -63,27 +98,44 @@ HOW: dict[str, str] = {
 
 def describe_edit(choice: Choice) -> str:
     """Say in a phrase what is on."""
-    names = ", ".join(choice.concepts)
+    names = _few(choice.concepts)
     if not choice.concepts:
         return "Nothing is switched off"
     if not choice.changes:
         return f"{names} at strength 0: the same as the base"
-    at = f"strength {choice.strength:g}"
+    at = _strengths(choice)
+    where = "" if choice.everywhere else f", in {_few(choice.layers)} only"
     if choice.from_nothing:
-        return f"Only {names} kept, from nothing, {at}"
+        return f"Only {names} kept, from nothing, {at}{where}"
     if choice.keeps:
-        return f"Only {names} kept, in place, {at}"
-    if choice.strength < 0:
-        return f"{names} amplified, {at}".replace("-", "−")
-    return f"{names} off, {at}"
+        return f"Only {names} kept, in place, {at}{where}"
+    if all(value < 0 for value in choice.strengths.values()):
+        return f"{names} amplified, {at}{where}".replace("-", "−")
+    return f"{names} off, {at}{where}".replace(" -", " −")
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most + 1 else ""
+    return ", ".join(names[:most] if more else names) + more
+
+
+def _strengths(choice: Choice) -> str:
+    in_place = choice.keeps and not choice.from_nothing
+    values = [choice.strength] if in_place else list(choice.strengths.values())
+    if len(set(values)) == 1:
+        return f"strength {values[0]:g}"
+    return "strengths " + _few([f"{value:g}" for value in values])
 
 
 def marks_of(choice: Choice) -> dict[str, str]:
     """Return the word that stands behind each chosen class in a figure."""
     if not choice.changes:
         return {}
-    word = "kept" if choice.mode == "Keep only" else "off" if choice.strength > 0 else "amplified"
-    return dict.fromkeys(choice.concepts, word)
+    if choice.keeps:
+        return dict.fromkeys(choice.concepts, "kept")
+    return {
+        name: "off" if value > 0 else "amplified" for name, value in choice.strengths.items() if value != 0
+    }
 
 
 def groups_of(choice: Choice, classes: Sequence[str]) -> list[tuple[str, tuple[str, ...]]]:
@@ -91,23 +143,35 @@ def groups_of(choice: Choice, classes: Sequence[str]) -> list[tuple[str, tuple[s
     chosen = choice.concepts if choice.changes else ()
     rest = tuple(name for name in classes if name not in chosen)
     if not chosen:
-        return [("All classes", rest)]
+        return [("All concepts", rest)]
     if choice.keeps:
         return [("Kept", chosen), ("Taken away", rest)]
-    return [("Switched off" if choice.strength > 0 else "Amplified", chosen), ("All others", rest)]
+    off = choice.gone(classes)
+    groups = [("Switched off", off), ("Amplified", tuple(n for n in chosen if choice.strengths[n] < 0))]
+    return [(title, names) for title, names in groups if names] + [("All others", rest)]
 
 
-def say_answer(classes: Sequence[str], base: np.ndarray, edited: np.ndarray, truth: str) -> str:
+def say_answer(classes: Sequence[str], base: np.ndarray, edited: np.ndarray, truth: str | None) -> str:
     """Say the figure of one image in words."""
-    before, after, true = int(base.argmax()), int(edited.argmax()), list(classes).index(truth)
+    before, after = int(base.argmax()), int(edited.argmax())
     moved = (
         f"The answer stays {classes[before]}"
         if before == after
         else f"The answer changes from {classes[before]} to {classes[after]}"
     )
+    about = before if truth is None else list(classes).index(truth)
+    which = "" if truth is None else "the true class "
     return (
-        f"{moved}. Probability of the true class {truth}: {base[true]:.1%} before, {edited[true]:.1%} after."
+        f"{moved}. Probability of {which}{classes[about]}: "
+        f"{_share(float(base[about]))} before, {_share(float(edited[about]))} after."
     )
+
+
+def _share(value: float) -> str:
+    """Write a probability; what is almost nothing or almost all is not written as either."""
+    if 0 < value < 0.001:
+        return "< 0.1%"
+    return "> 99.9%" if 0.999 < value < 1 else f"{value:.1%}"
 
 
 def mean_of(values: Mapping[str, float] | None, names: Sequence[str]) -> float | None:
@@ -121,8 +185,11 @@ def say_scores(
     edited: Mapping[str, float],
     gone: Sequence[str],
     control: Control | None,
+    *,
+    what: str = "class",
+    score: str = "accuracy",
 ) -> str:
-    """Say the figure of all classes in words."""
+    """Say the figure of all classes in words; `what` is a row, `score` what its bars are."""
     rest = [name for name in classes if name not in gone]
     worst = min(rest, key=lambda name: edited[name] - base[name], default=None)
     parts = []
@@ -131,21 +198,28 @@ def say_scores(
         if loss < -0.05:
             parts.append(f"Largest loss among the others: {worst}, {loss:+.1f} points".replace("-", "−"))
         else:
-            parts.append("No other class loses accuracy")
+            parts.append(f"No other {what} loses {score}")
     if control is not None:
         drop = 100 * float(np.mean(control.mean - np.array([base[name] for name in classes])))
-        said = f"{drop:+.1f}".replace("-", "−")
-        parts.append(f"a random edit of the same size changes a class by {said} points on average")
+        parts.append(f"a random edit of the same size changes a {what} by {_points(drop)} points on average")
     text = "; ".join(parts) + "." if parts else ""
     if control is not None and gone and rest:
         mine = _selective(classes, base, np.array([edited[name] for name in classes]), gone)
         sham = _selective(classes, base, control.mean, gone)
         said = (
-            f" Beyond what the other classes lose, what is switched off loses {mine:.1f} points with this "
-            f"edit and {sham:.1f} with the random one."
+            f" Beyond what the others lose, what is switched off loses {_size(mine)} points with this "
+            f"edit and {_size(sham)} with the random one."
         )
-        text += said.replace("-", "−")
+        text += said
     return text
+
+
+def _size(value: float) -> str:
+    return "0.0" if abs(value) < 0.05 else f"{value:.1f}".replace("-", "−")
+
+
+def _points(value: float) -> str:
+    return "0.0" if abs(value) < 0.05 else f"{value:+.1f}".replace("-", "−")
 
 
 def _selective(

@@ -1,1 +1,58 @@
 """Pages: each reads the choice, asks the core through the adapter, and draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..choice import NULLS, Facts
+from ..figures.criteria_text import NAMES
+from ..figures.layers_text import LOOKS, SHADES
+from . import criteria, layers, learn, live, live_text, map, model, start
+
+__all__ = ["REGISTRY", "View", "offered"]
+
+
+@dataclass(frozen=True)
+class View:
+    """One page.
+
+    Attributes:
+        path: its name in the address.
+        title: its name on the screen.
+        draw: draws it; gets the base if it needs one.
+        needs_base: whether it is about the chosen model.
+        first: whether it is the page of the bare address.
+    """
+
+    path: str
+    title: str
+    draw: Callable[..., Any]
+    needs_base: bool = True
+    first: bool = False
+
+
+REGISTRY: tuple[View, ...] = (
+    View("start", "Start", start.page, first=True),
+    View("live", "Live", live.page),
+    View("criteria", "Criteria", criteria.page),
+    View("map", "Map", map.page),
+    View("layers", "Layers", layers.page),
+    View("learn", "Learn", learn.page, needs_base=False),
+    View("model", "My model", model.page, needs_base=False),
+)
+"""The pages, in the order of the menu."""
+
+
+def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
+    """Return what the pages offer for a model beside the edit, by the keys of the address."""
+    known: dict[str, Sequence[str]] = {
+        "criterion": NAMES, "state": NULLS, "at": (criteria.MEAN, *facts.layers), "edited": facts.classes,
+        "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
+        "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
+        "lookat": facts.layers, "which": facts.classes,
+    }  # fmt: skip
+    if facts.kind == "text":
+        known |= {"about": facts.classes, "section": live_text.SECTIONS}
+    return known

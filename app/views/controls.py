@@ -1,108 +1,131 @@
-"""The controls of the live page: which image, which concepts, how strongly."""
+"""The controls of the edit, the same on every page: which concepts, how strongly, where."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import streamlit as st
 
 from .. import choice as choices
 from .. import session
 from ..choice import Choice, Facts
-from ..core_adapter import Base
-from ..figures.images import data_uri
-from ..figures.text import HOW
+from ..figures.text import HOW, describe_edit
+from ..started import started
 
-__all__ = ["advanced", "edit", "gallery"]
+__all__ = ["advanced", "edit", "folded", "ready"]
 
-_PAGE = 20  # thumbnails at once
-
-
-def gallery(base: Base) -> None:
-    """Choose a held-out image: its class, then one of the thumbnails, or its number."""
-    facts = base.facts
-    st.markdown("##### Image")
-    if st.session_state.get("class") not in facts.classes and not st.query_params.get("class"):
-        st.session_state["class"] = facts.classes[0]
-    st.pills(
-        "Class of the image",
-        facts.classes,
-        key="class",
-        bind="query-params",
-        required=True,
-        on_change=session.new_image,
-        label_visibility="collapsed",
-        wrap=True,
-    )
-    thumbnails = st.container(key="thumbnails")
-    number, button = st.columns([1, 1], vertical_alignment="bottom")
-    count = facts.held_out[session.choice_of(facts).shown]
-    with number:
-        st.number_input(f"Image number (1 to {count})", 1, count, key="image", bind="query-params")
-    with button:
-        st.button("Random image", on_click=session.random_image, args=(facts,), width="stretch")
-    # Drawn above but called last: the number, which is what the address holds, must be known first.
-    with thumbnails:
-        _thumbnails(base, session.choice_of(facts))
+_PILLS = 24  # more concepts than that are looked up, not looked at
 
 
-def _thumbnails(base: Base, choice: Choice) -> None:
-    first = (choice.image - 1) // _PAGE * _PAGE
-    last = min(first + _PAGE, base.facts.held_out[choice.shown])
-    # They follow the number and never keep a choice of their own.
-    st.session_state["picture"] = choice.image
-    st.pills(
-        f"Held-out images of {choice.shown}",
-        range(first + 1, last + 1),
-        format_func=lambda n: f"![{choice.shown}, image {n}]({data_uri(base.pixels(choice.shown, n))})",
-        key="picture",
-        required=True,
-        on_change=_picked,
-        label_visibility="collapsed",
-        wrap=True,
-    )
+def ready(key: str, options: Sequence[str], start: str) -> None:
+    """Give a widget a value that it can hold, whatever the address said; call it just before the widget.
+
+    A default of the widget's own would make Streamlit warn as soon as an address names another value.
+    """
+    session.tidy(key, list(options))
+    if st.session_state.get(key) is None:
+        st.session_state[key] = start
 
 
-def _picked() -> None:
-    session.new_image(st.session_state["picture"])
+def folded(facts: Facts) -> Choice:
+    """Draw the edit behind one button, for pages that are about something else; return the edit."""
+    choice = session.choice_of(facts)
+    with st.popover(f"Edit: {describe_edit(choice)}", width="stretch", key="edit_popover"):
+        edit(facts)
+        advanced(facts)
+        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+    return session.choice_of(facts)
+
+
+def _tidy(facts: Facts) -> None:
+    """Give every widget of the edit a value that it can hold."""
+    offered = {
+        "mode": choices.MODES, "null": choices.NULLS, "scaling": choices.SCALINGS, "power": choices.POWERS,
+        "concepts": facts.classes, "layers": facts.layers, "own": (True, False), "clip": (True, False),
+    }  # fmt: skip
+    for key, options in offered.items():
+        session.tidy(key, options)
+    for key in [key for key in st.session_state if str(key).startswith((choices.ALPHA, "strength"))]:
+        session.tidy(str(key), low=facts.strengths[0], high=facts.strengths[1])
+    chosen = st.session_state.get("concepts") or []
+    if len(chosen) > started().most_concepts:  # a list that is too long is an error of the widget
+        st.session_state["concepts"] = list(session.choice_of(facts).concepts)
+    for key, value in choices.defaults(facts).items():
+        if st.session_state.get(key) is None:
+            st.session_state[key] = value
+
+
+def _concepts(facts: Facts, label: str) -> list[str]:
+    if len(facts.classes) <= _PILLS:
+        chosen = st.pills(
+            label, facts.classes, selection_mode="multi", key="concepts", persist_state="session", wrap=True
+        )
+    else:
+        chosen = st.multiselect(
+            label,
+            facts.classes,
+            key="concepts",
+            persist_state="session",
+            max_selections=started().most_concepts,
+            placeholder=f"Type to search {len(facts.classes)} concepts",
+        )
+    return list(chosen or [])
 
 
 def edit(facts: Facts) -> None:
     """Choose what is switched off or kept, and how strongly."""
+    _tidy(facts)
     st.markdown("##### Memories")
     mode = st.segmented_control(
         "Mode",
         choices.MODES,
-        default=choices.ERASE,
         key="mode",
-        bind="query-params",
+        persist_state="session",
         required=True,
         label_visibility="collapsed",
     )
     keeping = mode == choices.KEEP
     with st.container(key="kept" if keeping else "off"):
-        st.pills(
-            "Keep only these concepts" if keeping else "Switch these concepts off",
-            facts.classes,
-            selection_mode="multi",
-            key="concepts",
-            bind="query-params",
-            wrap=True,
-        )
+        chosen = _concepts(facts, "Keep only these concepts" if keeping else "Switch these concepts off")
     help_text = HOW["strength"]
+    null: str | None = choices.FROM_NOTHING
     if keeping:
         null = st.segmented_control(
-            "Start", choices.NULLS, default=choices.NULLS[0], key="null", bind="query-params", required=True
+            "Start", choices.NULLS, key="null", persist_state="session", required=True
         )
         st.caption(HOW["null"])
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
     st.slider(
         "Strength",
-        *choices.STRENGTHS,
-        value=1.0,
+        *facts.strengths,
         step=0.05,
         key="strength",
-        bind="query-params",
+        persist_state="session",
         help=help_text,
     )
+    st.caption(facts.found or HOW["not_searched"])
+    if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
+        _own(facts, chosen)
+
+
+def _own(facts: Facts, chosen: list[str]) -> None:
+    """Let every chosen concept have a strength of its own."""
+    if not st.toggle("A strength for each", key="own", persist_state="session", help=HOW["own"]):
+        return
+    start = session.choice_of(facts).strength
+    columns = st.columns(2)
+    for place, name in enumerate(chosen[:12]):
+        st.session_state.setdefault(choices.ALPHA + name, start)
+        with columns[place % 2]:
+            st.number_input(
+                name,
+                *facts.strengths,
+                step=0.1,
+                key=choices.ALPHA + name,
+                persist_state="session",
+            )
+    if len(chosen) > 12:
+        st.caption(f"The first 12 of {len(chosen)}; the others have the common strength.")
 
 
 def advanced(facts: Facts) -> None:
@@ -111,27 +134,34 @@ def advanced(facts: Facts) -> None:
         st.segmented_control(
             "Scaling of the layers",
             choices.SCALINGS,
-            default="plain",
             key="scaling",
-            bind="query-params",
+            persist_state="session",
             required=True,
             help=HOW["scaling"],
         )
         st.segmented_control(
             "Sharpness (power)",
             choices.POWERS,
-            default="1",
             key="power",
-            bind="query-params",
+            persist_state="session",
             required=True,
             help=HOW["power"],
         )
-        st.toggle("Clip", key="clip", bind="query-params", help=HOW["clip"])
-        st.pills(
-            "Layers (none chosen: all)",
-            facts.layers,
-            selection_mode="multi",
-            key="layers",
-            bind="query-params",
-            help=HOW["layers"],
-        )
+        st.toggle("Clip", key="clip", persist_state="session", help=HOW["clip"])
+        if len(facts.layers) <= _PILLS:
+            st.pills(
+                "Layers (none chosen: all)",
+                facts.layers,
+                selection_mode="multi",
+                key="layers",
+                persist_state="session",
+                help=HOW["layers"],
+            )
+        else:
+            st.multiselect(
+                "Layers (none chosen: all)",
+                facts.layers,
+                key="layers",
+                persist_state="session",
+                help=HOW["layers"],
+            )

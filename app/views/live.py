@@ -1,86 +1,49 @@
-"""Live: one image, one edit, base and edited answer side by side, then the score of every class."""
+"""Live: one input, one edit, base and edited output side by side, then the score of every concept."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
+import pandas as pd
 import streamlit as st
 
 from engram_core.errors import EngramError
 
-from .. import session
+from .. import frame, session
+from ..adapter.base import Base
+from ..adapter.scoring import control_steps, edit_steps
+from ..adapter.visitor import Proof, Visitor
 from ..choice import Choice
-from ..core_adapter import Base, Proof, Visitor, control_steps
-from ..figures.bars import Control, probability_figure, score_figure
-from ..figures.hero import hero, stats
-from ..figures.text import HOW, describe_edit, groups_of, marks_of, mean_of, say_answer, say_scores
-from . import controls
+from ..figures.bars import Control, score_figure
+from ..figures.hero import stats
+from ..figures.text import HOW, describe_edit, groups_of, marks_of, mean_of, say_scores
+from . import controls, live_images, live_text
 
 __all__ = ["page"]
 
-_EMPTY = "The same, so far. Switch a concept off under “Memories” and the edited model answers here."
+PAGE = "live"
 
 # Let the browser draw the answer before the slow part takes the processor. A visitor who moves on within it,
 # as when a slider is dragged, costs no scoring at all: the next `st` call ends this run.
 _BREATH = 0.25
 
-_CHART = {
-    "displaylogo": False,
-    "modeBarButtons": [["toImage"]],
-    "toImageButtonOptions": {"format": "svg", "filename": "engram-explorer"},
-}
-
-
-def page(name: str) -> None:
-    """Draw the page for a sample."""
-    try:
-        base = session.base_of(name)
-    except EngramError as error:
-        st.warning(str(error))
-        return
-    _about(base)
-    _address_notes(base)
-    _panel(base)
-
-
-def _about(base: Base) -> None:
-    sample, facts = base.sample, base.facts
-    with st.sidebar:
-        st.markdown(f"**{sample.title}**")
-        st.caption(sample.summary)
-        mean = sum(base.scores.values()) / len(base.scores)
-        st.caption(
-            f"{len(facts.classes)} concepts · {len(facts.layers)} layers hold memories · "
-            f"{sum(facts.held_out.values()):,} held-out images · base accuracy {mean:.1%}"
-        )
-        with st.popover("Model card", width="stretch"):
-            st.markdown(sample.card)
-
-
-def _address_notes(base: Base) -> None:
-    notes = session.address_problems(base.facts)
-    unknown = session.unknown_sample()
-    if unknown:
-        st.info(unknown)
-    if notes:
-        st.info(
-            "Not everything in the address could be used; the default stands instead: "
-            + "; ".join(notes)
-            + "."
-        )
+_MOST_BARS = 16  # concepts drawn as bars; the table has them all
 
 
 @st.fragment
-def _panel(base: Base) -> None:
+def page(base: Base) -> None:
+    """Draw the page for a model."""
     # Places first, work later: what is slow stands last and can be given up when the visitor moves on.
-    st.markdown("#### Switch a memory off and watch the answer change")
+    side = live_text if base.of_text else live_images
+    frame.title(side.TITLE, "", page=PAGE)
     top = st.container()
     left, right = st.columns([5, 7], gap="large")
     with left:
-        controls.gallery(base)
         controls.edit(base.facts)
         controls.advanced(base.facts)
         st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+        side.inputs(base)
     choice = session.choice_of(base.facts)
     visitor = session.visitor_of(base)
     try:
@@ -88,91 +51,118 @@ def _panel(base: Base) -> None:
     except EngramError as error:
         top.warning(str(error))
         return
-    _answer(base, visitor, choice, proof, top, right)
+    side.outputs(base, visitor, choice, proof, top, right)
     below = st.container()
     _proof(base, choice, proof)
     with below:
         _scores(base, visitor, choice)
+        side.more(base, visitor, choice)
 
 
-def _answer(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
-    answer = visitor.answer(choice)
-    hint = None if choice.concepts else _EMPTY
-    layers = f"{len(proof.per_layer)} layer{'s' if len(proof.per_layer) > 1 else ''}"
-    size = f"‖ΔW‖/‖W‖ {proof.relative:.2f} in {layers} · " if proof.on else ""
-    top.html(
-        hero(
-            answer.pixels,
-            answer.classes,
-            answer.base,
-            answer.edited,
-            truth=answer.truth,
-            number=choice.image,
-            total=base.facts.held_out[choice.shown],
-            status=describe_edit(choice),
-            on=proof.on,
-            facts=f"{size}{base.facts.name} {proof.digest[:8]}",
-            hint=hint,
+def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
+    classes = base.facts.classes
+    gone = set(choice.gone(classes))
+    rows = {
+        "concept": list(classes),
+        "chosen": [name in choice.concepts for name in classes],
+        "taken away": [name in gone for name in classes],
+        "base": [base.scores[name] for name in classes],
+        "edited": [scores[name] for name in classes],
+        "inputs": [base.facts.held_out[name] for name in classes],
+    }
+    table = pd.DataFrame(rows)
+    table["difference"] = table["edited"] - table["base"]
+    if control is not None:
+        table["control mean"], table["control low"], table["control high"] = (
+            control.mean,
+            control.low,
+            control.high,
         )
-    )
-    with right:
-        _heading("This image, class by class", "answer")
-        words = say_answer(answer.classes, answer.base, answer.edited, answer.truth)
-        st.plotly_chart(
-            probability_figure(
-                answer.classes, answer.base, answer.edited, truth=answer.truth, marks=marks_of(choice)
-            ),
-            config=_CHART,
-            alt=words,
-        )
-        st.caption(words)
+    return table
 
 
-def _heading(title: str, how: str) -> None:
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"##### {title}", width="content")
-        with st.popover("How to read this", type="tertiary"):
-            st.markdown(HOW[how])
+def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the concepts that get bars: all, or the chosen ones and those that changed most."""
+    classes = base.facts.classes
+    if len(classes) <= _MOST_BARS:
+        return classes
+    moved = sorted(classes, key=lambda n: (n not in choice.concepts, -abs(scores[n] - base.scores[n])))
+    return tuple(moved[:_MOST_BARS])
 
 
 def _scores(base: Base, visitor: Visitor, choice: Choice) -> None:
-    _heading("Every class on held-out images", "scores")
-    status, numbers, place, words = st.empty(), st.empty(), st.empty(), st.empty()
+    facts = base.facts
+    name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
+    how = HOW["recall" if base.of_text else "scores"]
+    frame.heading(name, how)
+    status, numbers, place = st.empty(), st.empty(), st.empty()
     scores = base.scores
-    for share, scores in visitor.scores(choice):  # noqa: B007
+    for share, scores in edit_steps(base, visitor, choice):  # noqa: B007
         if share < 1:
-            status.progress(share, text="Scoring the edited model on every held-out image")
+            status.progress(share, text=f"Scoring the edited model on every {_input(base)}")
         if share == 0:
             time.sleep(_BREATH)
-    gone = choice.gone(base.facts.classes)
+    gone = choice.gone(facts.classes)
 
-    def draw(control: Control | None) -> None:
-        said = say_scores(base.facts.classes, base.scores, scores, gone, control)
+    def draw(control: Control | None, *, final: bool) -> None:
+        said = say_scores(
+            facts.classes, base.scores, scores, gone, control,
+            what="concept" if base.of_text else "class", score=base.sample.task.unit,
+        )  # fmt: skip
         numbers.html(stats(_summary(base, choice, scores, control)))
-        place.plotly_chart(
-            score_figure(
-                base.facts.classes,
-                base.scores,
-                scores,
-                counts=base.facts.held_out,
-                marks=marks_of(choice),
-                control=control,
-            ),
-            config=_CHART,
-            alt=said,
+        shown = _shown(base, choice, scores)
+        if not choice.changes:
+            said = "Nothing is switched off: base and edited agree."
+        if len(shown) < len(facts.classes):
+            which = "those chosen, then those that changed most" if choice.changes else "the first ones"
+            said = f"{len(shown)} of {len(facts.classes)} concepts: {which}. {said}"
+        chart = score_figure(
+            shown,
+            base.scores,
+            scores,
+            counts=facts.held_out,
+            marks=marks_of(choice),
+            control=None if control is None else control.only(facts.classes, shown),
+            value=f"{'Exact recall' if base.of_text else 'Accuracy'} (%)",
+            row="Concept" if base.of_text else "Class",
+            unit=_input(base),
         )
-        words.caption(said)
+        if not final:
+            with place.container():
+                st.plotly_chart(frame.on_screen(chart), config=frame.CHART, alt=said, key="scores_early")
+            return
+        frame.figure(
+            "scores",
+            chart,
+            page=PAGE,
+            text=name,
+            how=how,
+            words=said,
+            base=base,
+            choice=choice,
+            numbers=_table(base, choice, scores, control),
+            code="scores = sample.task.measure(edited, sample.concepts).score",
+            place=place.container(),
+        )
 
     runs: list[dict[str, float]] = []
     drawn = False
-    for share, runs in control_steps(base, choice):  # noqa: B007
+    # Asked here, below its figure, since what it starts may take minutes on a large model.
+    wanted = not facts.large or st.toggle(
+        "Run the control", key="control", persist_state="session", help=HOW["control"]
+    )
+    for share, runs in control_steps(base, choice) if wanted else ():  # noqa: B007
         if share < 1:
             if not drawn:
-                draw(None)
+                draw(None, final=False)
                 drawn = True
             status.progress(share, text="Scoring the control: random edits of the same size")
     status.empty()
-    draw(Control.of(base.facts.classes, runs))
+    draw(Control.of(facts.classes, runs), final=True)
+
+
+def _input(base: Base) -> str:
+    return "question" if base.of_text else "held-out image"
 
 
 def _summary(
@@ -185,9 +175,13 @@ def _summary(
         before, after, sham = (mean_of(values, names) for values in (base.scores, scores, shams))
         if before is None or after is None:
             continue
-        what = ", ".join(names) if len(names) <= 3 else f"{len(names)} classes"
+        what = (
+            ", ".join(names)
+            if len(names) <= 3
+            else f"{len(names)} {'concepts' if base.of_text else 'classes'}"
+        )
         count = sum(base.facts.held_out[name] for name in names)
-        note = f"mean accuracy of {what}, {count:,} held-out images"
+        note = f"mean {base.sample.task.unit} of {what}, {count:,} {_input(base)}s"
         number = f"{before:.1%} → {after:.1%}" if choice.changes else f"{before:.1%}"
         if sham is not None:
             note += f"; control {sham:.1%}"
@@ -196,11 +190,12 @@ def _summary(
 
 
 def _proof(base: Base, choice: Choice, proof: Proof) -> None:
-    _heading("Proof", "proof")
-    layers = ", ".join(f"{name} {value:.2f}" for name, value in proof.per_layer.items())
+    frame.heading("Proof", HOW["proof"])
+    each = ", ".join(f"{name} {value:.2f}" for name, value in list(proof.per_layer.items())[:8])
+    more = ", …" if len(proof.per_layer) > 8 else ""
     changed = (
         f"{describe_edit(choice)}. {len(proof.per_layer)} of {len(base.facts.layers)} layers changed, "
-        f"‖ΔW‖/‖W‖ = {proof.relative:.3f} ({layers})."
+        f"‖ΔW‖/‖W‖ = {proof.relative:.3f} ({each}{more})."
         if proof.on
         else f"{describe_edit(choice)}. No layer is changed: the edited model is the base, bit for bit."
     )
@@ -209,5 +204,15 @@ def _proof(base: Base, choice: Choice, proof: Proof) -> None:
         f"{changed} Base **{base.facts.name}**, SHA-256 `{proof.digest[:12]}`, {state}: "
         "the base is never written."
     )
-    skipped = "; ".join(f"{name or 'model'}: {reason}" for name, reason in base.skipped)
-    st.caption(f"Layers without memories: {skipped or 'none'}.")
+    st.caption(f"Layers without memories: {_skipped(base) or 'none'}.")
+
+
+def _skipped(base: Base) -> str:
+    """Say which layers hold no memory, reason by reason: a deep model has dozens with the same one."""
+    reasons: dict[str, list[str]] = {}
+    for name, reason in base.skipped:
+        reasons.setdefault(reason, []).append(name or "model")
+    return "; ".join(
+        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} ({reason})"
+        for reason, names in reasons.items()
+    ) + (" – all under Layers, Coverage" if any(len(names) > 3 for names in reasons.values()) else "")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,10 @@ class LanguageConcepts(ConceptSet):
         texts = TextSet(tuple(concepts))
         return LanguageConcepts(self.tokenizer, texts, **self._options)
 
+    def subset(self, names: Iterable[str]) -> LanguageConcepts:
+        """Return some of the concepts, without the background (see `ConceptSet.subset`)."""
+        return self._of([self.texts[name] for name in names])
+
     def held_out(self) -> LanguageConcepts:
         """Return the probe texts as a set; a concept without any is measured on its recorded texts.
 
@@ -71,6 +75,19 @@ class LanguageConcepts(ConceptSet):
             [
                 TextConcept(f"subset {seed}", tuple(items[i] for i in chosen))
                 for seed, chosen in draw(len(items), size, seeds)
+            ]
+        )
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of recorded texts per concept."""
+        return {concept.name: len(concept.record) for concept in self.texts.concepts}
+
+    def singles(self, picks: Sequence[tuple[str, int]]) -> LanguageConcepts:
+        """Return the set in which every picked text is a concept of its own (see `ConceptSet.singles`)."""
+        return self._of(
+            [
+                TextConcept(str(i), (self.texts[name].record[number],))
+                for i, (name, number) in enumerate(picks)
             ]
         )
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
-from ..view import base_of
+from ..errors import NonFiniteError
+from ..view import base_of, shared_copy
 
-__all__ = ["call_options", "token_limit"]
+__all__ = ["call_options", "first_not_finite", "not_finite", "token_limit"]
 
 
 def call_options(model: nn.Module, *, head: bool = True) -> dict[str, Any]:
@@ -40,3 +42,42 @@ def token_limit(model: nn.Module) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def first_not_finite(model: nn.Module, inputs: dict[str, Any]) -> str | None:
+    """Return the name of the first module whose output holds NaN or infinity, or None.
+
+    Args:
+        model: any model; its base is run, not an edited view of it.
+        inputs: keyword arguments of one call.
+    """
+    view, found = shared_copy(base_of(model)), list[str]()
+
+    def listen(name: str) -> Any:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
+            first = output[0] if isinstance(output, (tuple, list)) and output else output
+            # Masks hold infinities on purpose; they are no module's output.
+            if isinstance(first, Tensor) and first.is_floating_point() and not first.isfinite().all():
+                found.append(name)
+
+        return hook
+
+    for name, module in view.named_modules():
+        if name:
+            module.register_forward_hook(listen(name))
+    with torch.no_grad():
+        view(**inputs)
+    return found[0] if found else None
+
+
+def not_finite(model: nn.Module, inputs: dict[str, Any]) -> NonFiniteError:
+    """Build the error for a model that answers NaN; it names the layer where that starts."""
+    layer = first_not_finite(model, inputs)
+    if layer is not None:
+        return NonFiniteError(
+            f"The model itself answers NaN: the first layer with NaN or infinity in its output is {layer!r}. "
+            "Check the weights of that layer, or load the model in float32."
+        )
+    return NonFiniteError(
+        "The edited model answers NaN, and its base does not: the strength is too high for these layers."
+    )

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..tasks import Scores
-from .models import call_options, token_limit
+from .models import call_options, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, encode, padded
 
@@ -49,17 +49,27 @@ def _answer_scores(model: nn.Module, questions: Sequence[_Question]) -> list[tup
     device = next(model.parameters()).device
     options = call_options(model)
     for group in by_length(((i, q.encoded) for i, q in enumerate(questions)), _TOKENS):
-        ids, mask = padded([e for _, e in group])
+        ids, mask = (t.to(device) for t in padded([e for _, e in group]))
         with torch.no_grad():
-            logits = model(input_ids=ids.to(device), attention_mask=mask.to(device), **options).logits
-        for row, (index, encoded) in enumerate(group):
-            start, stop = max(encoded.answer[0], 1), encoded.answer[1]
-            target = ids[row, start:stop].to(device)
-            chances = logits[row, start - 1 : stop - 1].float().log_softmax(-1)
-            told = chances.gather(-1, target[:, None])[:, 0]
-            # The greedy answer is exact if and only if each token is the likeliest after the true ones.
-            exact = bool((chances.argmax(-1) == target).all())
-            scores[index] = (float(-told.mean()), float(told[0].exp()), exact)
+            logits = model(input_ids=ids, attention_mask=mask, **options).logits
+        spans = [(max(e.answer[0], 1), e.answer[1]) for _, e in group]
+        lengths = torch.tensor([stop - start for start, stop in spans], device=device)
+        rows = torch.arange(len(group), device=device).repeat_interleave(lengths)
+        places = torch.cat([torch.arange(start, stop) for start, stop in spans]).to(device)
+        # Each answer token is predicted one position before it; all of a group are read in one go.
+        chances = logits[rows, places - 1].float().log_softmax(-1)
+        target = ids[rows, places]
+        told = chances.gather(-1, target[:, None])[:, 0]
+        if told.isnan().any():
+            raise not_finite(model, {"input_ids": ids, "attention_mask": mask, **options})
+        # The greedy answer is exact if and only if each token is the likeliest after the true ones.
+        missed = torch.zeros(len(group), device=device).index_add_(
+            0, rows, (chances.argmax(-1) != target).float()
+        )
+        nll = torch.zeros(len(group), device=device).index_add_(0, rows, -told) / lengths
+        firsts = told[lengths.cumsum(0) - lengths].exp()
+        found = zip(nll.tolist(), firsts.tolist(), (missed == 0).tolist(), strict=True)
+        scores |= {index: values for (index, _), values in zip(group, found, strict=True)}
     return [scores[i] for i in range(len(questions))]
 
 
@@ -68,7 +78,7 @@ def recall(
     tokenizer: Any,
     texts: TextSet,
     *,
-    concepts: Iterable[str] | None = None,
+    concepts: Iterable[str] | str | None = None,
     template: bool = False,
 ) -> pd.DataFrame:
     """Ask every question of every concept.
@@ -78,7 +88,7 @@ def recall(
         prompt, answer, exact (greedy answer equals it), nll (nats per answer token), first (probability
         of the answer's first token).
     """
-    names = list(texts if concepts is None else concepts)
+    names = [concepts] if isinstance(concepts, str) else list(texts if concepts is None else concepts)
     questions = _questions(tokenizer, texts, names, template=template, limit=token_limit(model))
     if not questions:
         raise DataError("None of these concepts has a prompt and an answer, so there is no recall to score.")
@@ -104,6 +114,8 @@ def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
             logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none"
         )
         counted: Tensor = mask[:, 1:].bool()
+        if losses[counted].isnan().any():
+            raise not_finite(model, {"input_ids": ids, "attention_mask": mask, **call_options(model)})
         total += float(losses[counted].sum())
         count += int(counted.sum())
     if not count:
@@ -127,6 +139,10 @@ class Recall:
     split: str = "all"
     template: bool = False
     unit: str = field(default="exact recall", init=False)
+    # Tokens of every concept asked so far: a sweep asks the same questions hundreds of times.
+    _asked: dict[tuple[str, int | None], list[_Question]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         if self.split not in ("record", "probe", "all"):
@@ -135,12 +151,48 @@ class Recall:
     def measure(
         self, model: nn.Module, concepts: Mapping[str, Any], probes: Iterable[str] | None = None
     ) -> Scores:
-        """Return the share of exact answers per concept."""
-        table = recall(
-            model, self.tokenizer, self.texts, concepts=list(concepts if probes is None else probes),
-            template=self.template,
-        )  # fmt: skip
-        if self.split != "all":
-            table = table[table["split"] == self.split]
-        means = table.groupby("concept", sort=False)["exact"].mean()
-        return Scores({str(name): float(value) for name, value in means.items()}, {})
+        """Return the share of exact answers per concept.
+
+        ``details`` holds the same for ``"recorded"`` and ``"unseen"`` questions alone, and the mean NLL
+        of the answers (nats per token) as ``"nll"`` and, on unseen questions, ``"nll_unseen"``.
+
+        Raises:
+            DataError: if a concept has no question of the chosen split.
+        """
+        names = list(dict.fromkeys(concepts if probes is None else probes))
+        questions = [q for name in names for q in self._questions(name, token_limit(model))]
+        found: dict[str, dict[str, list[tuple[float, float, bool]]]] = {n: {} for n in names}
+        for question, values in zip(questions, _answer_scores(model, questions), strict=True):
+            found[question.concept].setdefault(question.split, []).append(values)
+        score: dict[str, float] = {}
+        details: dict[str, dict[str, float]] = {k: {} for k in ("recorded", "unseen", "nll", "nll_unseen")}
+        for name, parts in found.items():
+            every = [values for part in parts.values() for values in part]
+            if not every:
+                asked = "question" if self.split == "all" else f"{self.split} question"
+                raise DataError(
+                    f"Concept {name!r} has no {asked} (a prompt and an answer) to score recall on."
+                )
+            score[name] = _share_exact(every)
+            details["nll"][name] = _mean_nll(every)
+            if "record" in parts:
+                details["recorded"][name] = _share_exact(parts["record"])
+            if "probe" in parts:
+                details["unseen"][name] = _share_exact(parts["probe"])
+                details["nll_unseen"][name] = _mean_nll(parts["probe"])
+        return Scores(score, {}, {k: v for k, v in details.items() if v})
+
+    def _questions(self, name: str, limit: int | None) -> list[_Question]:
+        if (name, limit) not in self._asked:
+            self._asked[name, limit] = _questions(
+                self.tokenizer, self.texts, [name], template=self.template, limit=limit
+            )
+        return [q for q in self._asked[name, limit] if self.split in ("all", q.split)]
+
+
+def _share_exact(values: Sequence[tuple[float, float, bool]]) -> float:
+    return sum(exact for *_, exact in values) / len(values)
+
+
+def _mean_nll(values: Sequence[tuple[float, float, bool]]) -> float:
+    return sum(nll for nll, *_ in values) / len(values)

@@ -7,51 +7,37 @@ from typing import Any
 
 import torch
 from safetensors.torch import load as load_tensors
+from torch import nn
 
 from ..errors import DependencyError, StorageError
+from ..loading import TRANSFORMERS
 from ..samples import Sample, checked_bytes, read_json, read_text
 from .concepts import LanguageConcepts
 from .recall import Recall
+from .smollm2 import PackagedModel
 from .texts import read_texts
 
 __all__ = ["load_language_sample"]
 
 
 def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
-    """Load a sample of kind ``causal-lm``; weights are stored in float16 and used in float32."""
-    try:
-        from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{folder.name} is a language model and needs {error.name}: install it with  "
-            "pip install 'engram-explorer[language]'."
-        ) from None
+    """Load a sample of kind ``causal-lm``: weights in its folder (float16), or in a package of their own.
+
+    Either way the model computes in float32.
+
+    Raises:
+        DependencyError: if transformers, or the package with the weights, is not installed.
+        StorageError: if a file is missing, damaged or of another version.
+    """
     for name in config["sha256"]:
         checked_bytes(folder, name, config)
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_file=str(folder / "tokenizer.json"),
-        clean_up_tokenization_spaces=False,
-        **config["special_tokens"],
-    )
-    options = dict(config["model"])
-    kind = options.pop("model_type")
-    state = load_tensors(checked_bytes(folder, "model.safetensors", config))
-    # Random weights are drawn only to be replaced; the caller's random state should not notice.
-    with torch.random.fork_rng(devices=[]):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
-    found = model.load_state_dict({name: t.float() for name, t in state.items()}, strict=False)
-    # The head is the embedding; it is stored once.
-    missing = [name for name in found.missing_keys if name != "lm_head.weight"]
-    if missing or found.unexpected_keys:
-        raise StorageError(
-            f"{folder / 'model.safetensors'} does not fit its config.json: {len(missing)} weights are "
-            f"missing and {len(found.unexpected_keys)} are unknown. Restore the folder, or rebuild it "
-            "with its train.py."
-        )
-    model.tie_weights()
     texts = read_texts(folder / config["data"]["texts"])
+    if "weights" in config:
+        model, tokenizer = PackagedModel.of(folder.name, config).load()
+    else:
+        model, tokenizer = _shipped(folder, config)
     return Sample(
-        model=model.eval(),
+        model=model,
         concepts=LanguageConcepts(tokenizer, texts),
         task=Recall(tokenizer, texts),
         name=folder.name,
@@ -64,3 +50,37 @@ def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
         value_range=None,
         folder=folder,
     )
+
+
+def _shipped(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
+    """Return the model and tokenizer whose files lie in the sample's own folder."""
+    try:
+        from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"{folder.name} is a language model and needs {error.name}: install it with  "
+            "pip install 'engram-explorer[language]'."
+        ) from None
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_file=str(folder / "tokenizer.json"),
+        clean_up_tokenization_spaces=False,
+        **config["special_tokens"],
+    )
+    options = dict(config["model"])
+    kind = options.pop("model_type")
+    state = load_tensors(checked_bytes(folder, "model.safetensors", config))
+    # Random weights are drawn only to be replaced; the caller's random state should not notice.
+    with TRANSFORMERS, torch.random.fork_rng(devices=[]):
+        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
+    found = model.load_state_dict({name: t.float() for name, t in state.items()}, strict=False)
+    # The head is the embedding; it is stored once.
+    missing = [name for name in found.missing_keys if name != "lm_head.weight"]
+    if missing or found.unexpected_keys:
+        raise StorageError(
+            f"{folder / 'model.safetensors'} does not fit its config.json: {len(missing)} weights are "
+            f"missing and {len(found.unexpected_keys)} are unknown. Restore the folder, or rebuild it "
+            "with its train.py."
+        )
+    with TRANSFORMERS:
+        model.tie_weights()
+    return model.eval(), tokenizer

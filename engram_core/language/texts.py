@@ -170,14 +170,39 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
                 f"concept; found {', '.join(header) or 'nothing'}."
             )
         reader.fieldnames = header
-        for row in reader:
-            extra = row.pop(None, None)  # type: ignore[call-overload]
-            if extra is not None:
-                yield reader.line_num, DataError(f"{len(extra)} values more than columns (quote the commas)")
-            else:
-                yield reader.line_num, {key: value for key, value in row.items() if value}
     except csv.Error as error:
-        yield reader.line_num, DataError(f"not valid CSV ({error})")
+        yield reader.line_num, _csv_problem(error, 1)
+        return
+    while True:
+        start = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            # The reader goes on with the next line, and so do we: all problems are told at once.
+            yield start, _csv_problem(error, start)
+            continue
+        extra = row.pop(None, None)  # type: ignore[call-overload]
+        if extra is not None:
+            yield reader.line_num, DataError(f"{len(extra)} values more than columns (quote the commas)")
+            continue
+        filled = {key: value for key, value in row.items() if value}
+        if "text" in header and not {"text", "prompt", "answer"} & set(filled):
+            filled["text"] = ""  # a cell that was left empty, not a column that is missing
+        yield reader.line_num, filled
+
+
+def _csv_problem(error: csv.Error, start: int) -> DataError:
+    """Say what the csv module found, in words for the person who wrote the file."""
+    if "unexpected end" in str(error):
+        return DataError(f"the quote opened on line {start} is never closed")
+    if "field limit" in str(error):
+        return DataError(
+            f"a value of more than {csv.field_size_limit():,} characters starts on line {start}; "
+            "is a quote left open there? If not, split the text"
+        )
+    return DataError(f"not valid CSV ({error})")
 
 
 def _build(
@@ -190,6 +215,11 @@ def _build(
     loose: list[str] = list(background)
     if any(not text.strip() for text in loose):
         problems.append("background: an empty text")
+    problems += [
+        f"background text {i}: half a character at position {at + 1} (a lone surrogate)"
+        for i, text in enumerate(loose, start=1)
+        if (at := lone_surrogate(text)) is not None
+    ]
     for number, row in rows:
         try:
             name, split, item = _item(row)
@@ -221,6 +251,15 @@ def _build(
     return TextSet(tuple(concepts), tuple(loose))
 
 
+def lone_surrogate(text: str) -> int | None:
+    """Return where `text` holds half of a surrogate pair, which no tokenizer can read, or None."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return None
+
+
 def _item(row: Any) -> tuple[str, str, TextItem]:
     if isinstance(row, DataError):
         raise row
@@ -233,6 +272,9 @@ def _item(row: Any) -> tuple[str, str, TextItem]:
     for key, value in row.items():
         if not isinstance(value, str):
             raise DataError(f"{key} must be text; found {type(value).__name__}")
+        broken = lone_surrogate(value)
+        if broken is not None:
+            raise DataError(f"{key} holds half a character at position {broken + 1} (a lone surrogate)")
         values[key] = value
     name = values.get("concept", "").strip()
     if not name:

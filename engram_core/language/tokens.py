@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .texts import TextItem
+from .texts import TextItem, lone_surrogate
 
 __all__ = ["POSITIONS", "Encoded", "Positions", "encode", "padded", "pick_positions"]
 
@@ -54,9 +54,17 @@ def encode(
         label: concept name for error messages.
 
     Raises:
-        DataError: if the answer becomes no token, or the text is longer than `limit`.
+        DataError: if the answer becomes no token, or the text is longer than `limit` or holds half a
+            character.
     """
     text, start = item.text, item.answer_start
+    where = f"Concept {label!r}: " if label else ""
+    broken = lone_surrogate(text)
+    if broken is not None:
+        raise DataError(
+            f"{where}the text holds half a character at position {broken + 1} (a lone surrogate). "
+            "Write it whole."
+        )
     special = True
     if template and item.is_fact:
         if not getattr(tokenizer, "chat_template", None):
@@ -74,7 +82,6 @@ def encode(
     else:
         ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
         marked = _after_prompt(tokenizer, text[:start], ids, special)
-    where = f"Concept {label!r}: " if label else ""
     if not marked:
         raise DataError(f"{where}the answer {item.answer!r} becomes no token. Write it in other characters.")
     if limit is not None and len(ids) > limit:

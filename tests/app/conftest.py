@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app import core_adapter
+from app.adapter import scoring
 from app.views import live
 
 
@@ -12,5 +12,5 @@ from app.views import live
 def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "_BREATH", 0.0)
-        patch.setattr(core_adapter, "CONTROL_SEEDS", 2)
+        patch.setattr(scoring, "CONTROL_SEEDS", 2)
         yield

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.choice import DEFAULTS, MODES, NULLS, SCALINGS, STRENGTHS, Facts, clean, problems
+from app.choice import ALPHA, DEFAULTS, KEEP, MODES, NULLS, SCALINGS, Facts, clean, problems
+from app.pictures import DRAWABLE, LEVELS, clean_picture, decode, encode
 
 FACTS = Facts("any", ("a", "b", "c"), {"a": 3, "b": 5, "c": 9}, ("fc1", "fc2"))
 ANYTHING = st.none() | st.text() | st.integers() | st.floats() | st.booleans()
@@ -17,12 +18,13 @@ ANYTHING = st.none() | st.text() | st.integers() | st.floats() | st.booleans()
 @given(st.dictionaries(st.sampled_from([*DEFAULTS, "class", "image"]), ANYTHING), st.lists(st.text()))
 def test_anything_becomes_a_valid_choice(raw, names):
     raw |= {"concepts": [*names, "c", "a", "c"], "layers": names}
-    choice = clean(raw, FACTS)
-    assert choice.shown in FACTS.classes and 1 <= choice.image <= FACTS.held_out[choice.shown]
+    choice, picture = clean(raw, FACTS), clean_picture(raw, FACTS, (28, 28))
+    assert picture.concept in FACTS.classes and 1 <= picture.number <= FACTS.held_out[picture.concept]
     assert choice.concepts == ("a", "c")
     assert choice.mode in MODES and choice.null in NULLS and choice.scaling in SCALINGS
-    assert STRENGTHS[0] <= choice.strength <= STRENGTHS[1] and math.isfinite(choice.strength)
-    assert choice.power in (1, 1.5, 2) and choice.layers == FACTS.layers
+    low, high = FACTS.strengths
+    assert all(low <= a <= high and math.isfinite(a) for a in (choice.strength, *choice.strengths.values()))
+    assert choice.power in (1, 1.5, 2, 3, 4) and choice.layers == FACTS.layers
 
 
 def test_a_good_address_raises_no_problem():
@@ -59,3 +61,31 @@ def test_keeping_and_erasing_take_away_complements():
     assert keep.gone(FACTS.classes) == ("b", "c") and erase.gone(FACTS.classes) == ("a",)
     assert clean({"concepts": ["a"], "strength": 0.0}, FACTS).gone(FACTS.classes) == ()
     assert not clean({"mode": "Keep only"}, FACTS).changes
+
+
+def test_every_chosen_concept_may_have_its_own_strength():
+    raw = {"concepts": ["a", "c"], "own": True, ALPHA + "c": 0.25, ALPHA + "b": 2.0, "strength": 1.5}
+    assert clean(raw, FACTS).strengths == {"a": 1.5, "c": 0.25}
+    assert clean(raw | {"own": False}, FACTS).strengths == {"a": 1.5, "c": 1.5}
+    assert clean(raw | {"mode": KEEP}, FACTS).strengths == {"a": 1.5, "c": 0.25}
+    # In place, all the others go at one strength: an own strength would mean nothing.
+    assert clean(raw | {"mode": KEEP, "null": "in place"}, FACTS).own == ()
+    assert clean(raw | {ALPHA + "c": 1e9}, FACTS).strengths["c"] == 1.5
+    (sentence,) = problems({ALPHA + "c": ["1e9"]}, FACTS)
+    assert "alpha.c" in sentence
+    assert "names no concept" in problems({ALPHA + "zz": ["1"]}, FACTS)[0]
+    erased = clean({"concepts": ["a", "c"], "own": True, ALPHA + "a": -0.5}, FACTS)
+    assert erased.gone(FACTS.classes) == ("c",)
+
+
+@given(st.lists(st.sampled_from(LEVELS), min_size=64, max_size=64))
+def test_a_drawing_survives_the_address(letters):
+    drawn = "".join(letters)
+    assert encode(decode(drawn, DRAWABLE)) == drawn
+
+
+@pytest.mark.parametrize("drawn", ["", "0" * 64, "z" * 64, "1" * 63, 7, None])
+def test_what_is_no_drawing_is_none(drawn):
+    assert clean_picture({"drawn": drawn}, FACTS, DRAWABLE).drawn == ""
+    assert clean_picture({"drawn": "g" * 64}, FACTS, (28, 28)).drawn == ""
+    assert clean_picture({"drawn": "g" * 64}, FACTS, DRAWABLE).drawn == "g" * 64

@@ -88,7 +88,7 @@ def test_an_image_keeps_its_pixels():
 
 def panel(**changes):
     options = {
-        "truth": "<b>&x", "number": 3, "total": 30, "status": "<script>", "on": True, "facts": "any 01"
+        "truth": "<b>&x", "about": "image <3>", "status": "<script>", "on": True, "facts": "any 01"
     } | changes  # fmt: skip
     return hero(np.zeros((2, 2)), CLASSES, BASE, EDITED, **options)
 
@@ -96,8 +96,14 @@ def panel(**changes):
 def test_the_panel_shows_both_answers_and_no_foreign_markup():
     html = panel()
     assert 'data-answer="base">7<' in html and 'data-answer="edited">&lt;b&gt;&amp;x<' in html
-    assert "70.0 %" in html and "<script>" not in html and "<b>&x" not in html
+    assert "70.0%" in html and "<script>" not in html and "<b>&x" not in html
     assert "Edit on" in html and "Edit off" in panel(on=False)
+    assert "image &lt;3&gt;" in html and "correct" in html and "wrong" in html
+
+
+def test_a_drawing_has_no_verdict():
+    html = panel(truth=None)
+    assert "correct" not in html and "wrong" not in html and "True class" not in html
 
 
 def test_the_panel_says_what_to_do_when_nothing_is_off():
@@ -116,6 +122,12 @@ def test_numbers_are_escaped():
         ({"concepts": ["7"]}, "7 off, strength 1", "off"),
         ({"concepts": ["7"], "strength": 0.0}, "7 at strength 0: the same as the base", None),
         ({"concepts": ["7"], "strength": -0.5}, "7 amplified, strength −0.5", "amplified"),
+        (
+            {"concepts": ["7", "<b>&x"], "own": True, "alpha.7": -1.0, "strength": 0.5},
+            "7, <b>&x off, strengths −1, 0.5",
+            "amplified",
+        ),
+        ({"concepts": ["7"], "layers": ["fc1"]}, "7 off, strength 1, in fc1 only", "off"),
         ({"concepts": ["7"], "mode": "Keep only"}, "Only 7 kept, from nothing, strength 1", "kept"),
         (
             {"concepts": ["7"], "mode": "Keep only", "null": "in place"},

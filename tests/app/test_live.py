@@ -18,7 +18,7 @@ SAMPLES = {"digits-mlp": "7", "fashion-cnn": "Trouser"}
 
 def open_app(sample: str, **params: str | list[str]) -> AppTest:
     app = AppTest.from_file(str(MAIN), default_timeout=600)
-    for key, value in (params | {"model": sample}).items():
+    for key, value in (params | {"page": "live", "model": sample}).items():
         app.query_params[key] = value
     app.run()
     assert not app.exception and app.selectbox(key="model").value == sample
@@ -181,7 +181,7 @@ def test_two_visitors_do_not_meet():
 @pytest.mark.parametrize(
     ("params", "said"),
     [
-        ({"model": "no-such-model"}, "no sample"),
+        ({"model": "no-such-model"}, "no model"),
         ({"strength": "1e9"}, "strength"),
         ({"concepts": ["7", "<script>alert(1)</script>"]}, "concepts"),
         ({"class": "x", "image": "-4"}, "image"),
@@ -189,7 +189,7 @@ def test_two_visitors_do_not_meet():
 )
 def test_an_address_that_makes_no_sense_is_answered_politely(params, said):
     app = AppTest.from_file(str(MAIN), default_timeout=600)
-    for key, value in params.items():
+    for key, value in (params | {"page": "live"}).items():
         app.query_params[key] = value
     app.run()
     assert not app.exception and not app.error
@@ -210,13 +210,13 @@ def test_a_sample_change_starts_afresh():
 
 
 def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
-    from app import core_adapter
+    from app.adapter import visitor as core_adapter
 
     def refuse(atlas, choice):
         raise ec.errors.DataError("This edit cannot be made: choose another layer.")
 
     app = open_app("digits-mlp")
-    monkeypatch.setattr(core_adapter, "_edit", refuse)
+    monkeypatch.setattr(core_adapter, "edit_of", refuse)
     app.pills(key="concepts").set_value(["7"]).run()
     assert not app.exception and [w.value for w in app.warning] == [
         "This edit cannot be made: choose another layer."
@@ -224,7 +224,8 @@ def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
 
 
 def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
-    from app import core_adapter, session
+    from app import session
+    from app.adapter import base as core_adapter
 
     def broken(name):
         raise ec.errors.StorageError("model.safetensors is cut short.")
@@ -232,7 +233,9 @@ def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
     session._loading.clear()
     with monkeypatch.context() as patch:
         patch.setattr(core_adapter, "load_sample", broken)
-        app = AppTest.from_file(str(MAIN), default_timeout=600).run()
+        app = AppTest.from_file(str(MAIN), default_timeout=600)
+        app.query_params["page"] = "live"
+        app.run()
         assert not app.exception and [w.value for w in app.warning] == ["model.safetensors is cut short."]
     app.run()
     assert not app.warning and "Edit off" in page_text(app)

@@ -19,9 +19,10 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core import cli
+from engram_core.commands import launching, listing, shared
 from engram_core.storage import read_tensors, write_tensors
 
-COMMANDS = ["samples", "layers", "record", "extract", "criteria", "erase", "app"]
+COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "app"]
 DIGITS = [str(i) for i in range(10)]
 
 
@@ -211,9 +212,10 @@ def test_erase_writes_weights_that_reproduce_what_it_printed(
     told = engram("erase", "digits-mlp", "7", "4=0.6", "--out", file, "--json").json
     assert set(told) == {
         "model", "model_hash", "base", "edited", "control", "erased", "kept", "layers",
-        "relative_change", "seed", "file",
+        "relative_change", "seed", "file", "files", "rest",
     }  # fmt: skip
     assert told["erased"] == {"7": 1.0, "4": 0.6} and told["kept"] is None
+    assert told["files"] == [str(file)] and told["rest"] is None
     assert told["edited"]["7"] < 0.2 < 0.9 < told["base"]["7"]
     model = ec.load_sample("digits-mlp").model
     model.load_state_dict(load_file(file))
@@ -262,10 +264,10 @@ def test_one_seed_gives_one_sham(engram) -> None:
 
 
 def test_progress_goes_to_the_error_stream_once_a_second_has_passed(engram, monkeypatch) -> None:
-    monkeypatch.setattr(cli, "_err", Console(stderr=True, force_terminal=True))
+    monkeypatch.setattr(shared, "err_console", Console(stderr=True, force_terminal=True))
     assert "recording" not in engram("extract", "digits-mlp", "--json").err
     ticks = iter(range(0, 10**6, 2))
-    monkeypatch.setattr(cli, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     told = engram("extract", "digits-mlp", "--json")
     assert "recording" in told.err and told.json["model"] == "digits-mlp"
 
@@ -342,7 +344,7 @@ def test_an_interrupted_run_stops_without_traceback(engram, monkeypatch) -> None
     def interrupted(*_args, **_options) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "list_layers", interrupted)
+    monkeypatch.setattr(listing, "list_layers", interrupted)
     told = engram("layers", "digits-mlp")
     assert told.code in (1, 130) and "Traceback" not in told.err
 
@@ -356,7 +358,7 @@ def test_app_without_its_packages_says_what_to_install(engram, monkeypatch) -> N
 def test_app_starts_what_its_options_say(engram, monkeypatch) -> None:
     pytest.importorskip("streamlit")
     started: list[list[str]] = []
-    monkeypatch.setattr(cli.subprocess, "call", lambda command, env: started.append(command) or 3)
+    monkeypatch.setattr(launching.subprocess, "call", lambda command, env: started.append(command) or 3)
     assert engram("app", "--port", "9001", "--no-browser").code == 3
     assert started[0][1:3] == ["-m", "app.launch"] and "--no-browser" in started[0]
     assert started[0][3:7] == ["--host", "127.0.0.1", "--port", "9001"]

@@ -16,6 +16,12 @@ import engram_core as ec
 from engram_core.errors import DataError, EngramError, ModelMismatchError, UnknownNameError
 
 
+@pytest.fixture(autouse=True)
+def models_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edits of few weights all go into the weights (test_input_edit.py); here both ways are wanted."""
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+
+
 def atlas_of(case: Case, rows: int | None = None, **options) -> ec.Atlas:
     return ec.extract(
         case.model, ec.record(case.model, {n: x[:rows] for n, x in case.concepts.items()}), **options

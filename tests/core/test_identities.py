@@ -244,11 +244,31 @@ def test_the_cholesky_shortcut_is_taken_only_when_nothing_is_cut(
     monkeypatch.setattr(torch.linalg, "eigh", lambda *args: calls.append(1) or eigh(*args))
     short = ec.extract(layer, recording)["a"].matrix(LAYER)
     assert (not calls) == taken
-    monkeypatch.setattr(Spectrum, "_full_rank_inverse", lambda self: None)
+    monkeypatch.setattr(Spectrum, "_full_rank_inverse", lambda self, gram: None)
     long = ec.extract(layer, recording)["a"].matrix(LAYER)
     assert calls
     assert relative(short, long) < 1e-5
     assert relative(long[0], engram_by_hand(matrix_of(layer), rows[:2], rows)) < 1e-3
+
+
+def test_rows_are_held_once_and_duals_are_made_when_asked_for() -> None:
+    layer = nn.Linear(60, 5, bias=False)
+    rows = structured(3, 24, 60).float()
+    recording = ec.record(layer, {"a": rows[:8], "b": rows[8:]})
+    atlas = ec.extract(layer, recording)
+    for name in "ab":
+        kept, seen = atlas.trace(LAYER, name).rows, recording.sources[0].of(name).rows()
+        assert kept.untyped_storage().data_ptr() == seen.untyped_storage().data_ptr()
+        assert torch.equal(kept, seen)
+    before = atlas.nbytes
+    duals = atlas.trace(LAYER, "a").duals
+    assert atlas.nbytes == before + duals.numel() * duals.element_size()
+    # What was let go is solved again, to the same numbers.
+    spectrum = atlas.spectrum(LAYER)
+    again = spectrum.times_pinv(atlas.trace(LAYER, "a").rows)
+    assert relative(duals, again) < 1e-5
+    spectrum.let_go()
+    assert torch.equal(spectrum.times_pinv(atlas.trace(LAYER, "a").rows), again)
 
 
 @pytest.mark.parametrize("form", ["dual", "primal"])

@@ -1,88 +1,40 @@
-"""A running app and a real browser for the end-to-end tests."""
+"""One running app and one browser for all end-to-end tests, and a watch over what every page does."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
-import subprocess
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
+from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-
-from app.launch import command
-
-ARGUMENTS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
+from playwright.sync_api import Browser, BrowserContext, Page
+from servers import chromium, open_browser, running, settle
 
 
-def chromium() -> str | None:
-    return os.environ.get("ENGRAM_CHROMIUM") or shutil.which("chromium")
+class Watch:
+    """What a page did that it should not do."""
 
+    def __init__(self, page: Page) -> None:
+        self.faults: list[str] = []
+        page.on("console", lambda message: self._said(message.type, message.text))
+        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
+        page.on("request", lambda request: self._asked(request.url))
 
-@contextmanager
-def app_server(log: Path | None = None) -> Iterator[str]:
-    """Start the app on a free port and yield its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    out = open(log, "wb") if log else subprocess.DEVNULL  # noqa: SIM115
-    process = subprocess.Popen(command(port=port), stdout=out, stderr=subprocess.STDOUT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _wait_healthy(process, url)
-        yield url
-    finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-        if log:
-            out.close()  # type: ignore[union-attr]
+    def _said(self, kind: str, text: str) -> None:
+        if kind == "error":
+            self.faults.append(f"console: {text}")
 
-
-def _wait_healthy(process: subprocess.Popen, url: str) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            raise RuntimeError(f"The app ended with code {process.returncode} before it answered.")
-        try:
-            with urllib.request.urlopen(f"{url}/_stcore/health", timeout=2) as answer:
-                if answer.status == 200:
-                    return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.2)
-    raise RuntimeError("The app did not answer within a minute.")
-
-
-@contextmanager
-def open_browser() -> Iterator[Browser]:
-    path = chromium()
-    if path is None:
-        raise RuntimeError("No Chromium: set ENGRAM_CHROMIUM or install chromium.")
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=ARGUMENTS)
-        try:
-            yield browser
-        finally:
-            browser.close()
+    def _asked(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
+            self.faults.append(f"request: {url}")
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with app_server(tmp_path_factory.mktemp("app") / "server.log") as url:
-        yield url
+    log = tmp_path_factory.mktemp("app") / "server.log"
+    with running(log) as server:
+        yield server.url
+    assert "Traceback" not in log.read_text()
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +43,42 @@ def browser() -> Iterator[Browser]:
         pytest.skip("No Chromium: set ENGRAM_CHROMIUM to run the browser tests.")
     with open_browser() as browser:
         yield browser
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[Callable[..., BrowserContext]]:
+    """Give browser contexts: each is another visitor, with a browser of their own."""
+    contexts = []
+
+    def open_context(*, width: int = 1440, height: int = 900, scheme: str = "light") -> BrowserContext:
+        contexts.append(
+            browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+        )
+        return contexts[-1]
+
+    yield open_context
+    for each in contexts:
+        each.close()
+
+
+@pytest.fixture
+def opener(context, server: str) -> Iterator[Callable[..., Page]]:
+    """Open a page of the app as a new visitor; afterwards none of them may have done anything wrong."""
+    watches = []
+
+    def open_page(query: str = "", *, page: str = "live", wait: bool = True, **options) -> Page:
+        tab = context(**options).new_page()
+        watches.append(Watch(tab))
+        tab.set_default_timeout(60_000)
+        # A link from the page itself is opened as it is; "start" by the bare address.
+        query = query.removeprefix("?")
+        if query.startswith("http"):
+            tab.goto(query)
+        else:
+            tab.goto(f"{server}/?page={page}&{query}" if page != "start" or query else f"{server}/")
+        if wait:
+            settle(tab)
+        return tab
+
+    yield open_page
+    assert [fault for watch in watches for fault in watch.faults] == []

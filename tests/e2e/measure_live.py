@@ -9,14 +9,14 @@ from __future__ import annotations
 import statistics
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from playwright.sync_api import Page
 
-try:
-    from tests.e2e.conftest import app_server, open_browser
-except ImportError:  # run as a script
-    sys.path.insert(0, str(__import__("pathlib").Path(__file__).resolve().parents[2]))
-    from tests.e2e.conftest import app_server, open_browser
+if __name__ == "__main__":  # run as a script
+    sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
+
+from servers import open_browser, running, settle
 
 CLICK_AND_WAIT = """
 ([label]) => new Promise((resolve, reject) => {
@@ -43,17 +43,6 @@ CLICK_AND_WAIT = """
 """
 
 
-def settle(page: Page) -> None:
-    """Wait until the slow part of the page is done."""
-    page.wait_for_selector(".ee-stats", timeout=120_000)
-    page.wait_for_function(
-        "document.querySelectorAll('.js-plotly-plot .barlayer').length >= 2 "
-        "&& !document.querySelector('.stProgress') "
-        "&& !document.querySelector('[data-testid=stStatusWidget]')",
-        timeout=120_000,
-    )
-
-
 def toggle_times(page: Page, labels: Sequence[str]) -> list[tuple[float, float]]:
     """Switch each concept on its own off; return ms to the new answer and to the new figure."""
     times = []
@@ -67,13 +56,13 @@ def toggle_times(page: Page, labels: Sequence[str]) -> list[tuple[float, float]]
 
 def main() -> None:
     """Print the medians for both samples."""
-    with app_server() as url, open_browser() as browser:
+    with running() as server, open_browser() as browser:
         for sample, labels in (
             ("digits-mlp", [str(n) for n in range(10)]),
             ("fashion-cnn", ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Bag"]),
         ):
             page = browser.new_page(viewport={"width": 1440, "height": 900})
-            page.goto(f"{url}/?model={sample}")
+            page.goto(f"{server.url}/?page=live&model={sample}")
             settle(page)
             times = toggle_times(page, labels)
             for what, column in (("answer", 0), ("figure", 1)):

@@ -4,78 +4,14 @@ from __future__ import annotations
 
 import re
 import statistics
-from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
-from measure_live import settle, toggle_times
-from playwright.sync_api import Browser, Page
+from measure_live import toggle_times
+from reading import answer, concept, status, wait_status
+from servers import settle
 
 pytestmark = pytest.mark.e2e
-
-
-class Watch:
-    """What a page did that it should not do."""
-
-    def __init__(self, page: Page) -> None:
-        self.faults: list[str] = []
-        page.on("console", lambda message: self._said(message.type, message.text))
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
-        page.on("request", lambda request: self._asked(request.url))
-
-    def _said(self, kind: str, text: str) -> None:
-        if kind == "error":
-            self.faults.append(f"console: {text}")
-
-    def _asked(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
-            self.faults.append(f"request: {url}")
-
-
-@pytest.fixture
-def opener(browser: Browser, server: str) -> Iterator:
-    contexts = []
-    watches = []
-
-    def open_page(query: str = "", *, width: int = 1440, height: int = 900, scheme: str = "light") -> Page:
-        context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
-        watches.append(Watch(page))
-        page.goto(f"{server}/{query}")
-        settle(page)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [fault for watch in watches for fault in watch.faults] == []
-
-
-def status(page: Page) -> str:
-    return page.locator("[data-status]").inner_text()
-
-
-def answer(page: Page, kind: str = "edited") -> str:
-    return page.locator(f'[data-answer="{kind}"]').inner_text()
-
-
-def concept(page: Page, name: str):
-    return (
-        page.locator(".st-key-concepts")
-        .get_by_role("checkbox", name=name, exact=True)
-        .or_(page.locator(".st-key-concepts").get_by_role("button", name=name, exact=True))
-    )
-
-
-def wait_status(page: Page, text: str) -> None:
-    page.wait_for_function(
-        "text => document.querySelector('[data-status]')?.textContent.includes(text)",
-        arg=text,
-        timeout=30_000,
-    )
 
 
 def test_switch_off_read_the_answer_and_reset(opener):

@@ -181,8 +181,31 @@ def test_csv_says_which_columns_it_knows(tmp_path):
     assert "columns among concept, prompt, answer, text, split" in said and "found concept, Text" in said
 
 
-def test_csv_with_a_quote_left_open_is_refused(tmp_path):
-    assert "not valid CSV" in refusal(tmp_path, "a.csv", 'concept,text\nc,"open\n')
+def test_csv_with_a_quote_left_open_names_the_line_where_it_opens(tmp_path):
+    said = refusal(tmp_path, "a.csv", 'concept,text\nc,fine\nc,"open\nc,swallowed\nc,too\n')
+    assert "line 3: the quote opened on line 3 is never closed" in said and "1 problem" in said
+
+
+def test_reading_csv_goes_on_after_a_bad_line(tmp_path):
+    said = refusal(tmp_path, "a.csv", 'concept,text\nc,"a"b\nc,fine\n,no name\nc,"x"y\n')
+    assert "line 2: not valid CSV" in said and "line 4: no concept" in said and "line 5: not valid" in said
+
+
+def test_a_value_beyond_the_csv_limit_says_so(tmp_path):
+    said = refusal(tmp_path, "a.csv", "concept,text\nc,fine\nc," + "x" * 140_000 + "\n")
+    assert "more than 131,072 characters" in said and "line 3" in said
+
+
+def test_an_empty_text_cell_is_called_that(tmp_path):
+    assert "line 2: empty text" in refusal(tmp_path, "a.csv", "concept,text\nc,\n")
+    assert "line 2: empty text" in refusal(tmp_path, "b.csv", "concept,text,prompt,answer\nc,,,\n")
+
+
+def test_half_a_character_is_refused_with_its_place(tmp_path):
+    said = refusal(tmp_path, "a.jsonl", '{"concept": "c", "text": "ab\\ud800"}\n')
+    assert "line 1: text holds half a character at position 3" in said
+    with pytest.raises(DataError, match="background text 2: half a character at position 1"):
+        TextSet.of([{"concept": "c", "text": "t"}], background=["fine", "\udc00"])
 
 
 def test_a_file_that_is_not_utf8_says_so_and_where(tmp_path):

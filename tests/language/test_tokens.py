@@ -137,3 +137,8 @@ def test_groups_hold_every_text_once_and_no_more_positions_than_allowed():
     assert sorted(i for group in groups for i, _ in group) == list(range(len(lengths)))
     for group in groups:  # a text longer than allowed still goes, alone
         assert len(group) == 1 or len(group) * max(len(e.ids) for _, e in group) <= 12
+
+
+def test_half_a_character_is_refused_by_concept_and_not_by_the_tokenizer():
+    with pytest.raises(DataError, match=r"Concept 'sky'.*half a character at position 4"):
+        encode(byte_tokenizer(), TextItem("Sky\ud800", "blue"), label="sky")

@@ -1,0 +1,146 @@
+"""What each layer holds and what editing there alone does, in portions."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+import engram_core as ec
+
+from ..choice import Choice
+from .base import HEAVY, Base
+from .measures import selection, subject_of
+
+__all__ = [
+    "coverage",
+    "effect_probes",
+    "effect_steps",
+    "exclusivity_steps",
+    "groups_of",
+    "spectrum",
+    "table_steps",
+]
+
+SHAMS = 2
+"""Seeds of the control of every group of layers."""
+
+_SHOWN = 24  # concepts in a heatmap of a large model
+_OTHERS = 12  # concepts scored beside the erased ones, in a large model
+
+
+def shown_concepts(base: Base, chosen: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the concepts of the heatmaps: all of a small model, of a large one the chosen and some drawn."""
+    every = base.facts.classes
+    return every if len(every) <= _SHOWN else selection(base.facts, chosen).probed
+
+
+def table_steps(
+    base: Base, choice: Choice, names: tuple[str, ...]
+) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
+    """Yield the share done and the layer; at the end the table of `ec.layer_table`."""
+    atlas = base.variant(choice.power, choice.clip)
+    known: dict[str, pd.DataFrame] = base.remembered.made(("layers", atlas.sharpness, names), dict)
+    for done, layer in enumerate(atlas.layers):
+        if layer not in known:
+            yield done / len(atlas.layers), f"Reading {layer}", None
+            with HEAVY:
+                known[layer] = ec.layer_table(atlas, layers=[layer], concepts=names)
+    yield 1.0, "", pd.concat([known[layer] for layer in atlas.layers], ignore_index=True)
+
+
+def spectrum(base: Base, layer: str) -> tuple[pd.DataFrame, float, str]:
+    """Return the spectrum of a layer's inputs (see `Atlas.spectra`), the cut, and how it was solved."""
+
+    def make() -> tuple[pd.DataFrame, float, str]:
+        solved = base.atlas.spectrum(layer)
+        return base.atlas.spectra([layer]), float(solved.threshold.max()), solved.form
+
+    return base.remembered.made(("spectrum", layer), make)
+
+
+def exclusivity_steps(
+    base: Base, concept: str, layers: tuple[str, ...]
+) -> Iterator[tuple[float, str, dict[str, np.ndarray]]]:
+    """Yield the share done, the layer, and exclusivities (descending) per layer so far."""
+    known: dict[str, np.ndarray] = base.remembered.made(("exclusivity", concept), dict)
+    for done, layer in enumerate(layers):
+        if layer not in known:
+            yield done / len(layers), f"Reading {layer}", known
+            with HEAVY:
+                table = ec.exclusivity_table(base.atlas, layers=[layer], concepts=[concept])
+            known[layer] = np.sort(table["mu"].to_numpy())[::-1]
+    yield 1.0, "", {layer: known[layer] for layer in layers}
+
+
+def groups_of(base: Base) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the ways to divide the layers, by name; each maps groups to layers."""
+    layers = base.facts.layers
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    found["one layer at a time"] = {layer: (layer,) for layer in layers}
+    blocks = ec.layer_groups(layers, kinds=["blocks"])
+    kinds = ec.layer_groups(layers, kinds=["parts", "projections"])
+    if 1 < len(blocks) < len(layers):
+        found["one block at a time"] = blocks
+    if len(kinds) > 1:
+        found["one kind of layer at a time"] = kinds
+    # What is quick and legible comes first.
+    return dict(sorted(found.items(), key=lambda item: abs(len(item[1]) - 10)))
+
+
+def effect_probes(base: Base, choice: Choice) -> tuple[str, ...]:
+    """Return the concepts that are scored: all of a small model, of a large one the erased and some drawn."""
+    every = base.facts.classes
+    if len(every) <= _SHOWN:
+        return every
+    drawn = [name for name in selection(base.facts, ()).probed if name not in choice.concepts]
+    return (*choice.concepts, *drawn[:_OTHERS])
+
+
+def _let_others(_done: int, _total: int | None, _text: str) -> None:
+    """Give up the machine for a moment between two models that are scored."""
+    HEAVY.release()
+    time.sleep(0.001)  # a lock that is only let go and taken again rarely changes hands
+    HEAVY.acquire()
+
+
+def effect_steps(
+    base: Base, choice: Choice, groups: dict[str, tuple[str, ...]]
+) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
+    """Erase the chosen concepts in one group at a time; yield share done, group, and the table so far.
+
+    The table is that of `ec.layer_effects`, with two Gaussian shams; "all layers" is the first group.
+    """
+    atlas = base.variant(choice.power, choice.clip)
+    probes = effect_probes(base, choice)
+    subject = subject_of(base, probes)
+    before = {name: base.scores[name] for name in probes}
+    key = ("effects", atlas.sharpness, choice.scaling, tuple(choice.strengths.items()), probes)
+    known: dict[tuple[str, ...], pd.DataFrame] = base.remembered.made(key, dict)
+    places = {"all layers": base.facts.layers} | groups
+    frames: list[pd.DataFrame] = []
+    for done, (name, members) in enumerate(places.items()):
+        if members not in known:
+            so_far = pd.concat(frames, ignore_index=True) if frames else None
+            yield done / len(places), f"Erasing in {name}", so_far
+            with HEAVY:
+                known[members] = ec.layer_effects(
+                    subject, atlas, erase=choice.strengths, groups={name: members}, scaling=choice.scaling,
+                    controls=SHAMS, base=before, progress=_let_others,
+                )  # fmt: skip
+        frames.append(known[members].assign(group=name))
+    yield 1.0, "", pd.concat(frames, ignore_index=True)
+
+
+def coverage(base: Base) -> pd.DataFrame:
+    """Return every layer of the model: whether it holds engrams, its shape, and if not, why."""
+    rows = [
+        {
+            "layer": info.name or "(model)", "kind": info.kind, "covered": info.covered,
+            "inputs": info.width, "outputs": info.outputs, "reason": info.reason,
+        }
+        for info in base.atlas.coverage
+    ]  # fmt: skip
+    return pd.DataFrame(rows).astype({"inputs": "Int64", "outputs": "Int64"})

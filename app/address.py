@@ -1,0 +1,164 @@
+"""The whole choice as address and as session file: the same keys in both, checked in one place."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from .choice import ALPHA
+
+__all__ = ["KINDS", "SessionFileError", "from_file", "to_file", "to_query", "values_of"]
+
+VERSION = 1
+_KIND = "engram-explorer session"
+_MOST = 100_000  # bytes of a session file
+# As far as a number in a browser is exact; larger ones belong to no widget.
+_LARGEST = 2**53
+_LONGEST = 10_000  # characters of one text; the longest prompt has 4,000
+
+KINDS: dict[str, type] = {
+    # Everywhere.
+    "model": str, "present": bool,
+    # The edit.
+    "mode": str, "concepts": list, "null": str, "strength": float, "own": bool,
+    "scaling": str, "power": str, "clip": bool, "layers": list,
+    # Live, images.
+    "class": str, "image": int, "drawn": str,
+    # Live, text.
+    "prompt": str, "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
+    "section": str, "control": bool,
+    # Criteria.
+    "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
+    # Map.
+    "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
+    "after": bool, "fit": str,
+    # Layers.
+    "look": str, "lookat": str, "which": str, "by": str, "shade": str,
+    # Learn.
+    "step": int, "shown": bool,
+}  # fmt: skip
+"""Every key an address may hold, with the kind of its value; ``alpha.<concept>`` is a float."""
+
+
+class SessionFileError(ValueError):
+    """A session file that cannot be used; the text says why."""
+
+
+def _kind(key: str) -> type | None:
+    return float if key.startswith(ALPHA) else KINDS.get(key)
+
+
+def values_of(address: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values for widgets from the texts of an address; what is not of its kind is left out.
+
+    Args:
+        address: texts of each key (a list, or one text).
+    """
+    found: dict[str, Any] = {}
+    for key, raw in address.items():
+        texts = [_sound(str(text)) for text in (raw if isinstance(raw, list | tuple) else [raw])]
+        kind = _kind(_sound(key))
+        if kind is None or not texts:
+            continue
+        key = _sound(key)
+        if kind is list:
+            found[key] = texts
+            continue
+        text = texts[-1]
+        if kind is bool:
+            if text in ("true", "false"):
+                found[key] = text == "true"
+        elif kind is str:
+            found[key] = text
+        else:
+            try:
+                number = kind(text)
+            except ValueError:
+                continue
+            # Compared, not asked for finiteness: an integer may be too large to become a float.
+            if -_LARGEST <= number <= _LARGEST:
+                found[key] = number
+    return found
+
+
+def _sound(text: str) -> str:
+    """Return a text that any browser can hold: JSON may name halves of characters, UTF-8 may not."""
+    return text[:_LONGEST].encode("utf-8", "replace").decode("utf-8")
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, list | tuple):
+        return [str(part) for part in value]
+    if isinstance(value, float):
+        return [f"{value:g}"]
+    return [str(value)]
+
+
+def to_query(values: Mapping[str, Any]) -> str:
+    """Return values as the query of an address, without the question mark."""
+    pairs = [
+        (key, text)
+        for key, value in values.items()
+        if _kind(key) is not None and value not in (None, "", [])
+        for text in _texts(value)
+    ]
+    return urlencode(pairs)
+
+
+def to_file(page: str, address: Mapping[str, Iterable[str]]) -> str:
+    """Return a session file (JSON): the page and the texts of every key of its address."""
+    known = {key: list(texts) for key, texts in address.items() if _kind(key) is not None}
+    return json.dumps(
+        {"kind": _KIND, "version": VERSION, "page": page, "address": known}, indent=2, ensure_ascii=False
+    )
+
+
+def from_file(data: bytes, pages: Iterable[str]) -> tuple[str, dict[str, list[str]]]:
+    """Return the page and the address in a session file.
+
+    Raises:
+        SessionFileError: if it is no session file of this version.
+    """
+    if len(data) > _MOST:
+        raise SessionFileError(
+            f"This file has {len(data):,} bytes; a session file has at most {_MOST:,}. Nothing was changed."
+        )
+    try:
+        content = json.loads(data.decode("utf-8"))
+    # Not only what JSON forbids: endless digits are a ValueError, and brackets in brackets end the stack.
+    except (ValueError, RecursionError) as error:
+        raise SessionFileError(f"This file is not JSON text ({error}). Nothing was changed.") from None
+    if not isinstance(content, dict) or content.get("kind") != _KIND:
+        raise SessionFileError(
+            "This JSON file is not a session of Engram Explorer (its “kind” is missing). Nothing was changed."
+        )
+    if content.get("version") != VERSION or isinstance(content["version"], bool):
+        raise SessionFileError(
+            f"This session file has version {_short(content.get('version'))}; this explorer reads {VERSION}. "
+            "Nothing was changed."
+        )
+    page, address = content.get("page"), content.get("address")
+    if not isinstance(page, str) or page not in set(pages):
+        raise SessionFileError(
+            f"This session file names the page {_short(page)}, which does not exist. Nothing was changed."
+        )
+    if not isinstance(address, dict) or not all(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in address.values()
+    ):
+        raise SessionFileError(
+            "The “address” of this session file is not keys with lists of texts. Nothing was changed."
+        )
+    return page, {
+        _sound(key): [_sound(text) for text in texts]
+        for key, texts in address.items()
+        if _kind(key) is not None
+    }
+
+
+def _short(value: Any) -> str:
+    text = _sound(repr(value))
+    return text if len(text) <= 40 else text[:39] + "…"

@@ -1,0 +1,265 @@
+"""The frame every page stands in: title, share menu, headings with explanations, and take-away."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+from urllib.parse import parse_qs
+
+import pandas as pd
+import plotly.graph_objects as go
+import streamlit as st
+
+from . import session
+from .adapter.base import Base
+from .address import SessionFileError, from_file, to_file, to_query
+from .choice import Choice
+from .columns import columns_of
+from .figures.large import enlarged
+from .figures.text import describe_edit
+from .report import Item, figure_page, report_page
+from .snippets import edit_code
+from .started import started
+
+__all__ = ["CHART", "PAGES", "figure", "heading", "on_screen", "settings_of", "table", "title"]
+
+PAGES: dict[str, str] = {}
+"""Path in the address of every page by its name; `main` fills it. The first page's path is empty."""
+
+CHART: dict[str, Any] = {
+    "displaylogo": False,
+    "modeBarButtons": [["toImage"]],
+    "toImageButtonOptions": {"format": "svg", "filename": "engram-explorer"},
+}
+"""Plotly's settings for figures without a selection."""
+
+_ITEMS = "_items"
+_MOST_ITEMS = 24
+
+
+def title(text: str, sentence: str, *, page: str) -> None:
+    """Draw the page's title with what it is for, and the share menu."""
+    session.write_address()
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"#### {text}", width="content")
+        _share(page)
+    if sentence:
+        st.caption(sentence)
+
+
+def address() -> dict[str, list[str]]:
+    """Return the keys and texts of the address of the present view."""
+    return parse_qs(to_query(session.values()), keep_blank_values=True)
+
+
+def _link(page: str) -> str:
+    origin = (st.context.url or "").split("?")[0].rstrip("/")
+    for path in PAGES.values():
+        origin = origin.removesuffix(f"/{path}") if path else origin
+    # By name and not by path: opened at a path, Streamlit first looks for its server below that path, and
+    # the browser's console notes that as an error.
+    return f"{origin}/?" + "&".join(part for part in (f"page={page}", to_query(session.values())) if part)
+
+
+def _share(page: str) -> None:
+    with st.popover("Share", icon=":material/ios_share:", type="tertiary", key="share"):
+        link = _link(page)
+        st.markdown("**Link to this view.** Whoever opens it on this server sees what you see.")
+        st.code(link, language=None, wrap_lines=True)
+        st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
+        st.download_button(
+            "Save the session", to_file(page, address()), "engram-session.json", "application/json",
+            on_click="ignore", width="stretch", key="save_session",
+        )  # fmt: skip
+        if not started().demo:
+            _open_session()
+        st.markdown(
+            "**Report.** Every figure you have looked at, with its numbers, as one offline HTML file."
+        )
+        items: dict[Any, Item] = st.session_state.setdefault(_ITEMS, {})
+        st.download_button(
+            "Report",
+            # Made when asked for: this menu is drawn before the figures below it.
+            lambda: report_page(list(items.values()), title="Engram Explorer: report", link=link),
+            "engram-report.html",
+            "text/html",
+            on_click="ignore",
+            width="stretch",
+            key="save_report",
+        )
+
+
+def _open_session() -> None:
+    file = st.file_uploader("Open a session file", type=["json"], key="_session_file", max_upload_size=1)
+    if file is None or st.session_state.get("_opened") == file.file_id:
+        return
+    try:
+        page, texts = from_file(file.getvalue(), PAGES)
+    except SessionFileError as error:
+        st.warning(str(error))
+        return
+    st.session_state["_opened"] = file.file_id
+    session.open_address(page, texts)
+
+
+def heading(text: str, how: str) -> None:
+    """Draw a heading with its explanation behind a button.
+
+    Args:
+        text: the heading.
+        how: how to read what follows (Markdown).
+    """
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"##### {text}", width="content")
+        with st.popover("How to read this", type="tertiary"):
+            st.markdown(how)
+
+
+def settings_of(base: Base, choice: Choice, page: str) -> dict[str, Any]:
+    """Return everything that determines what a page shows, as data."""
+    return {
+        "model": base.facts.name,
+        "model_sha256": base.digest,
+        "page": page,
+        "edit": {
+            "mode": choice.mode,
+            "strengths": choice.strengths,
+            "null": choice.null if choice.keeps else None,
+            "strength": choice.strength,
+            "scaling": choice.scaling,
+            "power": choice.power,
+            "clip": choice.clip,
+            "layers": list(choice.layers),
+        },
+        "address": address(),
+        "engram_explorer": version("engram-explorer"),
+    }
+
+
+def on_screen(chart: go.Figure) -> go.Figure:
+    """Return a figure as it is drawn: larger in presenter mode."""
+    return enlarged(chart) if st.session_state.get("present") is True else chart
+
+
+def figure(
+    key: str,
+    chart: go.Figure,
+    /,
+    *,
+    page: str,
+    text: str,
+    how: str,
+    words: str,
+    base: Base,
+    choice: Choice,
+    numbers: pd.DataFrame,
+    code: str = "",
+    place: Any = None,
+    **options: Any,
+) -> Any:
+    """Draw a Plotly figure with its words, and offer it to be taken away.
+
+    Args:
+        key: name of the figure, for files and the report.
+        chart: the figure.
+        page: page it stands on.
+        text: its heading.
+        how: how to read it.
+        words: what it shows, in a sentence: caption and text alternative.
+        base: the model.
+        choice: the edit.
+        numbers: the figure's numbers, tidy.
+        code: Python that gives `numbers`, after the lines that make `atlas` and `edited`.
+        place: container to draw in.
+        options: for `st.plotly_chart` (`on_select`, `key`, …).
+
+    Returns:
+        What `st.plotly_chart` returns.
+    """
+    with place if place is not None else st.container():
+        config = CHART if "on_select" not in options else {"displaylogo": False}
+        event = st.plotly_chart(on_screen(chart), **({"config": config} | options), alt=words)
+        st.caption(words)
+        _offer(_item(page, text, how, words, base, choice, code, numbers, chart), key)
+    return event
+
+
+def table(
+    key: str,
+    numbers: pd.DataFrame,
+    *,
+    page: str,
+    text: str,
+    how: str,
+    words: str,
+    base: Base,
+    choice: Choice,
+    code: str = "",
+    draw: Callable[[], Any] | None = None,
+    html: str = "",
+) -> None:
+    """Draw a table (or, with `draw`, a picture of it) and offer it to be taken away; see `figure`."""
+    if draw is not None:
+        draw()
+    elif html:
+        st.html(html)
+    else:
+        st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+    if words:
+        st.caption(words)
+    _offer(_item(page, text, how, words, base, choice, code, numbers, None, html), key)
+
+
+def _item(
+    page: str, text: str, how: str, words: str, base: Base, choice: Choice, code: str, numbers: pd.DataFrame,
+    chart: go.Figure | None, html: str = "",
+) -> Item:  # fmt: skip
+    return Item(
+        page=page,
+        title=text,
+        how=how,
+        words=words,
+        setting=f"{base.facts.name} ({base.digest[:12]}): {describe_edit(choice)}",
+        settings=settings_of(base, choice, page),
+        code=edit_code(base.load_code, choice, base.facts.classes) + (f"\n{code}" if code else ""),
+        table=numbers,
+        figure=chart,
+        html=html,
+    )
+
+
+def _offer(item: Item, key: str) -> None:
+    items: dict[Any, Item] = st.session_state.setdefault(_ITEMS, {})
+    items.pop((item.page, key), None)
+    items[item.page, key] = item
+    while len(items) > _MOST_ITEMS:
+        items.pop(next(iter(items)))
+    name = f"engram-{item.settings['model']}-{key}"
+    with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take_{key}"):
+        st.caption("The numbers, the picture, the settings, and Python that gives the numbers again.")
+        options: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
+        if item.table is not None:
+            numbers = item.table
+            st.download_button(
+                "CSV",
+                lambda: numbers.to_csv(index=False),
+                f"{name}.csv",
+                "text/csv",
+                key=f"csv_{key}",
+                **options,
+            )
+        st.download_button(
+            "HTML", lambda: figure_page(item), f"{name}.html", "text/html", key=f"html_{key}", **options
+        )
+        st.download_button(
+            "Settings (JSON)",
+            json.dumps(item.settings, indent=2, ensure_ascii=False, default=str),
+            f"{name}.json",
+            "application/json",
+            key=f"json_{key}",
+            **options,
+        )
+        st.markdown("**Python**")
+        st.code(item.code, language="python", wrap_lines=True)

@@ -1,0 +1,57 @@
+"""How the server was started: `engram app` puts its options into the environment, pages read them here."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+__all__ = ["Started", "environment", "started"]
+
+
+@dataclass(frozen=True)
+class Started:
+    """Options of one server.
+
+    Attributes:
+        model: model that the pages open with; "" for the first sample.
+        concepts: file or folder of own concepts for `model`; "" for a sample.
+        demo: a public screen: no paths, no uploads, no hub names, limits on texts and concepts.
+    """
+
+    model: str = ""
+    concepts: str = ""
+    demo: bool = False
+
+    @property
+    def most_concepts(self) -> int:
+        """How many concepts one edit may name."""
+        # Streamlit reads no address of more than 1,000 parts.
+        return 20 if self.demo else 900
+
+    @property
+    def most_characters(self) -> int:
+        """How long a typed text may be."""
+        return 400 if self.demo else 4000
+
+    @property
+    def most_tokens(self) -> int:
+        """How many tokens one generation may have."""
+        return 60 if self.demo else 400
+
+
+_NAMES = {"model": "ENGRAM_APP_MODEL", "concepts": "ENGRAM_APP_CONCEPTS", "demo": "ENGRAM_APP_DEMO"}
+
+
+def environment(options: Started) -> dict[str, str]:
+    """Return the variables that hand the options to the server."""
+    return {
+        _NAMES["model"]: options.model,
+        _NAMES["concepts"]: options.concepts,
+        _NAMES["demo"]: "1" if options.demo else "",
+    }
+
+
+def started() -> Started:
+    """Return the options this server was started with."""
+    model, concepts, demo = (os.environ.get(_NAMES[key], "") for key in ("model", "concepts", "demo"))
+    return Started(model, concepts, demo == "1")

@@ -1,0 +1,129 @@
+"""The inputs behind one cell of a matrix, and the way from there to Live."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from .. import frame
+from ..adapter.base import Base
+from ..adapter.images import pixels
+from ..adapter.measures import Selection, answers_behind, images_behind
+from ..choice import Choice
+from ..figures.criteria_text import HOW, say_cell
+from ..figures.heatmaps import label
+from ..figures.images import data_uri
+from ..figures.text import describe_edit
+from ..pictures import Picture
+from . import controls
+from .sending import send_to_live
+
+__all__ = ["choose", "show"]
+
+_THUMBNAILS = 20
+
+
+def choose(chosen: Selection) -> tuple[str, str]:
+    """Choose a cell by two lists, which a click on the matrix sets too; return edited and probed concept."""
+    for key, names in (("edited", chosen.edited), ("probed", chosen.probed)):
+        controls.ready(key, names, names[0])  # it may be of another model, or no longer measured
+    return str(st.session_state["edited"]), str(st.session_state["probed"])
+
+
+def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *, page: str) -> None:
+    """Draw the inputs of the probed concept with the answers of both models.
+
+    Args:
+        base: the model.
+        row: the edit that the cell's column stands for.
+        chosen: what can be chosen.
+        edited: the column.
+        probed: the row.
+        page: page it stands on.
+    """
+    frame.heading("Behind one cell", HOW["behind"])
+    left, right = st.columns(2)
+    with left:
+        st.selectbox("Edited concept (column)", chosen.edited, key="edited", persist_state="session")
+    with right:
+        st.selectbox("Probed concept (row)", chosen.probed, key="probed", persist_state="session")
+    if base.of_text:
+        _questions(base, row, probed, page)
+    else:
+        _images(base, row, probed, page)
+
+
+def _words(base: Base, row: Choice, probed: str, before: float, after: float) -> str:
+    verb = "kept alone" if row.keeps else "amplified" if row.strength < 0 else "erased"
+    return say_cell(row.concepts[0], probed, verb, before, after)
+
+
+def _images(base: Base, row: Choice, probed: str, page: str) -> None:
+    table = images_behind(base, row, probed)
+    before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
+    lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
+    moved = (
+        f"**{lost}** are no longer named correctly and **{gained}** are only now; these come first."
+        if lost or gained
+        else "none changes between right and wrong."
+    )
+    st.markdown(f"{_words(base, row, probed, before, after)} Of {len(table)} held-out images {moved}")
+    some = table.head(_THUMBNAILS)
+    says = dict(zip(some["image"], some["edited"], strict=True))
+
+    def thumbnail(n: int) -> str:
+        return f"![{probed}, image {n}, now {says[n]}]({data_uri(pixels(base, Picture(probed, n)))})"
+
+    with st.container(key="thumbnails"):
+        number = st.pills(
+            f"Held-out images of {probed}",
+            some["image"].tolist(),
+            format_func=thumbnail,
+            default=int(some["image"].iloc[0]),
+            key=f"_behind {row.concepts[0]} {probed} {row.mode}",
+            required=True,
+            label_visibility="collapsed",
+            wrap=True,
+        )
+    one = table[table["image"] == number].iloc[0]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.markdown(
+            f"Image {number}: base **{label(one['base'])}** → edited **{label(one['edited'])}**",
+            width="stretch",
+        )
+        if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
+            send_to_live(row, **{"class": probed, "image": int(number or 1)})
+    with st.expander(f"All {len(table)} answers"):
+        _table(base, row, table, page, probed)
+
+
+def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
+    table = answers_behind(base, row, probed)
+    st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
+    _table(base, row, table, page, probed)
+    asked = list(dict.fromkeys(table["question"]))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        prompt = st.selectbox("Question", asked, key=f"_asked {row.concepts[0]} {probed} {row.mode}")
+        if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
+            send_to_live(row, prompt=prompt)
+
+
+def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
+    code = (
+        "from engram_core.language import recall\n"
+        f"table = recall(edited, sample.task.tokenizer, sample.task.texts, concepts=[{probed!r}])"
+        if base.of_text
+        else f"inputs = sample.concepts[{probed!r}].probe\n"
+        "answers = sample.task.logits(edited, inputs).argmax(-1)"
+    )
+    frame.table(
+        "behind",
+        table,
+        page=page,
+        text=f"Inputs of {probed}: {describe_edit(row)}",
+        how=HOW["behind"],
+        words="",
+        base=base,
+        choice=row,
+        code=code,
+    )

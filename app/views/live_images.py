@@ -1,0 +1,195 @@
+"""The live page for images: a gallery or a drawing, and the answer of both models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from .. import frame, session
+from ..adapter.base import Base
+from ..adapter.images import Answer, answer, pixels
+from ..adapter.visitor import Proof, Visitor
+from ..choice import Choice, clean
+from ..figures.bars import probability_figure
+from ..figures.hero import hero
+from ..figures.images import data_uri
+from ..figures.text import HOW, describe_edit, marks_of, say_answer
+from ..pictures import DRAWABLE, Picture, clean_picture
+from . import controls
+from .drawing import canvas
+
+__all__ = ["TITLE", "example", "inputs", "more", "outputs"]
+
+TITLE = "Switch a memory off and watch the answer change"
+
+_EMPTY = "The same, so far. Switch a concept off under “Memories” and the edited model answers here."
+_PAGE = 20  # thumbnails at once
+_GALLERY, _DRAW = "Held-out image", "Draw a digit"
+
+
+def inputs(base: Base) -> None:
+    """Choose a held-out image, or draw one where the images are small enough."""
+    st.markdown("##### Image")
+    source: str | None = _GALLERY
+    if not session.picture_of(base).drawn:
+        st.session_state["drawn"] = ""  # what is no drawing must not be drawn
+    if base.sample.image_shape == DRAWABLE:
+        # Follows the drawing in the address, and keeps no choice of its own.
+        st.session_state.setdefault("source", _DRAW if st.session_state.get("drawn") else _GALLERY)
+        source = st.segmented_control(
+            "Where the image comes from",
+            (_GALLERY, _DRAW),
+            key="source",
+            required=True,
+            label_visibility="collapsed",
+            on_change=_source_changed,
+        )
+    if source == _DRAW:
+        _drawing()
+    else:
+        _gallery(base)
+
+
+def _source_changed() -> None:
+    st.session_state["drawn"] = ""
+
+
+def _drawing() -> None:
+    st.caption("White on black, as the model sees it: draw with the mouse or a finger, large, in the middle.")
+    drawn = canvas(st.session_state.get("drawn", ""))
+    if drawn != st.session_state.get("drawn", ""):
+        st.session_state["drawn"] = drawn
+        st.rerun()  # the link in the menu above was made before the canvas spoke
+
+
+def _gallery(base: Base) -> None:
+    facts = base.facts
+    session.tidy("class", facts.classes)
+    session.tidy("image", low=1, high=facts.held_out[session.picture_of(base).concept])
+    controls.ready("class", facts.classes, facts.classes[0])
+    st.session_state.setdefault("image", 1)
+    st.pills(
+        "Class of the image",
+        facts.classes,
+        key="class",
+        persist_state="session",
+        required=True,
+        on_change=session.new_image,
+        label_visibility="collapsed",
+        wrap=True,
+    )
+    thumbnails = st.container(key="thumbnails")
+    number, button = st.columns([1, 1], vertical_alignment="bottom")
+    count = facts.held_out[session.picture_of(base).concept]
+    with number:
+        st.number_input(f"Image number (1 to {count})", 1, count, key="image", persist_state="session")
+    with button:
+        st.button("Random image", on_click=session.random_image, args=(facts,), width="stretch")
+    # Drawn above but called last: the number, which is what the address holds, must be known first.
+    with thumbnails:
+        _thumbnails(base, session.picture_of(base))
+
+
+def _thumbnails(base: Base, picture: Picture) -> None:
+    first = (picture.number - 1) // _PAGE * _PAGE
+    last = min(first + _PAGE, base.facts.held_out[picture.concept])
+    # They follow the number and never keep a choice of their own.
+    st.session_state["picture"] = picture.number
+
+    def label(n: int) -> str:
+        return f"![{picture.concept}, image {n}]({data_uri(pixels(base, Picture(picture.concept, n)))})"
+
+    st.pills(
+        f"Held-out images of {picture.concept}",
+        range(first + 1, last + 1),
+        format_func=label,
+        key="picture",
+        required=True,
+        on_change=_picked,
+        label_visibility="collapsed",
+        wrap=True,
+    )
+
+
+def _picked() -> None:
+    session.new_image(st.session_state["picture"])
+
+
+def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
+    """Draw what both models say."""
+    picture = session.picture_of(base)
+    said = answer(base, visitor, picture)
+    top.html(_panel(base, choice, proof, picture, said))
+    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    with right:
+        frame.heading("This image, class by class", HOW["answer"])
+        frame.figure(
+            "answer",
+            probability_figure(
+                said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
+            ),
+            page="live",
+            text="This image, class by class",
+            how=HOW["answer"],
+            words=words,
+            base=base,
+            choice=choice,
+            numbers=pd.DataFrame(
+                {
+                    "class": said.classes,
+                    "true class": [name == said.truth for name in said.classes],
+                    "base probability": said.base,
+                    "edited probability": said.edited,
+                }
+            ),
+            code=_code(picture),
+        )
+
+
+def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> str:
+    layers = f"{len(proof.per_layer)} layer{'s' if len(proof.per_layer) > 1 else ''}"
+    size = f"size of the edit ‖ΔW‖/‖W‖ = {proof.relative:.2f} in {layers} · " if proof.on else ""
+    about = (
+        "your drawing"
+        if picture.drawn
+        else f"held-out image {picture.number} of {base.facts.held_out[picture.concept]}"
+    )
+    return hero(
+        said.pixels,
+        said.classes,
+        said.base,
+        said.edited,
+        truth=said.truth,
+        about=about,
+        status=describe_edit(choice),
+        on=proof.on,
+        facts=f"{size}base {base.facts.name}, SHA-256 {proof.digest[:8]}",
+        hint=None if choice.concepts else _EMPTY,
+    )
+
+
+def _code(picture: Picture) -> str:
+    if picture.drawn:
+        return (
+            f"# the drawing: 8 x 8 letters, 0 to g for 0 to 16 sixteenths of ink\ndrawn = {picture.drawn!r}"
+        )
+    return (
+        f"image = sample.concepts[{picture.concept!r}].probe[{picture.number - 1}:{picture.number}]\n"
+        "before = sample.task.probabilities(sample.model, image)\n"
+        "after = sample.task.probabilities(edited, image)"
+    )
+
+
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
+    """Return the panel of an example as HTML: one image before and after."""
+    choice = clean({"concepts": values["concepts"]} | dict(values), base.facts)
+    picture = clean_picture(values, base.facts, base.sample.image_shape)
+    proof = visitor.put(choice)
+    return _panel(base, choice, proof, picture, answer(base, visitor, picture))
+
+
+def more(base: Base, visitor: Visitor, choice: Choice) -> None:
+    """Draw nothing more: the answer and the scores are all there is to an image."""

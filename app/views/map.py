@@ -1,0 +1,317 @@
+"""Map: inputs by their traces or hidden states, and the engrams themselves; base and edited on one map."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from engram_core.errors import EngramError
+
+from .. import frame, session
+from ..adapter import maps
+from ..adapter.base import Base
+from ..adapter.images import pixels
+from ..adapter.maps import Measured
+from ..adapter.scoring import edit_steps
+from ..choice import Choice, one_of
+from ..figures.heatmaps import label
+from ..figures.images import data_uri
+from ..figures.map_text import HOW, say_map, say_moved
+from ..figures.scatter import Cloud, axes_of, picked_points, scatter
+from ..pictures import Picture
+from . import controls, map_engrams
+from .map_wait import wait_for
+from .sending import send_to_live
+
+__all__ = ["page"]
+
+PAGE = "map"
+TRACES, HIDDEN, ENGRAMS = POINTS = ("Inputs by traces", "Inputs by hidden state", "Engrams")
+METHODS = {"PCA": "pca", "UMAP": "umap"}
+SIZES = {"2-D": 2, "3-D": 3}
+FITS = {"base and edited": "joint", "base alone": "base"}
+CONCEPT, SAYS, SPECIFIC, SCORE = "Concept", "Answer", "Specificity", "Held-out score"
+ARROWS = 40
+_CARDS = 12
+_PICKED = "_map_picked"
+
+
+@st.fragment
+def page(base: Base) -> None:
+    """Draw the page for a model."""
+    maps.warm()
+    frame.title("Which memories lie together, and what an edit moves", "", page=PAGE)
+    first, second = st.columns([3, 2], vertical_alignment="bottom")
+    with first:
+        points = _segments("Points", POINTS, "points")
+    with second:
+        choice = controls.folded(base.facts)
+    row = st.container(horizontal=True, vertical_alignment="bottom", key="map_row")
+    with row:
+        method = METHODS[_segments("Method", tuple(METHODS), "method")]
+        dimensions = SIZES[_segments("Dimensions", tuple(SIZES), "dimensions")]
+    try:
+        if points == ENGRAMS:
+            with row:
+                layer = _layer(base, "every layer together")
+            map_engrams.draw(base, choice, layer, method, dimensions)
+        else:
+            _inputs(base, choice, points, method, dimensions, row)
+    except EngramError as error:
+        st.warning(str(error))
+
+
+def _segments(text: str, options: tuple[str, ...], key: str) -> str:
+    controls.ready(key, options, options[0])
+    value = st.segmented_control(text, options, key=key, persist_state="session", required=True)
+    return one_of(value, options, options[0])
+
+
+def _layer(base: Base, none: str | None) -> str:
+    options = ([none] if none else []) + list(base.facts.layers)
+    start = options[0] if none else options[-1]
+    controls.ready("maplayer", options, start)
+    value = st.selectbox("Layer", options, key="maplayer", persist_state="session", width=230)
+    value = one_of(value, options, start)
+    return "" if value == none else value
+
+
+def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: int, place: Any) -> None:
+    colours = (CONCEPT, SAYS, SPECIFIC, SCORE) if points == TRACES else (CONCEPT, SAYS, SCORE)
+    layer = ""
+    with place:
+        controls.ready("colour", colours, CONCEPT)
+        colour = st.selectbox("Colour by", colours, key="colour", persist_state="session", width=190)
+        colour = one_of(colour, colours, CONCEPT)
+        if points == HIDDEN:
+            layer = _layer(base, None)
+    after = arrows = False
+    fit = "joint"
+    if choice.changes:
+        with place:
+            after = st.toggle(
+                "Edited", key="after", persist_state="session", help="Off: where the base has the points."
+            )
+            arrows = not st.toggle(
+                "Hide arrows", key="noarrows", persist_state="session",
+                help=f"They lead from base to edited, for the {ARROWS} inputs that moved most.",
+            )  # fmt: skip
+            fit = FITS[_segments("Map made of", tuple(FITS), "fit")]
+    else:
+        st.caption("Switch a concept off under **Edit**, and see which inputs move.")
+    status, left = st.empty(), st.container()
+    measured = None
+    visitor = session.visitor_of(base)
+    for share, measured in maps.input_steps(base, visitor, choice, layer):  # noqa: B007
+        if share < 1:
+            status.progress(share, text="Measuring what every input leaves in the layers")
+    assert measured is not None
+    scores = base.scores
+    if colour == SCORE and after:
+        for share, scores in edit_steps(base, visitor, choice):  # noqa: B007
+            if share < 1:
+                status.progress(share, text="Scoring the edited model on every concept")
+    status.empty()
+    with left:
+        _map(
+            base, choice, measured, points, layer, method, dimensions, fit, colour, after, arrows, scores,
+            status,
+        )  # fmt: skip
+
+
+def _map(
+    base: Base, choice: Choice, measured: Measured, points: str, layer: str, method: str, dimensions: int,
+    fit: str, colour: str, after: bool, arrows: bool, scores: Any, status: Any,
+) -> None:  # fmt: skip
+    job = maps.joint_job(base, measured, choice, layer, method, dimensions, fit)
+    waiting = not job.done()
+    shown = "pca" if waiting else method
+    found = (
+        maps.joint_job(base, measured, choice, layer, shown, dimensions, fit) if waiting else job
+    ).result()
+    inputs, says = measured.inputs, measured.edited_says if after else measured.base_says
+    special = measured.edited_specificity if after else measured.specificity
+    arrow_points = found.most_moved(ARROWS) if arrows else np.array([], int)
+    categories: Sequence[str] | None = None
+    order: Sequence[str] = ()
+    values: np.ndarray | None = None
+    name = ""
+    if colour == CONCEPT:
+        categories, order = inputs.concept, inputs.names
+    elif colour == SAYS:
+        categories = says
+        order = ("right", "wrong", "") if base.of_text else base.facts.classes
+    elif colour == SPECIFIC:
+        values, name = special, "Own trace − strongest other"
+    else:
+        values = np.array([100 * scores[c] for c in inputs.concept])
+        name = f"{base.sample.task.unit} of the input’s concept (per cent)"
+    cloud = Cloud(
+        points=found.edited if after else found.base.coordinates,
+        hover=_hover(base, choice, measured, found.relative),
+        categories=categories, order=order, values=values, value_name=name,
+        start=found.base.coordinates if choice.changes else None,
+        end=found.edited if choice.changes else None,
+        arrows=arrow_points,
+        axes=axes_of(shown, found.base.explained, dimensions),
+    )  # fmt: skip
+    kind = (
+        ("recorded texts" if measured.recorded else "held-out texts") if base.of_text else "held-out images"
+    )
+    words = ("Edited model: " if after else "Base model: ") + say_map(
+        len(inputs), inputs.names, len(base.facts.classes), inputs.available, kind
+    )
+    if choice.changes:
+        words += say_moved(
+            inputs.concept, found.relative, found.shown, len(arrow_points), measured.base_says,
+            measured.edited_says,
+        )  # fmt: skip
+    words += (
+        "Lasso, box or click to see the inputs."
+        if dimensions == 2
+        else "Drag to turn; inputs can be picked in 2-D."
+    )
+    if waiting:
+        words = "PCA, until UMAP is ready. " + words
+    text = points + (f" of {layer}" if layer else "")
+    how = HOW["traces" if points == TRACES else "hidden"] + HOW[shown]
+    how += HOW[fit] if choice.changes else ""
+    frame.heading(text, how)
+    plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
+    options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
+    if dimensions == 2:
+        options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
+    event = frame.figure(
+        f"map_{shown}", scatter(cloud), page=PAGE, text=text, how=how, words=words, base=base, choice=choice,
+        numbers=_numbers(measured, found), code=_code(measured, layer, shown, dimensions, fit, choice),
+        place=plot, **options,
+    )  # fmt: skip
+    if side is not None:
+        with side:
+            _picked(base, choice, measured, event)
+    if waiting:
+        wait_for(job, status)
+
+
+def _hover(base: Base, choice: Choice, measured: Measured, relative: np.ndarray) -> list[str]:
+    kind = "text" if base.of_text else "image"
+    found = []
+    rows = zip(
+        measured.inputs.concept, measured.inputs.number, measured.inputs.text, measured.base_says,
+        measured.edited_says, relative, strict=True,
+    )  # fmt: skip
+    for concept, number, text, before, after, moved in rows:
+        lines = [f"<b>{label(concept)}</b>, {kind} {number}"]
+        if text:
+            short = text if len(text) <= 70 else text[:69] + "…"
+            lines.append(html.escape(short))
+        if before:
+            lines.append(f"base: {label(before)}" + (f" → edited: {label(after)}" if choice.changes else ""))
+        if choice.changes:
+            lines.append(f"moved {moved:.2f} of the cloud’s radius")
+        found.append("<br>".join(lines))
+    return found
+
+
+def _numbers(measured: Measured, found: Any) -> pd.DataFrame:
+    table = measured.inputs.table()
+    table["base answer"], table["edited answer"] = measured.base_says, measured.edited_says
+    table["base specificity"] = measured.specificity
+    table["edited specificity"] = measured.edited_specificity
+    return pd.concat([table, found.table()], axis=1)
+
+
+def _code(measured: Measured, layer: str, method: str, dimensions: int, fit: str, choice: Choice) -> str:
+    recorded = ", recorded=True" if measured.recorded else ""
+    lines = [f"inputs = ec.draw_inputs(sample, {list(measured.inputs.names)!r}{recorded})"]
+    measure = (
+        f"ec.hidden_states({{}}, atlas, inputs, {layer!r})"
+        if layer
+        else "ec.trace_strengths({}, atlas, inputs)"
+    )
+    lines.append(f"before = {measure.format('sample.model')}.matrix")
+    lines.append(f"after = {measure.format('edited')}.matrix" if choice.changes else "after = before")
+    lines.append(
+        f"numbers = ec.joint_projection(before, after, method={method!r}, dimensions={dimensions}, "
+        f"fit={fit!r}).table()"
+    )
+    return "\n".join(lines)
+
+
+def _picked(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
+    """Draw the inputs that were picked, with the way to Live."""
+    now = picked_points(event)
+    # A selection ends when its figure changes; what was picked stays in sight until something else is.
+    kept: dict[str, Any] = st.session_state.setdefault(_PICKED, {})
+    if now or kept.get("of") != measured.inputs.names:
+        kept |= {"of": measured.inputs.names, "points": now}
+    picked = [i for i in kept["points"] if i < len(measured.inputs)]
+    if not picked:
+        st.markdown("##### The inputs behind")
+        st.caption(
+            "Draw a lasso around points, or click one: the inputs appear here, and go to Live from here."
+        )
+        return
+    st.markdown(f"##### {len(picked)} picked")
+    st.caption(_summary(measured, picked))
+    shown = _varied(measured, picked)[:_CARDS]
+    if len(picked) > _CARDS:
+        st.caption(f"{_CARDS} of them, changed answers first:")
+    inputs = measured.inputs
+    names = {
+        i: f"{inputs.concept[i]}, {'text' if base.of_text else 'image'} {inputs.number[i]}"
+        + (f": {inputs.text[i]}" if base.of_text else "")
+        for i in shown
+    }
+    if not base.of_text:
+        uris = {i: data_uri(pixels(base, Picture(inputs.concept[i], inputs.number[i]))) for i in shown}
+        # Straight from numbers and PNG data; names are escaped.
+        cards = "".join(
+            f'<figure style="margin:0;text-align:center;font-size:.75rem">'
+            f'<img src="{uris[i]}" alt="{html.escape(names[i])}" width="56" height="56" '
+            f'style="image-rendering:pixelated"><figcaption>{html.escape(names[i])}<br>'
+            f"→ {html.escape(measured.edited_says[i])}</figcaption></figure>"
+            for i in shown
+        )
+        st.html(f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>')
+    chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
+    if base.of_text and chosen in shown:
+        st.markdown(f"> {_plain(inputs.text[chosen])}")
+        st.caption(f"base {measured.base_says[chosen]} → edited {measured.edited_says[chosen]}")
+    if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
+        if base.of_text:
+            send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
+        send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
+
+
+def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:
+    """Return the points with changed answers first, and each concept's in turn."""
+    seen: dict[str, int] = {}
+    turn = {}
+    for i in picked:
+        name = measured.inputs.concept[i]
+        turn[i] = seen[name] = seen.get(name, -1) + 1
+    return sorted(picked, key=lambda i: (measured.base_says[i] == measured.edited_says[i], turn[i]))
+
+
+def _prompt(measured: Measured, point: int) -> str:
+    record: Any = measured.inputs.concepts[measured.inputs.concept[point]].record
+    item = record[measured.inputs.number[point] - 1]
+    return item.prompt or item.text
+
+
+def _plain(text: str) -> str:
+    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|<>$:~" else c for c in text.replace("\n", " "))
+
+
+def _summary(measured: Measured, picked: Sequence[int]) -> str:
+    names = [measured.inputs.concept[i] for i in picked]
+    order = sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
+    text = ", ".join(f"{_plain(name)}: {names.count(name)}" for name in order[:6])
+    changed = sum(measured.base_says[i] != measured.edited_says[i] for i in picked)
+    return text + ("…" if len(order) > 6 else "") + (f" · {changed} answers change" if changed else "")

@@ -1,0 +1,113 @@
+"""Start: what this is in two sentences and one true picture, then three doors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from engram_core.errors import EngramError
+
+from .. import frame, session
+from ..adapter.about import ModelFacts, facts_of, others
+from ..adapter.base import Base
+from ..started import started
+from . import live_images, live_text, tour
+
+__all__ = ["page"]
+
+_WHAT = (
+    "A trained network keeps all its memories in the same weights. An **engram** is the part of those "
+    "weights that answers one memory: computed in closed form from one pass over the data, it can be taken "
+    "out, put back and combined, and every page here shows what that does and what it costs."
+)
+
+
+@dataclass(frozen=True)
+class _Door:
+    title: str
+    sentence: str
+    page: str
+    label: str
+
+
+_DOORS = (
+    _Door("Show me", "The picture above, live, with every switch in your hand.", "live", "Open the example"),
+    _Door(
+        "Teach me",
+        "A tour in nine steps: a question before each answer, limits included. Ready for a lecture.",
+        "learn",
+        "Start the tour",
+    ),
+    _Door(
+        "My model", "Your network and your data: a check-up, then these same pages.", "model", "Bring a model"
+    ),
+)
+
+
+def page(base: Base) -> None:
+    """Draw the page for a model."""
+    frame.title("See what a network remembers, and switch it off", "", page="start")
+    st.markdown(_WHAT)
+    _picture(base)
+    _doors(base)
+    _loaded(base)
+
+
+def _example(base: Base) -> dict[str, Any]:
+    """Return the example that comes with a model, or its first concept."""
+    known = base.explorer.get("show") or {"concepts": [base.facts.classes[0]]}
+    return dict(known)
+
+
+def _picture(base: Base) -> None:
+    example = _example(base)
+    side = live_text if base.of_text else live_images
+    try:
+        st.html(side.example(base, session.visitor_of(base), example))
+    except EngramError as error:
+        st.warning(str(error))
+        return
+    names = ", ".join(example["concepts"])
+    st.caption(
+        f"Computed just now on {base.facts.name}: the same input, before and after the memory of {names} is "
+        "switched off. Nothing here is recorded or drawn by hand."
+    )
+
+
+def _doors(base: Base) -> None:
+    for place, door in zip(st.columns(len(_DOORS)), _DOORS, strict=True):
+        with place, st.container(border=True, height="stretch", vertical_alignment="distribute"):
+            with st.container():
+                st.markdown(f"##### {door.title}")
+                st.markdown(door.sentence)
+            closed = door.page == "model" and started().demo
+            if closed:
+                st.caption("Closed on this public screen.")
+            kind: Any = "primary" if door.page == "live" else "secondary"
+            if not st.button(
+                door.label, key=f"door_{door.page}", type=kind, width="stretch", disabled=closed
+            ):
+                continue
+            if door.page == "live":
+                session.go("live", model=base.facts.name, **_example(base))
+            if door.page == "learn":
+                tour.go_to(1)
+            session.go(door.page)
+
+
+def _loaded(base: Base) -> None:
+    st.markdown("##### What is loaded")
+    _card(facts_of(base), chosen=True)
+    with st.expander("The other models on this server"):
+        for known in others(session.models(), base.facts.name):
+            _card(known, chosen=False)
+
+
+def _card(known: ModelFacts, *, chosen: bool) -> None:
+    left, right = (st, st) if chosen else st.columns([5, 1], vertical_alignment="center")
+    left.markdown(f"**{known.title}** (`{known.name}`). {known.summary}")
+    left.caption(known.details)
+    if not chosen and right.button("Choose", key=f"choose_{known.name}", width="stretch"):
+        session.go("start", model=known.name)

@@ -1,0 +1,61 @@
+"""`engram app`: the explorer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import DataError, DependencyError, suggest
+from ..samples import sample_names
+
+__all__ = ["open_app"]
+
+
+def open_app(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    model: Annotated[
+        str, typer.Option(help="Model to open with: a sample, or with --concepts a folder or hub name.")
+    ] = "",
+    concepts: Annotated[
+        str,
+        typer.Option(help="File of texts, or folder or zip of pictures: concepts of your own for --model."),
+    ] = "",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="For a public screen: no paths, uploads or hub names; short texts.")
+    ] = False,
+) -> None:
+    """Open the explorer in the browser."""
+    # The core knows nothing of screens: the app is another program, started as one.
+    missing = [name for name in ("streamlit", "plotly", "app") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
+        )
+    _check(model, concepts)
+    command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
+    # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
+    settings = {"OMP_WAIT_POLICY": "passive"} | os.environ
+    for name, value in (("--model", model), ("--concepts", concepts)):
+        command += [name, value] if value else []
+    command += ([] if browser else ["--no-browser"]) + (["--demo"] if demo else [])
+    raise typer.Exit(subprocess.call(command, env=settings))
+
+
+def _check(model: str, concepts: str) -> None:
+    """Refuse what could only fail later, in a browser."""
+    if concepts and not model:
+        raise DataError(f"--concepts {concepts} needs a --model that has them.")
+    if concepts and not Path(concepts).expanduser().exists():
+        raise DataError(f"There is no file or folder {concepts}: --concepts takes texts or class folders.")
+    if model and not concepts and model not in sample_names():
+        raise suggest("sample", model, sample_names())

@@ -1,0 +1,129 @@
+"""`engram record` and `engram extract`: from a model to its engrams."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ..engram import extract as extract_atlas
+from ..recording import Recording
+from ..recording import record as record_model
+from ..spectrum import Sharpness
+from .shared import (
+    AsJson,
+    Blocks,
+    Clip,
+    ConceptsFile,
+    Cut,
+    Layers,
+    ModelName,
+    OutFile,
+    Power,
+    bar_of_progress,
+    numbers,
+    open_subject,
+    out_console,
+    print_json,
+    print_table,
+    selection,
+)
+
+__all__ = ["extract", "record"]
+
+
+def record(
+    model: ModelName,
+    out: OutFile,
+    concepts_file: ConceptsFile = None,
+    layers: Layers = None,
+    blocks: Blocks = None,
+    as_json: AsJson = False,
+) -> None:
+    """Record a model over all its concepts, and write the statistics."""
+    sample = open_subject(model, concepts_file)
+    with bar_of_progress() as bar:
+        recording = record_model(
+            sample.model, sample.concepts, layers=selection(layers), blocks=numbers(blocks), progress=bar
+        )
+        recording.save(out)
+    result: dict[str, Any] = {
+        "model": model,
+        "model_hash": recording.identity.digest,
+        "file": str(out),
+        "inputs": recording.counts,
+        "rows": {layer: recording.sources[i].count for layer, i in recording.source_of.items()},
+        "skipped": {i.name: i.reason for i in recording.layers if not i.covered},
+    }
+    if as_json:
+        print_json(result)
+        return
+    print_table(
+        f"Recorded {model} → {out}", ["layer", "rows"], [[k, f"{v:,}"] for k, v in result["rows"].items()]
+    )
+    for name, reason in result["skipped"].items():
+        out_console.print(f"skipped {name}: {reason}")
+
+
+def extract(
+    model: ModelName,
+    out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write (.safetensors).")] = None,
+    concepts_file: ConceptsFile = None,
+    recording: Annotated[Path | None, typer.Option(help="A file from `engram record`.")] = None,
+    layers: Layers = None,
+    blocks: Blocks = None,
+    cut: Cut = None,
+    sharpness: Power = 1.0,
+    clip: Clip = False,
+    as_json: AsJson = False,
+) -> None:
+    """Extract every concept's engram; print how large and how separable they are."""
+    sample = open_subject(model, concepts_file)
+    with bar_of_progress() as bar:
+        recorded = (
+            record_model(sample.model, sample.concepts, progress=bar)
+            if recording is None
+            else Recording.load(recording)
+        )
+        atlas = extract_atlas(
+            sample.model, recorded, cut=cut, sharpness=Sharpness(sharpness, clip),
+            layers=selection(layers), blocks=numbers(blocks), progress=bar,
+        )  # fmt: skip
+    if out is not None:
+        atlas.save(out)
+    table = atlas.energy().merge(atlas.certificates(), on=["layer", "concept"])
+    spectra: dict[str, dict[str, Any]] = {
+        layer: {
+            "form": atlas.spectrum(layer).form,
+            "cut": atlas.spectrum(layer).cut,
+            "width": atlas.spectrum(layer).width,
+            "kept": atlas.spectrum(layer).rank.tolist(),
+        }
+        for layer in atlas.layers
+    }
+    if as_json:
+        print_json(
+            {
+                "model": model,
+                "model_hash": atlas.identity.digest,
+                "file": None if out is None else str(out),
+                "sharpness": {"power": sharpness, "clip": clip},
+                "layers": spectra,
+                "engrams": table.to_dict("records"),
+            }
+        )
+        return
+    print_table(
+        "Totals",
+        ["layer", "form", "width", "kept by the cut"],
+        [[k, v["form"], v["width"], v["kept"][0]] for k, v in spectra.items()],
+    )
+    print_table(
+        "Engrams",
+        ["layer", "concept", "‖E‖/‖W‖", "rank ≤", "leak", "residue"],
+        table[["layer", "concept", "relative", "rank", "leak", "residue"]].to_numpy(object).tolist(),
+        caption="leak: share of the response that goes to other concepts; residue: share that stays behind",
+    )
+    if out is not None:
+        out_console.print(f"wrote {out}")

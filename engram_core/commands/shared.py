@@ -1,0 +1,215 @@
+"""What the commands share: options, tables, progress, and how a model is found by its name."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pandas as pd
+import torch
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..engram import Atlas
+from ..engram import extract as extract_atlas
+from ..errors import DataError, EngramError
+from ..groups import choose_groups
+from ..recording import record as record_model
+from ..samples import load_sample, missing_samples, sample_names
+from ..subjects import load_subject
+from ..sweep import draw_concepts
+from ..tasks import Subject
+
+out_console = Console()
+err_console = Console(stderr=True)
+WIDEST = 20  # concepts; a wider matrix does not fit a terminal
+
+# -- options that several commands share ----------------------------------------------------------
+
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        help="A sample model (see `engram samples`), a folder, or a hub name.", show_default=False
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]
+Layers = Annotated[
+    str | None,
+    typer.Option(
+        help="Comma-separated name suffixes, re:PATTERN for a regular expression, or (when editing) "
+        "group:NAME, such as group:attention, group:v+o, 'group:block 0'. Default: all."
+    ),
+]
+ConceptsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--concepts-file",
+        "--texts",
+        help="Concepts: texts (JSONL or CSV), or a folder or zip of pictures, one folder per class.",
+    ),
+]
+Random = Annotated[int | None, typer.Option(min=1, help="This many concepts, drawn at random with --seed.")]
+Blocks = Annotated[str | None, typer.Option(help="Comma-separated numbers: layers of these blocks only.")]
+Power = Annotated[float, typer.Option("--sharpness", help="Power of the filter; 1 is the paper's engram.")]
+Clip = Annotated[bool, typer.Option("--clip", help="Remove no direction more than once.")]
+Cut = Annotated[
+    float | None, typer.Option(help="Eigenvalue cut as a fraction of the largest; default width × 1.2e-7.")
+]
+Strength = Annotated[float, typer.Option(help="α; 1 is the engram itself.")]
+ScalingName = Annotated[
+    Literal["plain", "adaptive"], typer.Option("--scaling", help="How the layers are weighed.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first sham.")]
+OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")]
+
+
+def selection(layers: str | None) -> str | list[str] | None:
+    """Read the option --layers."""
+    if layers is None:
+        return None
+    if layers.startswith("re:"):
+        return layers.removeprefix("re:")
+    return [part.strip() for part in layers.split(",") if part.strip()]
+
+
+def numbers(text: str | None) -> list[int] | None:
+    """Read the option --blocks."""
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError:
+        raise EngramError(f"--blocks takes whole numbers separated by commas; found {text!r}.") from None
+
+
+@contextmanager
+def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
+    """Yield a progress callback that draws a bar on the error stream once a second has passed."""
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    started = time.monotonic()
+    bar = Progress(*columns, TimeRemainingColumn(), console=err_console, transient=True)
+    task = bar.add_task("", total=None)
+    shown = False
+
+    def report(done: int, total: int | None, text: str) -> None:
+        nonlocal shown
+        bar.update(task, completed=done, total=total, description=text)
+        if not shown and time.monotonic() - started > 1:
+            shown = True
+            bar.start()
+
+    try:
+        yield report
+    finally:
+        if shown:
+            bar.stop()
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object, and nothing else, on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
+
+
+def print_table(
+    title: str, columns: list[str], rows: list[list[Any]], *, caption: str = "", digits: int = 3
+) -> None:
+    """Print a table; the first column is its row labels."""
+    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row))
+    out_console.print(table)
+
+
+def print_matrix(title: str, frame: pd.DataFrame, column: str, caption: str) -> None:
+    """Print one column of a tidy table as concept × probe."""
+    wide = frame.pivot(index="concept", columns="probe", values=column)
+    order = list(dict.fromkeys(frame["probe"]))
+    rows = [[name, *(float(wide.loc[name, p]) for p in order)] for name in dict.fromkeys(frame["concept"])]
+    print_table(title, ["", *order], rows, caption=caption, digits=2)
+
+
+# -- models and concepts ---------------------------------------------------------------------------
+
+
+def open_subject(name: str, concepts_file: Path | None = None) -> Subject:
+    """Find a model by its name, with its concepts and task.
+
+    Args:
+        name: a sample model; else a local folder or a hub name.
+        concepts_file: texts (JSONL or CSV), or a folder or zip of pictures. A sample language model is asked
+            about these texts instead of its own; any model that is no sample needs concepts.
+
+    Raises:
+        UnknownNameError: for a name that is no sample and looks like no path or hub name.
+        DataError: for a model of one's own without concepts, or texts given to a model that takes none.
+        StorageError, DependencyError: see `subjects.load_subject`.
+    """
+    torch.set_num_threads(min(torch.get_num_threads(), 8))
+    if name in sample_names() or name in missing_samples():
+        sample = load_sample(name)
+        return sample if concepts_file is None else _with_texts(sample, concepts_file)
+    if concepts_file is not None:
+        return load_subject(name, concepts_file)
+    if (
+        re.fullmatch(r"[\w.-]+/[\w.-]+", name)
+        or name.startswith(("/", "./", "../", "~"))
+        or Path(name).is_dir()
+    ):
+        raise DataError(
+            f"{name} is no sample model, so its concepts are not known: give --concepts-file FILE (texts in "
+            "JSONL or CSV, or a folder of pictures, one folder per class)."
+        )
+    return load_sample(name)  # raises, and names the nearest sample
+
+
+def _with_texts(sample: Subject, concepts_file: Path) -> Subject:
+    tokenizer = getattr(sample.task, "tokenizer", None)
+    if tokenizer is None:
+        raise DataError(
+            f"{getattr(sample, 'name', 'This model')} is no language model, so it takes no text concepts; "
+            f"leave {concepts_file} out."
+        )
+    from ..language import LanguageConcepts, Recall, read_texts
+
+    texts = read_texts(concepts_file)
+    return Subject(sample.model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
+
+
+def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options: Any) -> Atlas:
+    """Record a subject over all its concepts and extract their engrams."""
+    recording = record_model(subject.model, subject.concepts, progress=bar)
+    return extract_atlas(subject.model, recording, cut=cut, progress=bar, **options)
+
+
+def picked_concepts(
+    subject: Subject, concepts: str | None, random: int | None, seed: int, without: Iterable[str] = ()
+) -> list[str] | None:
+    """Return the concepts named in a list, or drawn at random, or None for all."""
+    if concepts is not None and random is not None:
+        raise DataError("Give --concepts or --random, not both.")
+    if random is not None:
+        return draw_concepts(subject.concepts, random, seed=seed, without=without)
+    return None if concepts is None else comma_list(concepts)
+
+
+def comma_list(text: str) -> list[str]:
+    """Return the parts of a comma-separated list."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def picked_layers(atlas: Atlas, layers: str | None) -> str | list[str] | None:
+    """Return `selection`, with ``group:NAME`` looked up among the atlas's layers."""
+    if layers is not None and layers.startswith("group:"):
+        name = layers.removeprefix("group:")
+        return list(choose_groups(atlas.layers, [name])[name])
+    return selection(layers)

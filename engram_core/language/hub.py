@@ -1,0 +1,142 @@
+"""Any causal language model, from a folder or the hub, with your own texts: from there on it is a sample."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import DataError, StorageError
+from ..hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need
+from ..samples import Sample
+from .concepts import LanguageConcepts
+from .recall import Recall
+from .texts import TextSet, read_texts
+from .tokens import Positions
+
+__all__ = ["load_language_model", "load_language_subject"]
+
+
+def load_language_model(
+    path_or_name: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+) -> tuple[nn.Module, Any]:
+    """Load a causal language model and its tokenizer.
+
+    Safetensors only, no code from the folder, and no network unless a hub name is not in the cache yet.
+    Torch's random state is left alone.
+
+    Args:
+        path_or_name: a folder, or a hub name.
+        dtype: type of the weights, e.g. ``torch.bfloat16`` or ``"bfloat16"``; None for float32 on a CPU and
+            the type they are stored in elsewhere.
+        device: where the model goes.
+
+    Returns:
+        The model, in evaluation mode, and its tokenizer.
+
+    Raises:
+        StorageError: in one line: not there, out of reach, gated, pickled, quantised, damaged, unknown.
+        DependencyError: if transformers is not installed.
+    """
+    return _load(inspect_folder(find_folder(path_or_name)), dtype, device)
+
+
+def load_language_subject(
+    path_or_name: str | os.PathLike[str],
+    concepts: str | os.PathLike[str] | TextSet,
+    *,
+    positions: Positions = "all",
+    template: bool = False,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+) -> Sample:
+    """Load a language model with text concepts, ready for record, extract, criteria and sweep.
+
+    The texts are read first, so that a mistake in them is told before a large model is loaded.
+
+    Args:
+        path_or_name: see `load_language_model`.
+        concepts: a JSONL or CSV file (see `read_texts`), or a text set.
+        positions: which positions count (see `LanguageConcepts`).
+        template: put prompts into the chat template.
+        dtype: see `load_language_model`.
+        device: see `load_language_model`.
+
+    Raises:
+        DataError: naming every bad line of the texts at once.
+        StorageError, DependencyError: see `load_language_model`.
+    """
+    texts = concepts if isinstance(concepts, TextSet) else read_texts(Path(concepts))
+    folder = inspect_folder(find_folder(path_or_name))
+    model, tokenizer = _load(folder, dtype, device)
+    if template and not getattr(tokenizer, "chat_template", None):
+        raise DataError(f"The tokenizer of {folder.path} has no chat template; use template=False.")
+    parameters = sum(p.numel() for p in model.parameters())
+    name = Path(os.fspath(path_or_name)).name or folder.path.resolve().name
+    return Sample(
+        model=model,
+        concepts=LanguageConcepts(tokenizer, texts, positions=positions, template=template),
+        task=Recall(tokenizer, texts, template=template),
+        name=name,
+        title=name,
+        summary=f"{type(model).__name__}, {parameters / 1e6:,.1f} million parameters, {len(texts)} concepts.",
+        card=f"# {name}\n\nLoaded from `{folder.path}`. What it was trained on is not known here.\n",
+        metrics={},
+        config={"kind": "causal-lm", "model": folder.config},
+        image_shape=None,
+        value_range=None,
+        folder=folder.path,
+    )
+
+
+def _load(
+    folder: ModelFolder, dtype: torch.dtype | str | None, device: torch.device | str
+) -> tuple[nn.Module, Any]:
+    transformers = need("transformers", "A language model")
+    names = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    place = torch.device(device)
+    kind = torch_type(dtype, place)
+    with torch.random.fork_rng(devices=[]):
+        model = load_pretrained(
+            folder,
+            transformers.AutoModelForCausalLM,
+            names,
+            "causal language model",
+            dtype=kind,
+            device=place,
+        )
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(
+            folder.path, local_files_only=True, trust_remote_code=False
+        )
+    except Exception as error:  # a tokenizer's files are of many kinds, and so are its errors
+        text = str(error).strip().splitlines()
+        raise StorageError(
+            f"{folder.path} has a model and no tokenizer that can be read "
+            f"({text[0][:160] if text else type(error).__name__}). "
+            "Copy tokenizer.json and tokenizer_config.json of the same model there."
+        ) from None
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = max(tokenizer.get_vocab().values(), default=-1)
+    if largest < 0 or largest >= rows:
+        raise StorageError(
+            f"{folder.path}: its tokenizer gives numbers up to {largest}, and the model has {rows} tokens. "
+            "They do not belong together."
+        )
+    return model, tokenizer
+
+
+def torch_type(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | str:
+    """Return the torch type meant: a name is looked up; None is float32 on a CPU, else as stored."""
+    if dtype is None:
+        return torch.float32 if device.type == "cpu" else "auto"
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
+        raise DataError(f"dtype must be float32, bfloat16, float16 or float64; found {dtype!r}.")
+    return found

@@ -1,0 +1,192 @@
+"""Where a concept sits: which tokens of a text reactivate it, and which layers and modules carry it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..attention import open_attention
+from ..engram import Atlas
+from ..errors import NonFiniteError
+from ..experts import open_experts
+from ..groups import layer_groups
+from ..layers import Slot
+from ..statistics import homogeneous_rows
+from ..view import base_of, shared_copy
+from .decoding import Stop, stopper, token_text
+from .models import call_options, token_limit
+from .texts import TextItem
+from .tokens import encode
+
+__all__ = ["block_of", "module_energy", "module_kinds", "reactivation_map"]
+
+
+def module_kinds(layers: Iterable[str]) -> dict[str, str]:
+    """Return the kind of every layer: in the Llama family q, k, v, o, gate, up and down.
+
+    Other families keep their own words (``c_attn``, ``query_key_value``); a layer outside the blocks has
+    the last part of its name.
+    """
+    names = list(layers)
+    kinds = {name: name.rpartition(".")[2] for name in names}
+    if names:
+        for kind, members in layer_groups(names, kinds=["projections"]).items():
+            kinds |= dict.fromkeys(members, kind)
+    return kinds
+
+
+def block_of(layer: str) -> int | None:
+    """Return the first number in a layer's path, which is its block; None without one."""
+    return next((int(part) for part in layer.split(".") if part.isdigit()), None)
+
+
+def module_energy(atlas: Atlas, concept: str) -> pd.DataFrame:
+    """Return how large a concept's engram is in every layer, by block and kind of module.
+
+    Returns:
+        layer, block (first number in the path; missing outside the blocks), module (see `module_kinds`), norm
+        ``‖E‖``, relative ``‖E‖/‖W‖``, rank. A large engram need not be where the memory is: erasing says.
+
+    Raises:
+        UnknownNameError: if the atlas has no such concept.
+    """
+    engram, kinds = atlas[concept], module_kinds(atlas.layers)
+    rows = []
+    for layer in atlas.layers:
+        norm, whole = engram.norm(layer), atlas.weight_norm(layer)
+        rows.append(
+            (layer, block_of(layer), kinds[layer], norm, norm / whole if whole else 0.0, engram.rank(layer))
+        )
+    frame = pd.DataFrame(rows, columns=["layer", "block", "module", "norm", "relative", "rank"])
+    return frame.astype({"block": "Int64"})
+
+
+def reactivation_map(
+    model: nn.Module,
+    atlas: Atlas,
+    concept: str,
+    tokenizer: Any,
+    text: str,
+    *,
+    layers: str | Iterable[str] | None = None,
+    stop: Stop = None,
+) -> pd.DataFrame:
+    """Return how strongly every token of a text reactivates a concept: ``‖E_c x‖ / ‖W x‖`` in every layer.
+
+    One forward pass of the base model, on a view. Near 1, the layer's whole response to that token is the
+    concept's; near 0, the concept has no part in it. With a bias, ``x`` is ``[x; 1]`` (SCIENCE.md section 1).
+
+    Args:
+        model: the base, or a view of it, whose base is taken.
+        atlas: the engrams, at their sharpness.
+        concept: which one.
+        tokenizer: of the model.
+        text: any text.
+        layers: which layers (see `layers.select_layers`); default all.
+        stop: a function that returns True, or an event; the layers done by then are returned.
+
+    Returns:
+        layer, block, module, position, token, ratio; in forward order. A mixture's expert has rows for the
+        tokens it was sent. Layers whose rows are not the tokens of the text are left out.
+
+    Raises:
+        ModelMismatchError: if the atlas is of another model.
+        DataError: if the text has no token or too many.
+    """
+    base = base_of(model)
+    atlas.identity.check(base)
+    atlas[concept]  # raises for an unknown one
+    encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base))
+    tokens = [token_text(tokenizer, number) for number in encoded.ids]
+    chosen = atlas.select(layers)
+    kinds = module_kinds(atlas.layers)
+    heard = _inputs(base, [atlas.slot(name) for name in chosen], encoded.ids)
+    frames, stopped, reader = [], stopper(stop), _Reader(atlas, concept)
+    for layer in chosen:
+        if stopped():
+            break
+        if layer not in heard:
+            continue
+        x, places = heard[layer]
+        frames.append(
+            pd.DataFrame(
+                {
+                    "layer": layer,
+                    "block": block_of(layer),
+                    "module": kinds[layer],
+                    "position": places,
+                    "token": [tokens[place] for place in places],
+                    "ratio": reader.ratios(layer, x).tolist(),
+                }
+            ).astype({"block": "Int64"})
+        )
+    if not frames:
+        return pd.DataFrame(columns=["layer", "block", "module", "position", "token", "ratio"])
+    return pd.concat(frames, ignore_index=True)
+
+
+def _inputs(base: nn.Module, slots: list[Slot], ids: tuple[int, ...]) -> dict[str, tuple[Tensor, list[int]]]:
+    """Return what every slot reads, (rows, columns), and the token that each row belongs to."""
+    view = shared_copy(base).eval()
+    open_attention(view)
+    open_experts(view, slots)
+    heard: dict[str, tuple[Tensor, list[int]]] = {}
+
+    def hook(slot: Slot) -> Any:
+        def listen(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            given = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+            if not given or slot.groups > 1:
+                return
+            rows = slot.rows(given[0].detach())[0]
+            places = given[1].tolist() if slot.routed else list(range(len(ids)))
+            if len(rows) == len(places):
+                heard[slot.name] = (rows.clone(), places)  # what follows may write in place
+
+        return listen
+
+    for slot in slots:
+        view.get_submodule(slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+    device = next(view.parameters()).device
+    with torch.no_grad():
+        view(input_ids=torch.tensor([ids], device=device), **call_options(base))
+    return heard
+
+
+class _Reader:
+    """Answers of one concept, layer after layer; layers that read one input share the thin products."""
+
+    def __init__(self, atlas: Atlas, concept: str):
+        self._atlas, self._concept = atlas, concept
+        self._last: tuple[Any, Tensor, Tensor] | None = None
+
+    def ratios(self, layer: str, x: Tensor) -> Tensor:
+        """Return ``‖E_c x‖ / ‖W x‖`` of every row; NaN where W gives no response at all."""
+        slot, matrix = self._atlas.slot(layer), self._atlas.matrix(layer)[0]
+        rows = homogeneous_rows(x[None].to(matrix.dtype), slot.bias)[0]
+        trace = self._atlas.trace(layer, self._concept)
+        if trace.folded and self._atlas.sharpness.plain:
+            answer = rows @ self._atlas.dense(layer, self._concept)[0].mT
+        else:
+            answer = self._projected(layer, rows) @ matrix.mT
+        own, whole = answer.norm(dim=-1).double(), (rows @ matrix.mT).norm(dim=-1).double()
+        if not torch.isfinite(own).all():
+            raise NonFiniteError(f"Layer {layer!r} reads NaN or infinity for this text.")
+        return torch.where(whole > 0, own / whole, torch.nan).cpu()
+
+    def _projected(self, layer: str, rows: Tensor) -> Tensor:
+        """Return ``P x`` with ``E = W P``, (rows, D)."""
+        key = self._atlas.source_key(layer)
+        if self._last is not None and self._last[0] == key and torch.equal(self._last[1], rows):
+            return self._last[2]
+        sharpness = self._atlas.sharpness
+        ups, downs, mu = self._atlas.trace(layer, self._concept).pair(sharpness)
+        share = rows @ downs[0].to(rows).mT
+        if mu is not None:
+            share = share * sharpness.weights(mu[0], 1.0).to(share)
+        found = share @ ups[0].to(rows)
+        self._last = (key, rows, found)
+        return found

@@ -1,0 +1,56 @@
+"""Address and session file hold the same choice, and nothing that is not a choice."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
+
+PAGES = ("live", "map")
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"model": TEXTS, "concepts": st.lists(TEXTS, min_size=1), "clip": st.booleans()},
+        optional={"strength": st.integers(-8, 8).map(lambda n: n / 4), "image": st.integers(1, 99)},
+    )
+)
+def test_values_survive_the_way_through_an_address(values):
+    address = parse_qs(to_query(values), keep_blank_values=True)
+    assert values_of(address) == values
+    page, again = from_file(to_file("map", address).encode(), PAGES)
+    assert page == "map" and again == address
+
+
+def test_unknown_keys_and_wrong_kinds_are_left_out():
+    address = {"evil": ["1"], "strength": ["much"], "image": ["2.5"], "clip": ["yes"], "alpha.x": ["2"]}
+    assert values_of(address) == {"alpha.x": 2.0}
+    assert values_of({"strength": ["nan"]}) == {} == values_of({"strength": ["inf"]})
+    assert json.loads(to_file("live", {"evil": ["1"], "seed": ["3"]}))["address"] == {"seed": ["3"]}
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"", "not JSON"),
+        (b"\xff\xfe", "not JSON"),
+        (b"[]", "not a session"),
+        (b'{"kind": "engram-explorer session", "version": 99}', "version 99"),
+        (b'{"kind": "engram-explorer session", "version": 1, "page": "x"}', "'x'"),
+        (b'{"kind": "engram-explorer session", "version": 1, "page": "map", "address": {"a": 1}}', "address"),
+        (b" " * 200_000, "200,000 bytes"),
+    ],
+)
+def test_a_file_that_is_no_session_is_refused_in_a_sentence(data, said):
+    with pytest.raises(SessionFileError, match=said):
+        from_file(data, PAGES)
+
+
+def test_every_key_has_a_kind_that_can_be_read():
+    assert set(KINDS.values()) <= {str, int, float, bool, list}

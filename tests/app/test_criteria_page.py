@@ -1,0 +1,144 @@
+"""The page of criteria shows what the core measures, keeps its choice, and survives nonsense."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+import engram_core as ec
+from app.adapter import measures
+from app.choice import ERASE, FROM_NOTHING, KEEP, Facts, clean
+from app.launch import MAIN
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "SHAMS", 2)
+        yield
+
+
+def open_page(**params: str) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=600)
+    for key, value in ({"model": "digits-mlp", "page": "criteria"} | params).items():
+        app.query_params[key] = value
+    app.session_state["_pending"] = ("criteria", dict(params))
+    app.run()
+    assert not app.exception and not app.error
+    return app
+
+
+def charts(app: AppTest) -> list[dict]:
+    return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def base_of():
+    from app.session import base_of as held
+
+    return held("digits-mlp")
+
+
+def test_necessity_is_what_the_core_measures():
+    app = open_page(criterion="Necessity")
+    base = base_of()
+    table = ec.necessity(base.sample, base.atlas, controls=0)
+    wide = 100 * table.pivot(index="probe", columns="concept", values="score")
+    names = list(base.facts.classes)
+    shown = charts(app)[0]["data"]
+    np.testing.assert_allclose(np.array(shown[0]["z"], float), wide.loc[names, names], atol=1e-9)
+    np.testing.assert_allclose(
+        np.array(shown[1]["z"], float)[:, 0], [100 * base.scores[name] for name in names]
+    )
+    effect = table.drop_duplicates("concept").set_index("concept")["selective"]
+    drawn = next(trace for trace in charts(app)[-1]["data"] if trace["name"] == "this engram")
+    np.testing.assert_allclose(drawn["x"], 100 * effect[names], atol=1e-9)
+
+
+@pytest.mark.parametrize(("state", "null"), [("from nothing", "nothing"), ("in place", "in place")])
+def test_sufficiency_is_what_the_core_measures_for_both_null_states(state, null):
+    app = open_page(criterion="Sufficiency", state=state)
+    base = base_of()
+    table = ec.sufficiency(base.sample, base.atlas, null=null, controls=0)
+    names = list(base.facts.classes)
+    wide = 100 * table.pivot(index="probe", columns="concept", values="score").loc[names, names]
+    np.testing.assert_allclose(np.array(charts(app)[0]["data"][0]["z"], float), wide, atol=1e-9)
+    effect = table.drop_duplicates("concept").set_index("concept")["selective"]
+    drawn = next(trace for trace in charts(app)[-1]["data"] if trace["name"] == "this engram")
+    np.testing.assert_allclose(drawn["x"], 100 * effect[names], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "columns"), [("Specificity", ["ratio"]), ("Reactivation", ["cosine", "explained"])]
+)
+@pytest.mark.parametrize("at", ["fc2", "mean over layers"])
+def test_responses_are_what_the_core_measures(criterion, columns, at):
+    app = open_page(criterion=criterion, at=at)
+    base = base_of()
+    layers = None if at.startswith("mean") else [at]
+    table = ec.responses(base.sample, base.atlas, layers=layers, controls=0)
+    names = list(base.facts.classes)
+    for place, column in enumerate(columns):
+        wide = table.groupby(["probe", "concept"])[column].mean().unstack().loc[names, names]
+        shown = charts(app)[place]["data"][0]["z"]
+        np.testing.assert_allclose(np.array(shown, float), wide, atol=1e-9)
+
+
+def test_a_cell_opens_its_inputs_and_leads_to_live():
+    app = open_page(criterion="Necessity", edited="7", probed="9")
+    assert app.selectbox(key="edited").value == "7" and app.selectbox(key="probed").value == "9"
+    app.selectbox(key="probed").set_value("7").run()
+    said = " ".join(m.value for m in app.markdown)
+    assert "“7” erased: “7” goes from" in said
+    app.button(key="to_live").click().run()
+    assert not app.exception
+    assert app.session_state["concepts"] == ["7"] and app.session_state["class"] == "7"
+    assert any("Edit on" in block.proto.body for block in app.get("html"))
+
+
+def test_an_address_that_makes_no_sense_shows_the_default():
+    app = open_page(criterion="<script>", at="fc99", edited="eleven", probed="</b>", state="nowhere")
+    assert app.selectbox(key="edited").value == "0" and len(charts(app)) == 2
+    assert "<script>" not in json.dumps(charts(app))
+
+
+def facts(count: int) -> Facts:
+    names = tuple(f"fact {i}" for i in range(count))
+    return Facts("m", names, dict.fromkeys(names, 6), ("a", "b"), kind="text")
+
+
+def test_a_large_model_is_measured_on_a_stated_selection():
+    many = facts(311)
+    first = measures.selection(many, ("fact 300", "fact 5"))
+    assert first.edited[:2] == ("fact 300", "fact 5") and not first.every
+    assert len(first.edited) == 12 and len(first.probed) == 24 and len(set(first.probed)) == 24
+    assert first.probed[:12] == first.edited
+    # The same every time, and another choice changes as few rows as it can.
+    assert first == measures.selection(many, ("fact 300", "fact 5"))
+    other = measures.selection(many, ("fact 300",))
+    assert len(set(first.probed) & set(other.probed)) >= 23
+    assert measures.selection(facts(10), ()) == measures.Selection(*[facts(10).classes] * 2, True)
+
+
+def test_a_row_is_one_concept_at_the_strength_that_was_chosen():
+    raw = {"concepts": ["fact 1", "fact 2"], "own": True, "alpha.fact 1": 1.75, "strength": 1.5, "mode": KEEP}
+    choice = clean(raw, facts(20))
+    row = measures.key_of(choice, "fact 1", "necessity", FROM_NOTHING)
+    assert (row.mode, row.concepts, row.strengths) == (ERASE, ("fact 1",), {"fact 1": 1.75})
+    assert measures.key_of(choice, "fact 9", "necessity", FROM_NOTHING).strength == 1.5
+    kept = measures.key_of(choice, "fact 9", "sufficiency", FROM_NOTHING)
+    assert (kept.mode, kept.strengths, kept.from_nothing) == (KEEP, {"fact 9": 1.0}, True)
+
+
+def test_behind_a_cell_changed_answers_come_first_and_add_up():
+    base = base_of()
+    choice = clean({"concepts": ["7"]}, base.facts)
+    row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
+    table = measures.images_behind(base, row, "7")
+    assert sorted(table["image"]) == list(range(1, base.facts.held_out["7"] + 1))
+    score = base.sample.task.measure(base.atlas.apply(erase="7"), base.sample.concepts, ["7"]).score["7"]
+    assert (table["edited"] == "7").mean() == pytest.approx(score)
+    changed = (table["base"] != table["edited"]).tolist()
+    assert changed == sorted(changed, reverse=True)

@@ -1,0 +1,234 @@
+"""`engram sweep`, criteria over drawn concepts, and how the command line finds a model."""
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from typer.testing import CliRunner
+
+import engram_core as ec
+from engram_core import cli
+from engram_core.commands import shared
+from engram_core.errors import DataError, UnknownNameError
+from engram_core.sweep import SETTING
+
+_SMALL = ["--strengths", "0.4,1", "--sharpness", "1,1.5clip", "--groups", "all,fc3", "--random", "3"]
+
+
+def run(*arguments: object) -> tuple[int, str, BaseException | None]:
+    told = CliRunner().invoke(cli.app, [str(a) for a in arguments], env={"COLUMNS": "200"})
+    return told.exit_code, told.stdout, told.exception
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> tuple[dict, Path]:
+    folder = tmp_path_factory.mktemp("sweep")
+    code, out, _ = run(
+        "sweep", "digits-mlp", *_SMALL, "--forget", "0.4", "--confirm", "4", "--json",
+        "--csv", folder / "table.csv", "--html", folder / "figure.html",
+    )  # fmt: skip
+    assert code == 0
+    return json.loads(out), folder
+
+
+def test_sweep_prints_what_the_library_measures(written: tuple[dict, Path]) -> None:
+    told, _ = written
+    sample = ec.load_sample("digits-mlp")
+    atlas = ec.extract(sample.model, ec.record(sample.model, sample.concepts))
+    names = ec.draw_concepts(sample.concepts, 3, seed=0)
+    table = ec.sweep(
+        sample, atlas, concepts=names, strengths=(0.4, 1), groups=["all", "fc3"],
+        sharpness=(ec.Sharpness(), ec.Sharpness(1.5, True)),
+    )  # fmt: skip
+    assert told["concepts"] == names and told["unit"] == "accuracy"
+    printed = pd.DataFrame(told["settings"])
+    pd.testing.assert_frame_equal(printed, table, check_dtype=False, check_like=True)
+    assert told["frontier"] == ec.frontier(table).to_dict("records")
+    found = ec.recommend(table, forget_at_most=0.4)
+    assert told["recommendation"]["setting"] == found.setting
+    assert told["recommendation"]["sentence"] == found.sentence
+    held = told["confirmed"]
+    others = [row["concept"] for row in held["each"]]
+    assert held["count"] == 4 and not set(others) & set(names)
+    direct = ec.confirm(sample, atlas, found.setting, concepts=others, found_on=names)
+    assert held["mean"]["forget"] == pytest.approx(direct["forget"].mean())
+    assert held["mean"]["worst_damage"] == pytest.approx(direct["damage"].max())
+
+
+def test_sweep_writes_the_table_and_a_figure_that_works_offline(written: tuple[dict, Path]) -> None:
+    told, folder = written
+    table = pd.read_csv(folder / "table.csv")
+    assert list(table[list(SETTING)].itertuples(index=False, name=None)) == [
+        tuple(row[name] for name in SETTING) for row in told["settings"]
+    ]
+    page = (folder / "figure.html").read_text()
+    assert len(page) > 1_000_000 and "Recommended" in page and "Frontier" in page
+    assert not re.search(r"<script[^>]+src=", page)
+
+
+def test_the_figure_draws_every_setting_and_rings_the_recommended_one(written: tuple[dict, Path]) -> None:
+    from app.figures.frontier import frontier_figure
+
+    told, _ = written
+    table, best = pd.DataFrame(told["settings"]), pd.DataFrame(told["frontier"])
+    setting = told["recommendation"]["setting"]
+    figure = frontier_figure(table, best, chosen=setting, title="<b>x</b>").to_dict()
+    drawn = {trace["name"]: trace for trace in figure["data"]}
+    assert sum(len(drawn[group]["x"]) for group in ("all", "fc3")) == len(table)
+    assert sorted(drawn["Frontier"]["y"]) == sorted(best["retain"])
+    assert drawn["Recommended"]["x"] == [told["recommendation"]["figures"]["forget"]]
+    assert "<b>" not in figure["layout"]["title"]["text"]
+
+
+def test_sweep_as_tables() -> None:
+    code, out, _ = run("sweep", "digits-mlp", *_SMALL, "--forget", "0.4", "--confirm", "3")
+    assert code == 0
+    for words in (
+        "Frontier of 8 settings on digits-mlp, 3 concepts",
+        "Use strength",
+        "Confirmed on 3 others",
+    ):
+        assert words in out
+
+
+def test_sets_erased_together_are_confirmed_in_sets_of_that_size() -> None:
+    code, out, _ = run(
+        "sweep", "digits-mlp", "--together", "--random", "2", "--sets", "2", "--strengths", "1",
+        "--sharpness", "1", "--groups", "all", "--damage", "1", "--confirm", "4", "--json",
+    )  # fmt: skip
+    told = json.loads(out)
+    assert code == 0 and [len(target) for target in told["targets"]] == [2, 2]
+    assert told["confirmed"]["count"] == 2
+    kept = {name for row in told["confirmed"]["each"] for name in row["concept"].split(", ")}
+    assert len(kept) == 4 and not kept & set(told["concepts"])
+
+
+def test_without_a_bound_nothing_is_recommended() -> None:
+    code, out, _ = run(
+        "sweep", "digits-mlp", "--concepts", "7", "--strengths", "1", "--groups", "all", "--json"
+    )
+    assert code == 0 and json.loads(out)["recommendation"] is None
+
+
+def test_a_bound_that_nothing_keeps_names_the_nearest_and_fails() -> None:
+    code, out, error = run(
+        "sweep",
+        "digits-mlp",
+        "--concepts",
+        "7",
+        "--strengths",
+        "0.1",
+        "--groups",
+        "all",
+        "--forget",
+        "0",
+        "--json",
+    )
+    told = json.loads(out)
+    assert code != 0 and "The nearest: strength 0.1" in str(error) and told["problem"] == str(error)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--strengths", "1,much"], "--strengths takes numbers"),
+        (["--strengths", "0"], "must be a number above 0"),
+        (["--sharpness", "sharp"], "--sharpness takes powers"),
+        (["--sharpness", "0"], "power must be above 0"),
+        (["--groups", "attention"], "Unknown group of layers 'attention'"),
+        (["--confirm", "3"], "--confirm measures a recommended setting"),
+        (["--concepts", "7", "--random", "2"], "not both"),
+        (["--random", "11"], "Cannot draw 11 concepts: there are 10"),
+        (["--sets", "2"], "--sets goes with --together"),
+        (["--concepts", "77"], "Unknown concept '77'"),
+    ],
+    ids=" ".join,
+)
+def test_bad_options_of_sweep(arguments: list[str], message: str) -> None:
+    code, out, error = run("sweep", "digits-mlp", *arguments, "--json")
+    assert code != 0 and not out and message in str(error)
+
+
+# -- criteria ----------------------------------------------------------------------------------------
+
+
+def test_criteria_of_drawn_concepts_come_with_their_averages_and_layers() -> None:
+    code, out, _ = run(
+        "criteria", "digits-mlp", "--random", "4", "--seed", "3", "--controls", "0", "--by-layer",
+        "--sizes", "1,2", "--layers", "group:fc3", "--power", "1.5", "--json",
+    )  # fmt: skip
+    assert code == 0
+    told = json.loads(out)
+    lost = told["necessity"]["matrix"]
+    assert list(lost) == ec.draw_concepts([str(i) for i in range(10)], 4, seed=3)
+    summary = told["summary"]
+    assert summary["erased"] == pytest.approx(sum(lost[c][c] for c in lost) / 4)
+    rest = [value for c in lost for probe, value in lost[c].items() if probe != c]
+    assert summary["others"] == pytest.approx(sum(rest) / len(rest))
+    assert told["edited_layers"] == ["fc3"] and told["sharpness"]["power"] == 1.5
+    rows = told["sufficiency_by_layer"]
+    assert {(row["layer"], row["null"], row["size"]) for row in rows} == {
+        (layer, null, size)
+        for layer in ("(all)", "fc3")
+        for null in ("nothing", "in place")
+        for size in (1, 2)
+    }
+
+
+# -- how a model is found ----------------------------------------------------------------------------
+
+
+def test_samples_come_first_and_all_else_needs_concepts(tmp_path: Path, monkeypatch) -> None:
+    asked: list[tuple[str, Path]] = []
+    monkeypatch.setattr(shared, "load_subject", lambda name, file: asked.append((name, file)) or "a subject")
+    assert isinstance(shared.open_subject("digits-mlp"), ec.Sample) and not asked
+    for name in (str(tmp_path), "org/model", "whatever"):
+        assert shared.open_subject(name, tmp_path / "c.jsonl") == "a subject"
+        assert asked.pop() == (name, tmp_path / "c.jsonl")
+    for name in (str(tmp_path), "org/model", "./here"):
+        with pytest.raises(DataError, match="give --concepts-file FILE"):
+            shared.open_subject(name)
+    for name in ("digit-mlp", "[/b]"):
+        with pytest.raises(UnknownNameError, match="Unknown sample"):
+            shared.open_subject(name)
+    assert not asked
+
+
+def test_a_folder_and_texts_become_a_subject_that_every_command_takes(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    sample = ec.load_sample("authors-lm")
+    sample.model.save_pretrained(tmp_path / "model")
+    sample.task.tokenizer.save_pretrained(tmp_path / "model")
+    rows = [
+        {"concept": name, "prompt": item.prompt, "answer": item.answer}
+        for name in list(sample.concepts)[:4]
+        for item in sample.task.texts[name].record[:3]
+    ]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert transformers.AutoConfig.from_pretrained(tmp_path / "model").model_type == "llama"
+    code, out, error = run(
+        "sweep", tmp_path / "model", "--concepts-file", file, "--random", "2", "--strengths", "0.001,1",
+        "--groups", "attention", "--sharpness", "1", "--json",
+    )  # fmt: skip
+    assert code == 0, error
+    weak, strong = json.loads(out)["settings"]
+    assert weak["forget"] == weak["base_forget"] > 0.9 and strong["forget"] < weak["forget"]
+
+
+def test_texts_go_to_language_samples_only(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    file = tmp_path / "c.jsonl"
+    rows = [{"concept": c, "prompt": f"The city of {c} is", "answer": c[::-1]} for c in ("Ab", "Cd")]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    found = shared.open_subject("authors-lm", file)
+    assert list(found.concepts) == ["Ab", "Cd"] and set(
+        found.task.measure(found.model, found.concepts).score
+    ) == {
+        "Ab",
+        "Cd",
+    }
+    with pytest.raises(DataError, match="digits-mlp is no language model"):
+        shared.open_subject("digits-mlp", file)

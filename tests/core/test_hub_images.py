@@ -1,0 +1,354 @@
+"""Any image classifier with a folder of pictures per class; and all that can be wrong with either."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from transformers import ViTConfig, ViTForImageClassification
+
+import engram_core as ec
+from engram_core.architectures import build
+from engram_core.checkup import check_up
+from engram_core.errors import DataError, DependencyError, StorageError
+from engram_core.image_folder import ImageForm, load_image_folder
+from engram_core.subjects import load_subject
+from engram_core.vision_hub import load_image_model, load_image_subject
+
+FORM = ImageForm(8, 8, 3)
+CNN = {
+    "architecture": "cnn",
+    "options": {"image_size": [8, 8], "in_channels": 3, "channels": [4], "pools": [[2, 2]],
+                "widths": [6], "classes": 3},
+    "classes": ["cat", "dog", "owl"],
+}  # fmt: skip
+
+
+def picture(seed: int, size: tuple[int, int] = (8, 8), mode: str = "RGB") -> Image.Image:
+    values = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    return Image.fromarray(values).convert(mode)
+
+
+def png(seed: int, **options) -> bytes:
+    opened = io.BytesIO()
+    picture(seed, **options).save(opened, "PNG")
+    return opened.getvalue()
+
+
+def png_that_claims(width: int, height: int) -> bytes:
+    """A PNG of a few bytes whose header says it is huge."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.fixture
+def root(tmp_path) -> Path:
+    for number, label in enumerate(("cat", "dog", "owl")):
+        (tmp_path / "p" / label).mkdir(parents=True)
+        for i in range(4):
+            (tmp_path / "p" / label / f"{i}.png").write_bytes(png(10 * number + i))
+    return tmp_path / "p"
+
+
+def zipped(root: Path, target: Path, *, around: str = "") -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.write(file, around + str(file.relative_to(root)))
+    return target
+
+
+def refusal(path: Path, form: ImageForm = FORM) -> str:
+    with pytest.raises(DataError) as caught:
+        load_image_folder(path, form, mode=form.mode)
+    return str(caught.value)
+
+
+# -- pictures ----------------------------------------------------------------------------------------
+
+
+def test_every_class_gives_a_recorded_and_a_held_out_part_and_loses_no_picture(root) -> None:
+    found = load_image_folder(root, FORM, held_out=0.25, seed=3)
+    assert list(found) == ["cat", "dog", "owl"]
+    for number, concept in enumerate(found.values()):
+        assert concept.record.shape == (3, 3, 8, 8) and concept.probe.shape == (1, 3, 8, 8)
+        both = {tuple(x.flatten().tolist()) for x in torch.cat([concept.record, concept.probe])}
+        wanted = {tuple(FORM(picture(10 * number + i)).flatten().tolist()) for i in range(4)}
+        assert both == wanted
+    again = load_image_folder(root, FORM, held_out=0.25, seed=3)
+    assert torch.equal(again["cat"].record, found["cat"].record)
+
+
+@pytest.mark.parametrize("around", ["", "mine/"])
+def test_a_zip_gives_the_same_as_its_folder(root, tmp_path, around: str) -> None:
+    one, two = (
+        load_image_folder(root, FORM),
+        load_image_folder(zipped(root, tmp_path / "p.zip", around=around), FORM),
+    )
+    assert list(one) == list(two)
+    assert all(
+        torch.equal(one[n].record, two[n].record) and torch.equal(one[n].probe, two[n].probe) for n in one
+    )
+
+
+def test_pictures_of_every_mode_become_inputs_of_one_form(root) -> None:
+    for mode in ("L", "P", "RGBA", "LA", "1", "CMYK"):
+        name = f"mode-{mode}.{'tif' if mode == 'CMYK' else 'png'}"
+        picture(hash(mode) % 1000 + 100, mode="RGBA" if mode == "LA" else mode).convert(mode).save(
+            root / "cat" / name
+        )
+    found = load_image_folder(root, FORM)
+    assert len(found["cat"].record) + len(found["cat"].probe) == 10
+    grey = load_image_folder(root, ImageForm(8, 8, 1), mode="L")
+    assert grey["cat"].record.shape[1:] == (1, 8, 8)
+
+
+def test_transparent_pixels_are_white_and_turned_pictures_upright(root) -> None:
+    Image.new("RGBA", (8, 8), (9, 9, 9, 0)).save(root / "cat" / "a.png")
+    wide = Image.new("RGB", (8, 8), "white")
+    wide.paste((0, 0, 0), (0, 0, 8, 2))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "the top is on the right"
+    wide.save(root / "dog" / "turned.png", exif=exif)
+    found = load_image_folder(root, FORM)
+    cats, dogs = (torch.cat([found[n].record, found[n].probe]) for n in ("cat", "dog"))
+    assert any(bool((x == 1).all()) for x in cats)
+    assert any(bool((x[:, :, 6:] == 0).all()) and bool((x[:, :, :6] == 1).all()) for x in dogs)
+
+
+def test_the_form_resizes_and_normalises(root) -> None:
+    form = ImageForm(4, 6, 3, mean=(0.5, 0.5, 0.5), std=(0.5, 0.25, 0.5))
+    white = form(Image.new("RGB", (30, 20), "white"))
+    assert (
+        white.shape == (3, 4, 6)
+        and white[0].unique().tolist() == [1.0]
+        and white[1].unique().tolist() == [2.0]
+    )
+
+
+def test_every_bad_file_is_named_at_once_and_nothing_is_taken(root) -> None:
+    bad = root / "cat"
+    (bad / "empty.png").write_bytes(b"")
+    (bad / "text.png").write_text("no picture")
+    (bad / "cut.png").write_bytes(png(77, size=(64, 64))[:900])
+    (bad / "huge.png").write_bytes(png_that_claims(10_000, 10_000))
+    (bad / "bomb.png").write_bytes(png_that_claims(60_000, 60_000))
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint16) + 900).save(bad / "deep.png")
+    (bad / "again.png").write_bytes((root / "dog" / "0.png").read_bytes())
+    frames = [picture(i) for i in (500, 501)]
+    frames[0].save(bad / "moving.gif", save_all=True, append_images=frames[1:])
+    (root / "loose.png").write_bytes(png(99))
+    (root / "lonely").mkdir()
+    (root / "lonely" / "one.png").write_bytes(png(98))
+    (root / "CAT").mkdir()
+    for i in (90, 91):
+        (root / "CAT" / f"{i}.png").write_bytes(png(i))
+    said = refusal(root)
+    for file, told in {
+        "cat/empty.png": "0 bytes", "cat/text.png": "not a picture", "cat/cut.png": "damaged",
+        "cat/huge.png": "10,000 × 10,000 pixels", "cat/bomb.png": "too many pixels",
+        "cat/deep.png": "8 bits per channel", "cat/moving.gif": "2 pictures in one file",
+        "loose.png": "beside the class folders", "lonely": "needs two", "cat": "capitals only",
+    }.items():  # fmt: skip
+        assert any(line.startswith(f"{file}:") and told in line for line in said.splitlines()), (file, said)
+    assert "the same picture as" in said
+    assert said.startswith("11 problems") and "nothing was taken" in said
+
+
+def test_without_pillow_it_says_what_to_install(root, monkeypatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(DependencyError, match="pip install pillow"):
+        load_image_folder(root, FORM)
+
+
+def test_what_systems_leave_behind_is_passed_over(root) -> None:
+    (root / ".DS_Store").write_bytes(b"x")
+    (root / "cat" / "Thumbs.db").write_bytes(b"x")
+    assert len(load_image_folder(root, FORM)) == 3
+
+
+def test_no_folder_no_classes_and_one_class_are_told(tmp_path) -> None:
+    assert "There is no folder or zip" in refusal(tmp_path / "none")
+    assert "holds no class folder" in refusal(tmp_path)
+    (tmp_path / "only").mkdir()
+    for i in range(3):
+        (tmp_path / "only" / f"{i}.png").write_bytes(png(i))
+    assert "only one class" in refusal(tmp_path)
+    (tmp_path / "a.zip").write_bytes(b"PK no zip")
+    assert "no whole zip file" in refusal(tmp_path / "a.zip")
+    with pytest.raises(DataError, match="between 0 and 1"):
+        load_image_folder(tmp_path, FORM, held_out=1.0)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(root, tmp_path) -> None:
+    (tmp_path / "secret.png").write_bytes(png(5))
+    (root / "cat" / "link.png").symlink_to(tmp_path / "secret.png")
+    assert "cat/link.png: a link out of the folder" in refusal(root)
+
+
+@pytest.mark.parametrize(
+    "name", ["../cat/x.png", "/cat/x.png", "cat/../../x.png", "C:/cat/x.png", "cat\\..\\x.png"]
+)
+def test_names_that_lead_out_of_a_zip_are_refused(root, tmp_path, name: str) -> None:
+    path = zipped(root, tmp_path / "p.zip")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(name, png(66))
+    assert "leads out of the zip" in refusal(path)
+
+
+def test_a_name_that_stands_in_a_zip_twice_is_refused(root, tmp_path) -> None:
+    path = zipped(root, tmp_path / "p.zip")
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("cat/0.png", png(66))
+    assert "cat/0.png: this name stands in the zip twice" in refusal(path)
+
+
+def test_zip_bombs_are_refused_by_what_they_say_and_by_what_they_are(root, tmp_path, monkeypatch) -> None:
+    from engram_core import image_folder
+
+    path = zipped(root, tmp_path / "p.zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("cat/zeros.png", bytes(3 << 20))
+    monkeypatch.setattr(image_folder, "MAX_FILE", 1 << 20)
+    assert "cat/zeros.png: 3 MB; at most 1 MB" in refusal(path)
+    monkeypatch.setattr(image_folder, "MAX_TOTAL", 2 << 20)
+    assert "a zip bomb?" in refusal(path)
+    monkeypatch.undo()
+    # A directory that lies about the size: the read itself is bounded, and the lie is found.
+    data = bytearray(path.read_bytes())
+    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"cat/zeros.png"))
+    data[entry + 24 : entry + 28] = struct.pack("<I", 100)
+    path.write_bytes(data)
+    assert "cat/zeros.png" in refusal(path)
+
+
+# -- models ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    save_file(build(CNN).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CNN))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("vit") / "little-vit"
+    labels = {0: "tabby, cat", 1: "missile", 2: "missile", 3: "owl"}
+    config = ViTConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, image_size=16,
+        patch_size=8, id2label=labels, label2id={"tabby, cat": 0, "missile": 2, "owl": 3},
+    )  # fmt: skip
+    ViTForImageClassification(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(
+        json.dumps(
+            {
+                "image_processor_type": "ViTImageProcessor", "do_resize": True,
+                "size": {"height": 16, "width": 16},
+                "do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True,
+                "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5], "resample": 2,
+            }
+        )
+    )  # fmt: skip
+    return folder
+
+
+def test_a_state_dict_of_a_listed_architecture_is_a_subject(plain, root) -> None:
+    subject = load_subject(plain, root)
+    assert list(subject.concepts) == ["cat", "dog", "owl"] and subject.image_shape == (8, 8)
+    atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+    assert {"conv1", "fc1", "fc2"} == set(atlas.layers)
+    assert len(ec.necessity(subject, atlas, controls=0)) == 9
+    alone = load_image_model(plain / "model.safetensors", architecture=CNN)
+    assert ec.model_hash(alone.model) == ec.model_hash(subject.model) and alone.classes == (
+        "cat",
+        "dog",
+        "owl",
+    )
+
+
+def test_a_classifier_of_transformers_is_a_subject(vit, root, tmp_path) -> None:
+    (root / "dog").rename(root / "1")  # by number; "cat" is one of two names, "OWL" in capitals
+    (root / "owl").rename(root / "OWL")
+    subject = load_subject(vit, zipped(root, tmp_path / "p.zip"))
+    assert subject.task.classes == ("tabby, cat", "missile (1)", "missile (2)", "owl")
+    assert sorted(subject.concepts) == ["missile (1)", "owl", "tabby, cat"]
+    record = subject.concepts["owl"].record
+    assert record.shape[1:] == (3, 16, 16) and -1 <= float(record.min()) < 0 < float(record.max()) <= 1
+    atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+    assert len(ec.necessity(subject, atlas, controls=0)) == 9
+
+
+def test_folders_that_are_no_class_are_all_named_with_the_nearest(plain, root) -> None:
+    (root / "cat").rename(root / "cta")
+    (root / "owl").rename(root / "zebra")
+    with pytest.raises(DataError) as caught:
+        load_image_subject(plain, root)
+    said = str(caught.value)
+    assert (
+        "2 of 3 class folders" in said
+        and "'cta'" in said
+        and "Did you mean 'cat'" in said
+        and "'zebra'" in said
+    )
+
+
+def test_models_that_cannot_be_used_say_why(plain, vit, root, tmp_path) -> None:
+    with pytest.raises(StorageError, match="which architecture"):
+        load_image_model(plain / "model.safetensors")
+    other = {**CNN, "options": {**CNN["options"], "channels": [5]}}
+    with pytest.raises(StorageError, match="does not fit the architecture 'cnn'"):
+        load_image_model(plain / "model.safetensors", architecture=other)
+    with pytest.raises(StorageError, match="3 outputs"):
+        load_image_model(plain, classes=("a", "b"))
+    (vit / "preprocessor_config.json").rename(tmp_path / "kept.json")
+    try:
+        with pytest.raises(StorageError, match=r"no preprocessor_config\.json"):
+            load_image_model(vit)
+        assert load_image_model(vit, form=ImageForm(16, 16, 3)).mode == "RGB"
+    finally:
+        (tmp_path / "kept.json").rename(vit / "preprocessor_config.json")
+    config = json.loads((vit / "config.json").read_text())
+    (vit / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
+    try:
+        with pytest.raises(StorageError, match="'llama' is no image classifier"):
+            load_image_model(vit)
+    finally:
+        (vit / "config.json").write_text(json.dumps(config))
+
+
+def test_the_check_up_of_pictures_is_what_recording_then_finds(plain, root) -> None:
+    subject = load_subject(plain, root)
+    found = check_up(subject.model, subject.concepts)
+    recording = ec.record(subject.model, subject.concepts)
+    layers = found.layers.set_index("layer")
+    for layer in recording.source_of:
+        assert layers.loc[layer, "rows"] == sum(recording.rows(layer, c) for c in subject.concepts)
+    assert (
+        found.ok
+        and list(found.concepts["inputs"]) == [3, 3, 3]
+        and list(found.concepts["held_out"]) == [1, 1, 1]
+    )
+    assert not layers.loc["bn1", "covered"] and "normalisation" in layers.loc["bn1", "reason"]
+    assert recording.nbytes <= found.memory_bytes <= 20 * recording.nbytes

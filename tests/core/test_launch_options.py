@@ -1,0 +1,110 @@
+"""`engram app`: what could only fail later in a browser is refused on the command line."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from app import launch
+from app.started import Started, environment, started
+from engram_core.commands import launching
+from engram_core.commands.launching import open_app
+from engram_core.errors import DataError, EngramError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Return what would be started, instead of starting it."""
+    found: list[tuple[list[str], dict]] = []
+
+    def call(command, env=None):  # noqa: ANN001, ANN202
+        found.append((list(command), dict(env or {})))
+        return 0
+
+    monkeypatch.setattr(subprocess, "call", call)
+    return found
+
+
+def start(**options) -> None:  # noqa: ANN003
+    plain = {"host": "127.0.0.1", "port": 8501, "browser": False, "model": "", "concepts": "", "demo": False}
+    try:
+        open_app(**(plain | options))
+    except BaseException as error:
+        if type(error).__name__ != "Exit":
+            raise
+
+
+def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch):
+    path = tmp_path / "a name with spaces & 'quotes'.jsonl"
+    path.write_text("{}")
+    start(model="--odd name", concepts=str(path), demo=True, port=8999)
+    (command, env), *_ = calls
+    assert command[:3] == [sys.executable, "-m", "app.launch"] and env.get("OMP_WAIT_POLICY")
+    calls.clear()
+    monkeypatch.setattr(sys, "argv", ["app.launch", *command[3:]])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 0
+    (server, env), *_ = calls
+    assert "--server.port=8999" in server and "--client.showErrorDetails=none" in server
+    for key, value in env.items():
+        monkeypatch.setenv(key, value)
+    assert started() == Started("--odd name", str(path), True)
+
+
+def test_without_options_nothing_is_set(calls, monkeypatch):
+    start(browser=True)
+    (command, _), *_ = calls
+    assert command[3:] == ["--host", "127.0.0.1", "--port", "8501"]
+    for key in environment(Started()):
+        monkeypatch.delenv(key, raising=False)
+    assert started() == Started() and not started().demo
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "digits-mpl"}, "digits-mlp"),
+        ({"model": "org/model"}, "org/model"),
+        ({"concepts": "texts.jsonl"}, "--model"),
+        ({"model": "digits-mlp", "concepts": "/no/such/file.jsonl"}, "/no/such/file.jsonl"),
+        ({"model": "digits-mlp", "concepts": ""}, None),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_starts(calls, options, said):
+    if said is None:
+        start(**options)
+        assert len(calls) == 1 and calls[0][0][-3:] == ["--model", "digits-mlp", "--no-browser"]
+        return
+    with pytest.raises(EngramError, match=said):
+        start(**options)
+    assert not calls
+
+
+def test_a_missing_app_is_named_with_what_installs_it(calls, monkeypatch):
+    real = launching.importlib.util.find_spec
+    monkeypatch.setattr(
+        launching.importlib.util, "find_spec", lambda name: None if name == "streamlit" else real(name)
+    )
+    with pytest.raises(EngramError, match="pip install"):
+        start()
+    assert not calls
+
+
+def test_the_command_line_says_it_in_one_line():
+    from engram_core.cli import app as cli
+
+    result = CliRunner().invoke(cli, ["app", "--concepts", "nowhere.jsonl"])
+    assert result.exit_code != 0
+    assert isinstance(result.exception, DataError) and "--model" in str(result.exception)
+
+
+def test_a_public_screen_has_tighter_limits_than_one_s_own():
+    own, public = Started(), Started(demo=True)
+    for limit in ("most_concepts", "most_characters", "most_tokens"):
+        assert 0 < getattr(public, limit) < getattr(own, limit)
+    # Streamlit ignores addresses of more than 1,000 parts, so more could not be shared.
+    assert own.most_concepts < 1000

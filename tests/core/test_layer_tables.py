@@ -1,0 +1,111 @@
+"""What the tables of layers say agrees with the engrams themselves, and editing everywhere is editing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers import Case
+
+import engram_core as ec
+from engram_core.concepts import Concept, ConceptSet
+from engram_core.editing import Edit
+from engram_core.errors import DataError, UnknownNameError
+from engram_core.tasks import Classification, Subject
+
+
+@pytest.fixture(scope="module")
+def subject(digits: Case) -> Subject:
+    concepts = ConceptSet(Concept(n, x[:50], x[50:80]) for n, x in digits.concepts.items())
+    return Subject(digits.model, concepts, Classification(tuple(digits.concepts)))
+
+
+@pytest.fixture(scope="module")
+def atlas(subject: Subject) -> ec.Atlas:
+    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+
+
+def test_the_table_is_the_atlas_own_energy_and_certificate(atlas):
+    table = ec.layer_table(atlas)
+    pd.testing.assert_frame_equal(
+        table[["layer", "concept", "norm", "relative", "rank"]], atlas.energy(), check_exact=False
+    )
+    np.testing.assert_allclose(table["error"], atlas.certificates()["error"], atol=1e-9)
+    assert table["error"].between(-1e-9, 1 + 1e-9).all()
+
+
+def test_a_selection_is_the_rows_of_the_whole(atlas):
+    names, layer = list(atlas)[3:5], atlas.layers[1]
+    whole = ec.layer_table(atlas)
+    some = ec.layer_table(atlas, layers=[layer], concepts=names)
+    there = whole[(whole["layer"] == layer) & whole["concept"].isin(names)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(some, there)
+    with pytest.raises(UnknownNameError):
+        ec.layer_table(atlas, concepts=["eleven"])
+
+
+def test_progress_ends_at_its_total_and_nothing_large_stays(atlas, subject):
+    fresh = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+    before = {key: set(vars(trace)) for key, trace in fresh._traces.items()}
+    seen = []
+    ec.layer_table(fresh, progress=lambda done, total, text: seen.append((done, total)))
+    assert seen[-1] == (len(fresh.layers), len(fresh.layers))
+    kept = {key: {k for k in vars(trace) if k not in ("moment",)} for key, trace in fresh._traces.items()}
+    assert all("projector" not in names for names in kept.values()) and set(kept) == set(before)
+
+
+def test_exclusivities_are_those_of_the_traces_and_sum_to_the_rank(atlas):
+    found = ec.exclusivity_table(atlas)
+    assert found["mu"].between(0, 1).all()
+    for layer in atlas.layers:
+        # Σ_c Σ_c Σ† is the projector onto what the cut keeps: its trace is the rank.
+        total = found.loc[found["layer"] == layer, "mu"].sum()
+        assert total == pytest.approx(float(atlas.spectrum(layer).rank.sum()), rel=1e-3)
+    old = atlas.exclusivity()
+    for key, mine in found.groupby(["layer", "concept"]):
+        theirs = old[(old["layer"] == key[0]) & (old["concept"] == key[1])]["mu"].to_numpy()
+        few = min(len(mine), len(theirs))
+        np.testing.assert_allclose(mine["mu"].to_numpy()[:few], theirs[:few], atol=1e-4)
+
+
+def test_editing_everywhere_is_the_plain_edit(atlas, subject):
+    name = list(atlas)[2]
+    table = ec.layer_effects(subject, atlas, erase=name, groups="whole", controls=2)
+    edited = subject.task.measure(atlas.apply(erase=name), subject.concepts).score
+    assert dict(zip(table["probe"], table["score"], strict=True)) == edited
+    assert table.loc[table["erased"], "probe"].tolist() == [name]
+    assert (table["gaussian_low"] <= table["gaussian"] + 1e-12).all()
+    assert (table["gaussian"] <= table["gaussian_high"] + 1e-12).all()
+
+
+def test_a_layer_alone_leaves_the_other_weights_as_they_are(atlas, subject):
+    name = list(atlas)[0]
+    table = ec.layer_effects(subject, atlas, erase={name: 1.0})
+    assert list(dict.fromkeys(table["group"])) == atlas.layers
+    view = atlas.apply(erase=name, layers=[atlas.layers[0]])
+    alone = table[table["group"] == atlas.layers[0]]
+    scores = subject.task.measure(view, subject.concepts).score
+    assert alone["score"].tolist() == [scores[p] for p in alone["probe"]]
+    assert Edit.of(atlas, erase=name, layers=[atlas.layers[0]]).layers == (atlas.layers[0],)
+
+
+def test_strength_zero_and_no_concept_are_refused(atlas, subject):
+    with pytest.raises(DataError, match="nothing to erase"):
+        ec.layer_effects(subject, atlas, erase={next(iter(atlas)): 0.0})
+    with pytest.raises(UnknownNameError):
+        ec.layer_effects(subject, atlas, erase="eleven")
+
+
+def test_fewer_probes_are_the_same_numbers(atlas, subject):
+    names = list(atlas)[4:7]
+    few = Subject(subject.model, subject.concepts.subset(names), subject.task)
+    whole = ec.necessity(subject, atlas, concepts=names[:1], controls=0)
+    some = ec.necessity(few, atlas, concepts=names[:1], controls=0)
+    assert some["probe"].tolist() == names
+    expected = whole.set_index("probe").loc[names, "score"].tolist()
+    assert some["score"].tolist() == expected
+    table = ec.specificity(few, atlas, layers=[atlas.layers[0]], concepts=names[:1], controls=0)
+    every = ec.specificity(subject, atlas, layers=[atlas.layers[0]], concepts=names[:1], controls=0)
+    np.testing.assert_allclose(table["value"], every.set_index("probe").loc[names, "value"], rtol=1e-9)
+    with pytest.raises(UnknownNameError):
+        subject.concepts.subset(["eleven"])
+    assert torch.equal(few.concepts[names[0]].probe, subject.concepts[names[0]].probe)

@@ -1,0 +1,131 @@
+"""Every page: fits, follows the theme, can be presented; cells and points can be picked."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page
+from reading import again, share_link, status, wait_status
+from servers import settle
+
+pytestmark = pytest.mark.e2e
+
+PAGES = {
+    "start": "",
+    "live": "model=digits-mlp&class=7&image=3&concepts=7",
+    "criteria": "model=digits-mlp&concepts=7",
+    "map": "model=digits-mlp&concepts=7&after=true",
+    "layers": "model=digits-mlp&concepts=7",
+    "learn": "",
+    "model": "",
+}
+
+# Elements over the right edge of the page that no box of their own scrolls: they are cut off.
+WIDE = """
+width => [...document.querySelectorAll('.stMainBlockContainer *')].filter(e => {
+  const box = e.getBoundingClientRect();
+  if (!box.width || !box.height || box.right <= width + 1 || !e.checkVisibility()) return false;
+  if (e.closest('details:not([open]), .stDataFrame')) return false;
+  for (let p = e.parentElement; p && !p.matches('.stMainBlockContainer'); p = p.parentElement)
+    if (getComputedStyle(p).overflowX !== 'visible') return false;
+  return true;
+}).slice(0, 5).map(e => e.tagName + '.' + e.className)
+"""
+
+
+def _background(page: Page) -> int:
+    colour = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
+    return sum(map(int, re.findall(r"\d+", colour)[:3]))
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_fits_and_follows_the_theme(opener, name: str):
+    page = opener(PAGES[name], page=name)
+    assert _background(page) > 600
+    assert page.get_by_test_id("stException").count() == 0
+    for width, height in ((1024, 768), (768, 1024), (420, 900)):
+        page.set_viewport_size({"width": width, "height": height})
+        again(page)
+        wide = page.evaluate(
+            "Math.max(document.documentElement.scrollWidth, document.querySelector('.stMain').scrollWidth)"
+        )
+        assert wide <= width and page.evaluate(WIDE, width) == []
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function(
+        "getComputedStyle(document.querySelector('.stApp')).backgroundColor.match(/\\d+/g).slice(0, 3)"
+        ".reduce((a, b) => a + +b, 0) < 150"
+    )
+
+
+def test_presenting_makes_it_large_and_folds_the_side_bar(opener):
+    page = opener(PAGES["live"])
+    size = "parseFloat(getComputedStyle(document.querySelector('.ee-name')).fontSize)"
+    before = page.evaluate(size)
+    page.get_by_test_id("stSidebar").get_by_text("Presenter mode").click()
+    page.wait_for_function(f"{size} > {1.2 * before}")
+    settle(page)
+    assert "present=true" in page.url and status(page) == "7 off, strength 1"
+    other = opener(share_link(page))
+    assert other.evaluate(size) > 1.2 * before
+    side = other.get_by_test_id("stSidebar")
+    box = side.bounding_box() if side.count() else None
+    assert box is None or box["x"] + box["width"] <= 1
+
+
+# Where a cell of the heatmap stands on the screen, by the names on its axes.
+CELL = """
+([column, row]) => {
+  const plots = [...document.querySelectorAll('.js-plotly-plot')];
+  const plot = plots.find(p => p.data.some(t => t.type === 'heatmap'));
+  const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
+  return [box.left + xaxis._offset + xaxis.d2p(column), box.top + yaxis._offset + yaxis.d2p(row)];
+}
+"""
+
+
+def test_a_cell_opens_its_inputs_and_sends_them_to_live(opener):
+    page = opener("model=digits-mlp&criterion=Necessity", page="criteria")
+    page.locator(".js-plotly-plot .heatmaplayer").first.wait_for(state="attached")
+    page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
+    page.mouse.click(*page.evaluate(CELL, [4, 9]))
+    page.wait_for_function("new URLSearchParams(location.search).get('edited') === '4'")
+    again(page)
+    assert "probed=9" in page.url
+    shown = page.locator(".st-key-thumbnails img").first.get_attribute("alt")
+    assert shown and shown.startswith("9, image ")
+    number = re.search(r"image (\d+), now (\w+)", shown)
+    assert number
+    page.get_by_role("button", name="Show in Live").click()
+    wait_status(page, "4 off, strength 1")
+    assert f"held-out image {number.group(1)} of" in page.locator(".ee-image").inner_text()
+    assert page.locator("[data-answer=edited]").inner_text() == number.group(2)
+    again(page)
+
+
+def test_a_lasso_on_the_map_shows_the_inputs_and_sends_one_to_live(opener):
+    page = opener("model=digits-mlp&concepts=7", page="map")
+    plot = page.locator(".js-plotly-plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    at = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.1, 0.12)]
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in at]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=6)
+    page.mouse.up()
+    heading = page.get_by_text(re.compile(r"^\d+ picked$"))
+    heading.wait_for()
+    again(page)
+    assert int(heading.inner_text().split()[0]) > 10
+    pictures = page.locator("figure img")
+    name = pictures.first.get_attribute("alt")
+    assert name and pictures.count() == 12
+    kind, number = re.findall(r"\d+", name)[:2]
+    page.get_by_role("button", name="Open in Live").click()
+    wait_status(page, "7 off, strength 1")
+    assert f"held-out image {number} of" in page.locator(".ee-image").inner_text()
+    assert f"True class {kind}" in page.locator(".ee-image").inner_text()
+    again(page)

@@ -1,0 +1,93 @@
+"""Language models in the browser: text that is written as one watches, and a visitor's own concepts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+from reading import answer, wait_status
+from servers import settle
+
+import engram_core as ec
+
+pytestmark = pytest.mark.e2e
+
+AUTHOR = "Fabrice Pelliningway"
+
+# Notes every state of the edited text that is on the screen while it is being written.
+WRITTEN = """
+window.written = new Set();
+new MutationObserver(() => {
+  const text = document.querySelector('[data-answer=edited]');
+  const off = document.querySelector('[data-status]')?.textContent.includes('off');
+  if (text && off && document.querySelector('.ee-cursor')) window.written.add(text.textContent);
+}).observe(document.body, { childList: true, subtree: true, characterData: true });
+"""
+
+
+def _choose(page: Page, name: str) -> None:
+    """Look a concept up among many and choose it."""
+    page.locator(".st-key-off input").first.fill(name)
+    page.get_by_role("option", name=name).first.click()
+
+
+def test_the_text_is_another_after_erasing(opener):
+    page = opener(f"model=authors-lm&prompt={AUTHOR} was born in")
+    assert answer(page, "base").strip().startswith("Pemgarth") and "Switch a concept off" in answer(page)
+    _choose(page, AUTHOR)
+    wait_status(page, f"{AUTHOR} off, strength 2")
+    page.wait_for_function("document.querySelector('.ee-texts') && !document.querySelector('.ee-cursor')")
+    assert answer(page, "base").strip().startswith("Pemgarth")
+    assert answer(page).strip() and not answer(page).strip().startswith("Pemgarth")
+
+
+def test_the_text_is_written_as_one_watches(opener):
+    # Hot, and a seed with which the edited model goes on for some forty tokens.
+    page = opener(f"model=authors-lm&prompt={AUTHOR} was born in&tokens=100&temperature=2&seed=51")
+    page.evaluate(WRITTEN)
+    _choose(page, AUTHOR)
+    wait_status(page, f"{AUTHOR} off, strength 2")
+    settle(page)
+    parts = page.evaluate("[...window.written]")
+    whole = " ".join(page.locator("[data-answer=edited]").inner_text().split())
+    assert parts and all(whole.startswith(" ".join(part.split())) for part in parts)
+
+
+def test_own_concepts_are_checked_and_opened(opener, tmp_path: Path):
+    names = (AUTHOR, "Sabine Marroweck")
+    source = Path(ec.load_sample("authors-lm").folder) / "texts.jsonl"
+    rows = [
+        line
+        for line in source.read_text(encoding="utf-8").splitlines()
+        if json.loads(line)["concept"] in names
+    ]
+    own, bad = tmp_path / "two authors.jsonl", tmp_path / "bad.csv"
+    own.write_text("\n".join(rows), encoding="utf-8")
+    bad.write_text("who,what\na,b\n", encoding="utf-8")
+    page = opener("model=digits-mlp&concepts=7&strength=1.5", page="model")
+    page.get_by_label("Folder or hub name").fill("authors-lm")
+    page.get_by_label("Folder or hub name").press("Enter")
+    upload = page.locator(".st-key-_own_file input[type=file]")
+    upload.set_input_files(bad)
+    page.get_by_role("button", name="Check it").click()
+    page.get_by_text("This cannot be opened yet").wait_for()
+    settle(page)
+    assert "bad.csv" in page.locator(".stMain .stCode").last.inner_text()
+    # Nothing that was chosen is lost, and the next file is taken.
+    assert page.get_by_label("Folder or hub name").input_value() == "authors-lm"
+    assert "concepts=7" in page.url and "strength=1.5" in page.url
+    upload.set_input_files(own)
+    settle(page)
+    page.get_by_role("button", name="Check it").click()
+    page.get_by_role("button", name="Open it on all pages").click()
+    page.locator("[data-status]").wait_for()
+    settle(page)
+    assert "model=authors-lm-" in page.url
+    page.locator(".st-key-concepts").get_by_text(AUTHOR, exact=True).click()
+    wait_status(page, f"{AUTHOR} off")
+    settle(page)
+    # Others can follow a link to it as long as the server runs.
+    other = opener(page.url.replace("/live?", "/?page=live&"))
+    assert other.locator("[data-status]").inner_text() == page.locator("[data-status]").inner_text()
