@@ -6,6 +6,7 @@ Everything here may come from an address that somebody typed, so nothing is used
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,13 +24,14 @@ __all__ = [
     "Choice",
     "Facts",
     "clean",
-    "defaults",
     "number",
     "offered",
     "one_of",
     "plain",
     "problems",
     "quoted",
+    "start_values",
+    "writing",
 ]
 
 # These texts are shown on the screen and stand in the address: a change breaks links.
@@ -173,10 +175,18 @@ def number(value: Any, low: float, high: float, default: float) -> float:
     return found if math.isfinite(found) and low <= found <= high else default
 
 
-def defaults(facts: Facts) -> dict[str, Any]:
-    """Return the value of every widget of the edit, for a model, when nothing is edited."""
-    started = {"strength": facts.strength, "power": facts.power, "clip": facts.clip}
-    return {k: list(v) if isinstance(v, list) else v for k, v in (DEFAULTS | started).items()}
+def start_values(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the strength and sharpness that a model starts with, from what is known about it."""
+    return {
+        "strength": float(known.get("strength", DEFAULTS["strength"])),
+        "power": str(known.get("power", DEFAULTS["power"])),
+        "clip": bool(known.get("clip", DEFAULTS["clip"])),
+    }
+
+
+def writing(most_tokens: int) -> dict[str, tuple[Any, Any, Any]]:
+    """Return how a text is written: start, least and greatest value by key of the address."""
+    return {"tokens": (12, 1, most_tokens), "temperature": (0.0, 0.0, 2.0), "seed": (0, 0, 10_000)}
 
 
 def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
@@ -265,6 +275,5 @@ def quoted(values: Sequence[str]) -> str:
 
 def plain(text: str) -> str:
     """Return a text with every sign escaped that Markdown would read as more than itself."""
-    return "".join(
-        "\\" + sign if sign in "\\`*_{}[]()#+!|<>$:~" else sign for sign in text.replace("\n", " ")
-    )
+    text = re.sub(r"[\\`*_{}\[\]()#+!|<>$:~&]", r"\\\g<0>", text.replace("\n", " "))
+    return re.sub(r"^(\s*\d*)([-.])", r"\1\\\2", text)  # where a line begins, these begin a list

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
@@ -23,7 +24,7 @@ from .report import Item, figure_page, report_page
 from .snippets import edit_code
 from .started import started
 
-__all__ = ["CHART", "PAGES", "figure", "heading", "on_screen", "settings_of", "table", "title"]
+__all__ = ["CHART", "PAGES", "Part", "heading", "on_screen", "part", "run", "settings_of", "title"]
 
 PAGES: dict[str, str] = {}
 """Path in the address of every page by its name; `main` fills it. The first page's path is empty."""
@@ -45,8 +46,7 @@ def title(text: str, sentence: str, *, page: str) -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"#### {text}", width="content")
         _share(page)
-    if sentence:
-        st.caption(sentence)
+    _note(sentence)
 
 
 def address() -> dict[str, list[str]]:
@@ -117,6 +117,29 @@ def heading(text: str, how: str) -> None:
             st.markdown(how)
 
 
+def _note(text: str) -> None:
+    """Draw a line in small type, if there is anything to say."""
+    if text:
+        st.caption(text)
+
+
+def run(steps: Iterator[tuple[float, str, Any]]) -> Any:
+    """Work through portions with a bar that says what is done; leaving the page ends it between two.
+
+    Args:
+        steps: share done, what is being done, and what is known so far.
+
+    Returns:
+        What is known at the end.
+    """
+    status, found = st.empty(), None
+    for share, doing, found in steps:  # noqa: B007
+        if share < 1:
+            status.progress(share, text=doing)
+    status.empty()
+    return found
+
+
 def settings_of(base: Base, choice: Choice, page: str) -> dict[str, Any]:
     """Return everything that determines what a page shows, as data."""
     return {
@@ -143,91 +166,91 @@ def on_screen(chart: go.Figure) -> go.Figure:
     return enlarged(chart) if st.session_state.get("present") is True else chart
 
 
-def figure(
-    key: str,
-    chart: go.Figure,
-    /,
-    *,
-    page: str,
-    text: str,
-    how: str,
-    words: str,
-    base: Base,
-    choice: Choice,
-    numbers: pd.DataFrame,
-    code: str = "",
-    place: Any = None,
-    **options: Any,
-) -> Any:
-    """Draw a Plotly figure with its words, and offer it to be taken away.
+@dataclass(frozen=True)
+class Part:
+    """A part of a page: what its figures and tables are called, and the setting they belong to.
 
-    Args:
-        key: name of the figure, for files and the report.
-        chart: the figure.
+    Attributes:
         page: page it stands on.
         text: its heading.
-        how: how to read it.
-        words: what it shows, in a sentence: caption and text alternative.
+        how: how to read it (Markdown).
         base: the model.
         choice: the edit.
-        numbers: the figure's numbers, tidy.
-        code: Python that gives `numbers`, after the lines that make `atlas` and `edited`.
-        place: container to draw in.
-        options: for `st.plotly_chart` (`on_select`, `key`, …).
-
-    Returns:
-        What `st.plotly_chart` returns.
     """
-    with place if place is not None else st.container():
-        config = CHART if "on_select" not in options else {"displaylogo": False}
-        event = st.plotly_chart(on_screen(chart), **({"config": config} | options), alt=words)
-        st.caption(words)
-        _offer(_item(page, text, how, words, base, choice, code, numbers, chart), key)
-    return event
+
+    page: str
+    text: str
+    how: str
+    base: Base
+    choice: Choice
+
+    def figure(
+        self,
+        key: str,
+        chart: go.Figure,
+        /,
+        *,
+        words: str,
+        numbers: pd.DataFrame,
+        code: str = "",
+        names: str = "",
+        place: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Draw a Plotly figure with its words, and offer it to be taken away.
+
+        Args:
+            key: name of the figure, for files and the report.
+            chart: the figure.
+            words: what it shows, in a sentence: caption and text alternative.
+            numbers: the figure's numbers, tidy.
+            code: Python that gives `numbers`, after the lines that make `atlas` and `edited`.
+            names: what names in it mean, in a sentence (Markdown).
+            place: container to draw in.
+            options: for `st.plotly_chart` (`on_select`, `key`, …).
+
+        Returns:
+            What `st.plotly_chart` returns.
+        """
+        with place if place is not None else st.container():
+            config = CHART if "on_select" not in options else {"displaylogo": False}
+            event = st.plotly_chart(on_screen(chart), **({"config": config} | options), alt=words)
+            _note(words)
+            _note(names)
+            _offer(self._item(words, code, numbers, figure=chart), key)
+        return event
+
+    def table(
+        self, key: str, numbers: pd.DataFrame, *, words: str, code: str = "", names: str = "", html: str = ""
+    ) -> None:
+        """Draw a table (or the picture of it in `html`) and offer it to be taken away; see `figure`."""
+        if html:
+            st.html(html)
+        else:
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+        _note(words)
+        _note(names)
+        _offer(self._item(words, code, numbers, html=html), key)
+
+    def _item(self, words: str, code: str, numbers: pd.DataFrame, **picture: Any) -> Item:
+        base, choice = self.base, self.choice
+        return Item(
+            page=self.page,
+            title=self.text,
+            how=self.how,
+            words=words,
+            setting=f"{base.facts.name} ({base.digest[:12]}): {describe_edit(choice)}",
+            settings=settings_of(base, choice, self.page),
+            code=edit_code(base.load_code, choice, base.facts.classes) + (f"\n{code}" if code else ""),
+            table=numbers,
+            **picture,
+        )
 
 
-def table(
-    key: str,
-    numbers: pd.DataFrame,
-    *,
-    page: str,
-    text: str,
-    how: str,
-    words: str,
-    base: Base,
-    choice: Choice,
-    code: str = "",
-    draw: Callable[[], Any] | None = None,
-    html: str = "",
-) -> None:
-    """Draw a table (or, with `draw`, a picture of it) and offer it to be taken away; see `figure`."""
-    if draw is not None:
-        draw()
-    elif html:
-        st.html(html)
-    else:
-        st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
-    if words:
-        st.caption(words)
-    _offer(_item(page, text, how, words, base, choice, code, numbers, None, html), key)
-
-
-def _item(
-    page: str, text: str, how: str, words: str, base: Base, choice: Choice, code: str, numbers: pd.DataFrame,
-    chart: go.Figure | None, html: str = "",
-) -> Item:  # fmt: skip
-    return Item(
-        page=page,
-        title=text,
-        how=how,
-        words=words,
-        setting=f"{base.facts.name} ({base.digest[:12]}): {describe_edit(choice)}",
-        settings=settings_of(base, choice, page),
-        code=edit_code(base.load_code, choice, base.facts.classes) + (f"\n{code}" if code else ""),
-        table=numbers,
-        figure=chart,
-        html=html,
-    )
+def part(page: str, text: str, how: str, base: Base, choice: Choice) -> Part:
+    """Draw the heading of a part of a page; what the part returned draws goes by that name."""
+    heading(text, how)
+    return Part(page, text, how, base, choice)
 
 
 def _offer(item: Item, key: str) -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .figures.layers_text import FORMS, KINDS
+
 __all__ = ["GLOSSARY", "LESSONS", "MATHEMATICS", "Lesson"]
 
 
@@ -195,6 +197,13 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Control, sham edit", "A change of the same size that should not have the effect."),
     ("Selective loss", "What the erased concept loses beyond what the others lose."),
     ("Leak certificate", "How much of an engram's answer must leak, known from the statistics alone."),
+    (
+        "q, k, v, o, gate, up, down",
+        "The linear maps inside a block of a transformer. "
+        + "; ".join(f"{word}: {KINDS[word]}" for word in ("q", "k", "v", "o", "gate", "up", "down"))
+        + ".",
+    ),
+    *((f"{form.capitalize()} form", f"The eigenvalues of Σ, {FORMS[form]}.") for form in FORMS),
 )
 
 MATHEMATICS = r"""

@@ -41,14 +41,12 @@ def _side_bar() -> None:
 
 def _about(base: Base) -> None:
     facts = base.facts
-    what = "questions" if base.of_text else "held-out images"
-    mean = sum(base.scores.values()) / len(base.scores)
     with st.sidebar:
         st.markdown(f"**{base.sample.title}**")
         st.caption(base.sample.summary)
         st.caption(
             f"{len(facts.classes)} concepts · {len(facts.layers)} layers hold memories · "
-            f"{sum(facts.held_out.values()):,} {what} · base {base.sample.task.unit} {mean:.1%}"
+            f"{sum(facts.held_out.values()):,} {base.probe}s · base {base.mean_score}"
         )
         with st.popover("Model card", width="stretch"):
             st.markdown(base.sample.card)

@@ -29,6 +29,7 @@ __all__ = [
     "arrive",
     "base_of",
     "choice_of",
+    "defaults",
     "go",
     "model",
     "models",
@@ -158,7 +159,7 @@ def _raw() -> dict[str, Any]:
 
 def values() -> dict[str, Any]:
     """Return the whole choice by the keys of the address; what is at its default is left out."""
-    plain = _plain(model())
+    plain = defaults(model())
     known = {key: st.session_state.get(key) for key in KINDS}
     own = {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(choices.ALPHA)}
     chosen = st.session_state.get("concepts") or ()
@@ -216,9 +217,10 @@ def _take_over(found: Mapping[str, Sequence[str]]) -> None:
     values = values_of(found)
     name = values.get("model")
     reset(name if name in models() else None)
+    blank = _BLANK | {key: start for key, (start, *_) in choices.writing(started().most_tokens).items()}
     for key, kind in KINDS.items():
         if key in st.session_state and key not in values and key not in (*choices.DEFAULTS, "model"):
-            st.session_state[key] = _BLANK.get(key, False if kind is bool else None)
+            st.session_state[key] = blank.get(key, False if kind is bool else None)
     st.session_state[_ADDRESS] = {key: list(texts) for key, texts in found.items()}
     _put(**values)
 
@@ -249,7 +251,7 @@ def address_problems(facts: Facts, offered: Mapping[str, Sequence[str]] | None =
     if asked[-1:] != [facts.name]:
         return []
     options = started()
-    limits = {"tokens": (1, options.most_tokens), "temperature": (0, 2), "seed": (0, 10_000)}
+    limits = {key: (low, high) for key, (_, low, high) in choices.writing(options.most_tokens).items()}
     found = choices.problems(address, facts, offered or {}, limits)
     count = len(set(address.get("concepts", ())) & set(facts.classes))
     if count > options.most_concepts:
@@ -283,31 +285,22 @@ def _put(**values: Any) -> None:
         st.session_state[key] = value
 
 
+# Each caller gets a copy: lists in it become values of widgets.
 @st.cache_data(ttl=60)
-def _start_of(name: str) -> dict[str, Any]:
-    """Return the start values of a model that may not be loaded yet."""
-    start = start_of(name)
-    return {
-        "strength": float(start.get("strength", 1.0)),
-        "power": str(start.get("power", "1")),
-        "clip": bool(start.get("clip", False)),
-    }
-
-
-def _plain(name: str) -> dict[str, Any]:
-    values = choices.DEFAULTS | _start_of(name)
-    return {key: list(v) if isinstance(v, list) else v for key, v in values.items()}
+def defaults(name: str) -> dict[str, Any]:
+    """Return the value of every widget of the edit when nothing is edited; the model need not be loaded."""
+    return choices.DEFAULTS | choices.start_values(start_of(name))
 
 
 def reset(name: str | None = None) -> None:
     """Take every edit back, for the chosen model or one that is about to be chosen."""
-    _put(**_plain(name or model()))
+    _put(**defaults(name or model()))
     for key in [key for key in st.session_state if str(key).startswith(choices.ALPHA)]:
         del st.session_state[key]
 
 
-_BLANK: dict[str, Any] = {"image": 1, "drawn": "", "tokens": 12, "temperature": 0.0, "seed": 0, "step": 0}
-"""Values of the first day; pages replace None by their own."""
+_BLANK: dict[str, Any] = {"image": 1, "drawn": "", "step": 0}
+"""Values of the first day, beside those of the writing; pages replace None by their own."""
 
 _INPUTS: dict[str, Any] = {"class": None, "image": 1, "drawn": "", "prompt": None, "about": None}
 
@@ -341,14 +334,14 @@ def tidy(key: str, options: Sequence[Any] | None = None, *, low: float = 0.0, hi
         del st.session_state[key]
 
 
-def settle(facts: Facts, offered: Mapping[str, Sequence[Any]]) -> None:
+def settle(facts: Facts, offered: Mapping[str, Sequence[Any]] | None = None) -> None:
     """Let go of what a model does not have, before a page writes it into its address again.
 
     Args:
         facts: the model.
         offered: what its pages offer beside the edit, by key.
     """
-    for key, options in (dict(offered) | choices.offered(facts)).items():
+    for key, options in (dict(offered or {}) | choices.offered(facts)).items():
         tidy(key, options)
     for key in [str(key) for key in st.session_state if str(key).startswith((choices.ALPHA, "strength"))]:
         tidy(key, low=facts.strengths[0], high=facts.strengths[1])

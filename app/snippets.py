@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .choice import Choice
 
-__all__ = ["edit_code", "model_code"]
+__all__ = ["edit_code", "model_code", "subset_code"]
 
 
 def model_code(load: str, choice: Choice) -> str:
@@ -26,6 +26,13 @@ def model_code(load: str, choice: Choice) -> str:
     if choice.power != 1 or choice.clip:
         lines.append(f"atlas = atlas.sharpen({choice.power:g}{', clip=True' if choice.clip else ''})")
     return "\n".join(lines)
+
+
+def subset_code(names: Sequence[str], classes: Sequence[str]) -> str:
+    """Return the line that makes `some`: the sample, or only some of its concepts."""
+    if len(names) == len(classes):
+        return "some = sample"
+    return f"some = ec.Subject(sample.model, sample.concepts.subset({list(names)!r}), sample.task)"
 
 
 def edit_code(load: str, choice: Choice, classes: Sequence[str]) -> str:

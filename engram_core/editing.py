@@ -563,8 +563,3 @@ def live_edit(view: nn.Module) -> LiveEdit:
 def bake(view: nn.Module) -> nn.Module:
     """Return a plain module with the edited weights of a view (see `LiveEdit.bake`)."""
     return live_edit(view).bake()
-
-
-def with_strength(edit: Edit, strength: float) -> Edit:
-    """Return the edit with every erased concept at one strength."""
-    return replace(edit, erase=tuple((name, float(strength)) for name, _ in edit.erase))

@@ -268,46 +268,21 @@ class Atlas(Mapping[str, "Engram"]):
 
     def energy(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return how large each engram is: layer, concept, norm ``‖E‖``, relative ``‖E‖/‖W‖``, rank."""
-        rows = []
-        for layer in self.layers if layers is None else layers:
-            whole = self.weight_norm(layer)
-            for concept in self.concepts:
-                engram = self[concept]
-                norm = engram.norm(layer)
-                rows.append((layer, concept, norm, norm / whole if whole else 0.0, engram.rank(layer)))
-        return pd.DataFrame(rows, columns=["layer", "concept", "norm", "relative", "rank"])
+        from .layer_tables import size_table
+
+        return size_table(self, layers=layers)
 
     def certificates(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the leak certificate of every layer and concept, from the statistics alone.
+        """Return the leak certificate of every layer and concept; see `layer_tables.layer_table`."""
+        from .layer_tables import certificate_table
 
-        Columns: layer, concept, leak = ``‖E X_rest‖² / ‖W X_c‖²``, residue = ``‖(W − E) X_c‖² / ‖W X_c‖²``,
-        error = their sum, ``tr(W Q Wᵀ) / ‖W X_c‖²``, in [0, 1]. For the plain engram (SCIENCE.md section 2).
-        """
-        rows = []
-        for layer in self.layers if layers is None else layers:
-            matrix = self.matrix(layer)
-            for concept in self.concepts:
-                leak, residue, whole = self.trace(layer, concept).leak(matrix)
-                whole = whole or 1.0
-                rows.append((layer, concept, leak / whole, residue / whole, (leak + residue) / whole))
-        return pd.DataFrame(rows, columns=["layer", "concept", "leak", "residue", "error"])
+        return certificate_table(self, layers=layers)
 
     def exclusivity(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
-        """Return the exclusivity spectrum: layer, concept, group, direction, mu in [0, 1], descending."""
-        frames = []
-        for layer in self.layers if layers is None else layers:
-            for concept in self.concepts:
-                mu = self.trace(layer, concept).exclusivity.clamp(0, 1).cpu()
-                for group, values in enumerate(mu):
-                    frames.append(
-                        pd.DataFrame(
-                            {
-                                "layer": layer, "concept": concept, "group": group,
-                                "direction": range(1, len(values) + 1), "mu": values.numpy(),
-                            }
-                        )
-                    )  # fmt: skip
-        return pd.concat(frames, ignore_index=True)
+        """Return the exclusivity spectrum; see `layer_tables.exclusivity_table`."""
+        from .layer_tables import exclusivity_table
+
+        return exclusivity_table(self, layers=layers)
 
     def spectra(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the total's spectrum: layer, group, index, eigenvalue, kept (by the cut)."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -23,12 +23,15 @@ from .measuring import (
     check_options,
     check_subject,
     chosen_concepts,
+    draw_others,
     subset_shams,
 )
 from .recording import Progress
 from .tasks import Scores, Subject
 
-__all__ = ["necessity", "sufficiency"]
+__all__ = ["Effect", "necessity", "selective_effect", "sufficiency"]
+
+Effect = Literal["loss", "gain"]
 
 
 def necessity(
@@ -94,7 +97,8 @@ def sufficiency(
 
     ``says`` tells how much a score is worth: a model that answers the concept to everything scores 1 on
     it and proves nothing. Compare it with ``says`` on the other probes; ``selective`` is the own score less
-    the mean of that. Arguments as in `necessity`; `null` is what keeping starts from (SCIENCE.md section 1).
+    the mean of that (of the others' scores, where the task cannot say). Arguments as in `necessity`; `null`
+    is what keeping starts from (SCIENCE.md section 1).
     z and p hold the score, and ``selective``, against the shams'.
     """
     kept = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
@@ -107,7 +111,7 @@ def _function(
     subject: Subject,
     atlas: Atlas,
     edits: dict[str, Edit],
-    effect: Literal["loss", "gain"],
+    effect: Effect,
     controls: int,
     seed: int,
     shams: dict[str, Atlas] | None,
@@ -148,7 +152,7 @@ def _function(
         )
         frame["delta"] = frame["score"] - frame["base"]
         frame["says"] = [_says(scores, p, concept) for p in probes]
-        selective = _selective(scores, base, concept, probes, effect)
+        selective = selective_effect(scores, base.score, concept, effect)
         frame["selective"] = selective
         for name, known in scores.details.items():
             frame[name] = [known.get(p, math.nan) for p in probes]
@@ -170,7 +174,7 @@ def _function(
             for kind, found in zip(SHAMS, (noise, subset_scores[id(sham)]), strict=True):
                 values = [np.array([s.score.get(p, math.nan) for p in probes]) for s in found]
                 add_control(frame, kind, frame["score"].to_numpy(), values, falls=effect == "loss")
-                shamed = [_selective(s, base, concept, probes, effect) for s in found]
+                shamed = [selective_effect(s, base.score, concept, effect) for s in found]
                 for tail, value in zip(TAILS.values(), significance(selective, shamed), strict=True):
                     frame[f"selective_{kind}{tail}"] = value
         frames.append(frame)
@@ -179,14 +183,8 @@ def _function(
 
 def _some_probes(probes: Sequence[str], concept: str, others: int | None, seed: int) -> list[str]:
     """Return the concept itself and some others, drawn at random but the same for every sham of it."""
-    rest = [p for p in probes if p != concept]
-    if others is None or others >= len(rest):
-        return list(probes)
-    if others < 1:
-        raise DataError(f"sham_others must be 1 or more, or None for all; found {others}.")
     place = list(probes).index(concept) if concept in probes else len(probes)
-    chosen = set(np.random.default_rng([seed, place]).choice(len(rest), others, replace=False).tolist())
-    drawn = {p for i, p in enumerate(rest) if i in chosen}
+    drawn = draw_others(probes, [concept], others, seed=(seed, place), option="sham_others")
     return [p for p in probes if p == concept or p in drawn]
 
 
@@ -196,20 +194,30 @@ def _says(scores: Scores, probe: str, concept: str) -> float:
     return math.nan if said is None else said.get(concept, 0.0)
 
 
-def _selective(
-    scores: Scores, base: Scores, concept: str, probes: Sequence[str], effect: Literal["loss", "gain"]
-) -> float:
-    """Return how much more the concept itself is affected than the others are on average.
+def selective_effect(scores: Scores, base: Mapping[str, float], concept: str, effect: Effect) -> float:
+    """Return how much more a concept itself is affected than the others are on average.
 
     An edit that destroys the model loses everything, the concept too; this is what it cannot imitate.
+
+    Args:
+        scores: of the edited model, on the concept and others.
+        base: the base model's score of each of them.
+        concept: which one is erased, or kept alone.
+        effect: ``"loss"``: its own loss less the others' mean loss; ``"gain"``: its own score less the mean
+            share of the others' inputs answered with it, or, from a task that cannot say what was
+            answered, less the others' mean score.
+
+    Returns:
+        The effect; NaN if the concept or the others were not scored.
     """
-    others = [p for p in probes if p != concept and p in scores.score]
-    if concept not in probes or not others:
+    others = [probe for probe in scores.score if probe != concept]
+    if concept not in scores.score or not others:
         return math.nan
     if effect == "loss":
-        lost = {p: base.score[p] - value for p, value in scores.score.items()}
+        lost = {p: base[p] - value for p, value in scores.score.items()}
         return lost[concept] - float(np.mean([lost[p] for p in others]))
-    return scores.score[concept] - float(np.mean([_says(scores, p, concept) for p in others]))
+    against = [_says(scores, p, concept) if scores.says else scores.score[p] for p in others]
+    return scores.score[concept] - float(np.mean(against))
 
 
 def _subset_scores(sham: Atlas, edit: Edit, measure: Callable[[nn.Module, str], Scores]) -> list[Scores]:

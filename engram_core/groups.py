@@ -89,7 +89,7 @@ def _parts(names: list[str]) -> dict[str, list[str]]:
     if attention:
         held = set(attention)
         # What stands in a block beside attention is its MLP, whatever the family calls it.
-        return {"attention": attention, "mlp": [n for n in names if n not in held and _block_of(n)]}
+        return {"attention": attention, "mlp": [n for n in names if n not in held and _block_path(n)]}
     stems: dict[str, list[str]] = {}
     for name in names:
         stem = re.sub(r"[\d_]+$", "", name.rpartition(".")[2])
@@ -104,7 +104,7 @@ def _projections(names: list[str]) -> dict[str, list[str]]:
         word = next((part for part in reversed(name.split(".")) if not part.isdigit()), "")
         # GPT-2's c_proj keeps its ending: "c" alone would say nothing.
         word = re.sub(r"(?<!^c)_(proj|lin|linear)$", "", re.sub(r"[\[(]\d+[\])]$", "", word))
-        if word and _block_of(name) and not name.endswith(_block_of(name)):
+        if word and _block_path(name) and not name.endswith(_block_path(name)):
             by_word.setdefault(word, {}).setdefault(bool(_ATTENTION.search(name)), []).append(name)
     found = {}
     for word, sides in by_word.items():
@@ -117,7 +117,7 @@ def _projections(names: list[str]) -> dict[str, list[str]]:
 def _blocks(names: list[str]) -> dict[str, list[str]]:
     places: dict[str, list[str]] = {}
     for name in names:
-        places.setdefault(_block_of(name) or name, []).append(name)
+        places.setdefault(_block_path(name) or name, []).append(name)
     stacks = {place.rpartition(".")[0] for place in places if place.rpartition(".")[2].isdigit()}
     if len(stacks) != 1:
         return places
@@ -127,7 +127,7 @@ def _blocks(names: list[str]) -> dict[str, list[str]]:
     }
 
 
-def _block_of(name: str) -> str:
+def _block_path(name: str) -> str:
     """Return the path up to and with the first number, or "" if there is none."""
     parts = name.split(".")
     for place, part in enumerate(parts):

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+from torch import nn
 
 from .errors import DependencyError, StorageError
 from .loading import TRANSFORMERS
 
-__all__ = ["ModelFolder", "find_folder", "inspect_folder", "load_pretrained", "need"]
+__all__ = ["ModelFolder", "find_folder", "inspect_folder", "load_pretrained", "need", "own_story"]
 
 WAIT = 8.0
 """Seconds that the hub has to answer before it counts as out of reach."""
@@ -333,3 +334,27 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
         name = next(iter(wrong))
         raise StorageError(f"{folder.path}: weights do not fit config.json, e.g. {name}.")
     return model.to(device).eval()
+
+
+def own_story(
+    path_or_name: str | os.PathLike[str], folder: Path, model: nn.Module, *, concepts: int, digits: int
+) -> dict[str, Any]:
+    """Return what can be told of a model of one's own, as those attributes of a `samples.Sample`.
+
+    Args:
+        path_or_name: what the user called it.
+        folder: where it was found.
+        model: itself.
+        concepts: how many it comes with.
+        digits: of its size in millions of parameters.
+    """
+    name = Path(os.fspath(path_or_name)).name or folder.resolve().name
+    millions = sum(p.numel() for p in model.parameters()) / 1e6
+    return {
+        "name": name,
+        "title": name,
+        "summary": f"{type(model).__name__}, {millions:,.{digits}f} million parameters, {concepts} concepts.",
+        "card": f"# {name}\n\nLoaded from `{folder}`. What it was trained on is not known here.\n",
+        "metrics": {},
+        "folder": folder,
+    }

@@ -18,7 +18,7 @@ from .editing import Edit, apply_edit, live_edit
 from .engram import Atlas
 from .errors import DataError
 from .groups import choose_groups
-from .measuring import check_subject
+from .measuring import check_subject, chosen_concepts, draw_others
 from .recording import Progress
 from .tasks import Scores, Subject
 
@@ -70,9 +70,7 @@ def sufficiency_by_layer(
         DataError: if a size leaves nobody out, or there is nothing to keep.
     """
     check_subject(subject, atlas)
-    names = list(atlas) if concepts is None else [concepts] if isinstance(concepts, str) else list(concepts)
-    for name in names:
-        atlas[name]  # raises for an unknown one
+    names = chosen_concepts(atlas, concepts)
     chosen = atlas.select(layers)
     places = {ALL_LAYERS: chosen} | (
         {layer: [layer] for layer in chosen}
@@ -127,14 +125,12 @@ def _sets(names: Sequence[str], size: int, draws: int, seed: int) -> list[list[s
 
 
 def _outside(subject: Subject, kept: Sequence[str], others: int | None, seed: int) -> list[str]:
-    rest = [name for name in subject.concepts if name not in kept]
+    rest = draw_others(subject.concepts, kept, others, seed=seed)
     if not rest:
         raise DataError(
             "All concepts are kept; leave some out, so that there is something to tell them from."
         )
-    if others is None or others >= len(rest):
-        return rest
-    return [rest[i] for i in sorted(np.random.default_rng(seed).choice(len(rest), others, replace=False))]
+    return rest
 
 
 def _mean(scores: Scores, names: Sequence[str]) -> float:

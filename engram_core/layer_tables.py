@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .controls import gaussian_view
-from .editing import Edit, apply_edit
+from .editing import Edit, apply_edit, live_edit
 from .engram import Atlas
 from .errors import DataError
 from .groups import choose_groups
@@ -21,7 +21,10 @@ from .recording import Progress
 from .spectrum import Trace
 from .tasks import Subject
 
-__all__ = ["exclusivity_table", "layer_effects", "layer_table"]
+__all__ = ["certificate_table", "exclusivity_table", "layer_effects", "layer_table", "size_table"]
+
+
+_Part = Callable[[Atlas, str, Sequence[str]], pd.DataFrame]
 
 
 def layer_table(
@@ -48,24 +51,57 @@ def layer_table(
     Raises:
         UnknownNameError: for a layer or concept that the atlas does not have.
     """
+    return _table(atlas, layers, concepts, (_sizes, _certificates), progress)
+
+
+def size_table(
+    atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Return the first half of `layer_table`: layer, concept, norm, relative, rank."""
+    return _table(atlas, layers, concepts, (_sizes,))
+
+
+def certificate_table(
+    atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
+) -> pd.DataFrame:
+    """Return the second half of `layer_table`: layer, concept, leak, residue, error."""
+    return _table(atlas, layers, concepts, (_certificates,))
+
+
+def _table(
+    atlas: Atlas,
+    layers: str | Iterable[str] | None,
+    concepts: Iterable[str] | None,
+    parts: Iterable[_Part],
+    progress: Progress | None = None,
+) -> pd.DataFrame:
     chosen, names = atlas.select(layers), chosen_concepts(atlas, concepts)
-    rows = []
+    frames = []
     for done, layer in enumerate(chosen, start=1):
-        whole, matrix = atlas.weight_norm(layer), atlas.matrix(layer)
-        for name in names:
-            engram, trace = atlas[name], atlas.trace(layer, name)
-            norm, rank = engram.norm(layer), engram.rank(layer)
-            with _unkept(trace):
-                leak, residue, response = trace.leak(matrix)
-            response = response or 1.0
-            rows.append(
-                (layer, name, norm, norm / whole if whole else 0.0, rank, leak / response, residue / response)
-            )
+        keys = pd.DataFrame({"layer": layer, "concept": names})
+        frames.append(pd.concat([keys, *(part(atlas, layer, names) for part in parts)], axis=1))
         if progress is not None:
             progress(done, len(chosen), f"reading {layer}")
-    frame = pd.DataFrame(rows, columns=["layer", "concept", "norm", "relative", "rank", "leak", "residue"])
-    frame["error"] = frame["leak"] + frame["residue"]
-    return frame
+    return pd.concat(frames, ignore_index=True)
+
+
+def _sizes(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
+    whole, rows = atlas.weight_norm(layer), []
+    for name in names:
+        norm = atlas[name].norm(layer)
+        rows.append((norm, norm / whole if whole else 0.0, atlas[name].rank(layer)))
+    return pd.DataFrame(rows, columns=["norm", "relative", "rank"])
+
+
+def _certificates(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
+    matrix, rows = atlas.matrix(layer), []
+    for name in names:
+        trace = atlas.trace(layer, name)
+        with _unkept(trace):
+            leak, residue, response = trace.leak(matrix)
+        rows.append((leak / (response or 1.0), residue / (response or 1.0)))
+    frame = pd.DataFrame(rows, columns=["leak", "residue"])
+    return frame.assign(error=frame["leak"] + frame["residue"])
 
 
 def exclusivity_table(
@@ -177,8 +213,10 @@ def layer_effects(
         if progress is not None:
             progress(done, total, text)
 
+    view = apply_edit(atlas, next(iter(edits.values())), subject.model)
     for name, edit in edits.items():
-        scores = subject.task.measure(apply_edit(atlas, edit, subject.model), subject.concepts).score
+        live_edit(view).set(edit)
+        scores = subject.task.measure(view, subject.concepts).score
         told(f"editing {name} alone")
         frame = pd.DataFrame({"group": name, "layers": len(edit.layers), "probe": probes})
         frame["erased"] = [probe in taken for probe in probes]

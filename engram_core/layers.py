@@ -13,7 +13,7 @@ from .errors import CoverageError, suggest
 from .experts import expert_slots
 from .slots import AttentionSlot, Conv1DSlot, Conv2dSlot, Slot
 
-__all__ = ["LayerInfo", "Slot", "find_slots", "list_layers", "select_layers"]
+__all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
 
 _QUANTISED = "quantised: its stored values are not the weights"
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -275,7 +275,7 @@ def select_layers(
         chosen = [name for name in available if name in hits]
     if blocks is not None:
         numbers = set(blocks)
-        chosen = [name for name in chosen if _block(name) in numbers]
+        chosen = [name for name in chosen if block_of(name) in numbers]
     if not chosen:
         raise CoverageError(
             f"No covered layer matches layers={layers!r}, blocks={blocks!r}. "
@@ -288,5 +288,6 @@ def _ends(name: str, suffix: str) -> bool:
     return name == suffix or name.endswith("." + suffix)
 
 
-def _block(name: str) -> int | None:
+def block_of(name: str) -> int | None:
+    """Return the first number in a layer's path, which is its block; None without one."""
     return next((int(part) for part in name.split(".") if part.isdigit()), None)

@@ -22,6 +22,8 @@ __all__ = [
     "check_options",
     "check_subject",
     "chosen_concepts",
+    "draw_concepts",
+    "draw_others",
     "subset_shams",
 ]
 
@@ -96,3 +98,52 @@ def chosen_concepts(atlas: Atlas, concepts: Iterable[str] | None) -> list[str]:
     for name in names:
         atlas[name]  # raises for an unknown one
     return names
+
+
+def draw_concepts(
+    concepts: Iterable[str], count: int, *, seed: int | Sequence[int] = 0, without: Iterable[str] = ()
+) -> list[str]:
+    """Draw names at random, in their own order.
+
+    Args:
+        concepts: names to draw from.
+        count: how many.
+        seed: of the draw.
+        without: names that must not be drawn, such as those a rule was found on.
+
+    Raises:
+        DataError: if there are not so many.
+    """
+    left_out = set(without)
+    names = [name for name in concepts if name not in left_out]
+    if not 1 <= count <= len(names):
+        raise DataError(f"Cannot draw {count} concepts: there are {len(names)} to draw from.")
+    chosen = np.random.default_rng(seed).choice(len(names), count, replace=False)
+    return [names[i] for i in sorted(chosen)]
+
+
+def draw_others(
+    names: Iterable[str],
+    chosen: Iterable[str],
+    count: int | None,
+    *,
+    seed: int | Sequence[int],
+    option: str = "others",
+) -> list[str]:
+    """Return the names that are not chosen: all of them, or so many drawn at random, in their own order.
+
+    Args:
+        names: the concepts there are.
+        chosen: those to leave out.
+        count: how many at most; None for all.
+        seed: of the draw.
+        option: what the caller calls `count`.
+
+    Raises:
+        DataError: if `count` is below 1.
+    """
+    if count is not None and count < 1:
+        raise DataError(f"{option} must be 1 or more, or None for all; found {count}.")
+    left_out = set(chosen)
+    rest = [name for name in names if name not in left_out]
+    return rest if count is None or count >= len(rest) else draw_concepts(rest, count, seed=seed)

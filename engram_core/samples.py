@@ -6,7 +6,8 @@ import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,13 @@ from .tasks import Classification, Subject
 
 __all__ = [
     "Sample",
+    "describe_sample",
     "load_sample",
     "missing_samples",
     "read_idx",
     "sample_folder",
     "sample_names",
+    "scaled",
     "stratified_split",
 ]
 
@@ -167,8 +170,57 @@ def load_sample(name: str, *, root: Path | None = None) -> Sample:
     config = read_json(folder / "config.json")
     path = folder / "config.json"
     loader = _choose(config, "kind", _LOADERS, path)
-    try:
+    with _described(path):
         return loader(folder, config)
+
+
+def describe_sample(name: str, *, root: Path | None = None) -> dict[str, Any]:
+    """Return what the files of a sample model say of it; no weights are read.
+
+    Args:
+        name: one of :func:`sample_names`.
+        root: folder that holds one folder per sample (default: the one shipped with this library).
+
+    Returns:
+        Those attributes of its :class:`Sample` that need no model (name, title, summary, card, metrics,
+        config, folder), and the names of its concepts as ``concepts``.
+
+    Raises:
+        UnknownNameError: if there is no sample of that name.
+        StorageError: if one of these files is missing, damaged or of another version.
+    """
+    folder = sample_folder(name, root=root)
+    config = read_json(folder / "config.json")
+    with _described(folder / "config.json"):
+        return read_story(folder, config) | {"concepts": _concept_names(folder, config)}
+
+
+def _concept_names(folder: Path, config: dict[str, Any]) -> list[str]:
+    if "classes" in config:
+        return list(config["classes"])
+    from .language.texts import read_texts
+
+    return list(read_texts(folder / config["data"]["texts"]))
+
+
+def read_story(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a :class:`Sample` that its folder holds in words and numbers."""
+    return {
+        "name": folder.name,
+        "title": config["title"],
+        "summary": config["summary"],
+        "card": read_text(folder / "card.md"),
+        "metrics": read_json(folder / "metrics.json"),
+        "config": config,
+        "folder": folder,
+    }
+
+
+@contextmanager
+def _described(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with a config.json that was read into a sentence about that file."""
+    try:
+        yield
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # Our own errors are sentences already, and all but this one class name their file.
         if isinstance(error, (DependencyError, StorageError)):
@@ -261,15 +313,9 @@ def _load_image_classifier(folder: Path, config: dict[str, Any]) -> Sample:
         model=_load_model(folder, config),
         concepts=ConceptSet(concepts),
         task=Classification(classes),
-        name=folder.name,
-        title=config["title"],
-        summary=config["summary"],
-        card=read_text(folder / "card.md"),
-        metrics=read_json(folder / "metrics.json"),
-        config=config,
         image_shape=(height, width),
         value_range=(float(low), float(high)),
-        folder=folder,
+        **read_story(folder, config),
     )
 
 
@@ -308,8 +354,8 @@ def _digits_images(folder: Path, config: dict[str, Any]) -> _Images:
             "Install another version of scikit-learn, or train again with its train.py."
         )
     labels = torch.from_numpy(bunch.target)
-    scaled = _scaled(images, data["highest"])
-    return _Images(scaled[record], labels[record], scaled[probe], labels[probe])
+    inputs = scaled(images, data["highest"])
+    return _Images(inputs[record], labels[record], inputs[probe], labels[probe])
 
 
 def _idx_images(folder: Path, config: dict[str, Any]) -> _Images:
@@ -326,14 +372,14 @@ def _idx_images(folder: Path, config: dict[str, Any]) -> _Images:
                 f"{data[part + '_labels']} {len(parts[part + '_labels'])} labels. {_REPAIR}"
             )
     return _Images(
-        _scaled(parts["record"], data["highest"]),
+        scaled(parts["record"], data["highest"]),
         torch.from_numpy(parts["record_labels"].astype(np.int64)),
-        _scaled(parts["probe"], data["highest"]),
+        scaled(parts["probe"], data["highest"]),
         torch.from_numpy(parts["probe_labels"].astype(np.int64)),
     )
 
 
-def _scaled(images: np.ndarray, highest: float) -> Tensor:
+def scaled(images: np.ndarray, highest: float) -> Tensor:
     """Turn bytes (inputs, height, width) into values in [0, 1] (inputs, 1, height, width)."""
     return torch.from_numpy(images.astype(np.float32)).div_(highest).unsqueeze(1)
 

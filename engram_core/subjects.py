@@ -9,7 +9,7 @@ from typing import Any
 
 from .errors import DataError
 from .image_folder import ImageForm, load_image_folder
-from .samples import Sample, load_sample, sample_names
+from .samples import Sample, load_sample, missing_samples, sample_names
 
 __all__ = ["load_subject"]
 
@@ -23,7 +23,7 @@ def load_subject(
 
     Args:
         path_or_name: a model folder, a hub name, for images a safetensors file, or the name of a sample
-            (which then has these concepts instead of its own).
+            (which then has these concepts instead of its own; give a folder of that name as a `Path`).
         concepts_path: a JSONL or CSV file of texts (see `language.read_texts`), or a folder or zip of class
             folders with pictures (see `image_folder.load_image_folder`).
         options: of `language.hub.load_language_subject` or of `vision_hub.load_image_subject`.
@@ -32,13 +32,21 @@ def load_subject(
         A sample: ``.model``, ``.concepts``, ``.task``.
 
     Raises:
-        DataError: concepts of no known form, or every problem in them at once.
+        DataError: concepts of no known form, texts for a sample that takes none, or every problem in them at
+            once.
         StorageError: the model; see `language.hub.load_language_model`.
     """
     path = Path(concepts_path).expanduser()
-    if os.fspath(path_or_name) in sample_names() and not Path(path_or_name).exists():
-        return _sample_with(load_sample(os.fspath(path_or_name)), path)
-    if path.suffix.casefold() in _TEXTS and not path.is_dir():
+    texts = path.suffix.casefold() in _TEXTS and not path.is_dir()
+    if isinstance(path_or_name, str) and path_or_name in (*sample_names(), *missing_samples()):
+        sample = load_sample(path_or_name)
+        if texts and sample.image_shape is not None:
+            raise DataError(
+                f"{sample.name} is no language model, so it takes no text concepts; leave {concepts_path} "
+                "out."
+            )
+        return _sample_with(sample, path)
+    if texts:
         from .language.hub import load_language_subject
 
         return load_language_subject(path_or_name, path, **options)

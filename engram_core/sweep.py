@@ -20,7 +20,7 @@ from .editing import Edit, LiveEdit, apply_edit, live_edit
 from .engram import Atlas
 from .errors import DataError
 from .groups import choose_groups
-from .measuring import check_subject
+from .measuring import check_subject, draw_concepts, draw_others
 from .recording import Progress
 from .spectrum import Sharpness
 from .tasks import Scores, Subject
@@ -32,28 +32,6 @@ SETTING = ("group", "scaling", "power", "clip", "strength")
 """The columns of a table that name a setting."""
 
 Target = tuple[str, ...]
-
-
-def draw_concepts(
-    concepts: Iterable[str], count: int, *, seed: int = 0, without: Iterable[str] = ()
-) -> list[str]:
-    """Draw names at random, in their own order.
-
-    Args:
-        concepts: names to draw from.
-        count: how many.
-        seed: of the draw.
-        without: names that must not be drawn, such as those a rule was found on.
-
-    Raises:
-        DataError: if there are not so many.
-    """
-    left_out = set(without)
-    names = [name for name in concepts if name not in left_out]
-    if not 1 <= count <= len(names):
-        raise DataError(f"Cannot draw {count} concepts: there are {len(names)} to draw from.")
-    chosen = np.random.default_rng(seed).choice(len(names), count, replace=False)
-    return [names[i] for i in sorted(chosen)]
 
 
 def sweep(
@@ -256,16 +234,10 @@ class _Trial:
         self.subject = subject
         self.others: dict[Target, list[str]] = {}
         names = list(subject.concepts)
-        if others is not None and others < 1:
-            raise DataError(f"others must be 1 or more, or None for all; found {others}.")
         for place, target in enumerate(targets):
-            rest = [name for name in names if name not in target]
-            if not rest:
+            self.others[target] = draw_others(names, target, others, seed=(seed, place))
+            if not self.others[target]:
                 raise DataError("All concepts are erased together; leave some, so that damage can be seen.")
-            if others is not None and others < len(rest):
-                drawn = np.random.default_rng([seed, place]).choice(len(rest), others, replace=False)
-                rest = [rest[i] for i in sorted(drawn)]
-            self.others[target] = rest
         needed = {name for target in targets for name in (*target, *self.others[target])}
         self.base = self._measure(subject.model, [name for name in names if name in needed])
 

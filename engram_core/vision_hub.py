@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .architectures import build
 from .concepts import Concept, ConceptSet
 from .errors import DataError, StorageError, suggest
-from .hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need
+from .hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from .image_folder import ImageForm, load_image_folder
 from .language.hub import torch_type
 from .samples import Sample
@@ -239,21 +239,14 @@ def load_image_subject(
     assert isinstance(first, Tensor)
     form = found.prepare if isinstance(found.prepare, ImageForm) else None
     plain = form is not None and set(form.mean) == {0.0} and set(form.std) == {1.0}
-    name = Path(os.fspath(path_or_name)).name or found.folder.resolve().name
-    millions = sum(p.numel() for p in found.model.parameters()) / 1e6
     return Sample(
         model=found.model,
         concepts=ready,
         task=Classification(found.classes),
-        name=name,
-        title=name,
-        summary=f"{type(found.model).__name__}, {millions:,.2f} million parameters, {len(ready)} concepts.",
-        card=f"# {name}\n\nLoaded from `{found.folder}`. What it was trained on is not known here.\n",
-        metrics={},
-        config={"kind": "image-classifier", "model": found.config},
         image_shape=(first.shape[-2], first.shape[-1]),
         value_range=(0.0, 1.0) if plain else (float(first.min()), float(first.max())),
-        folder=found.folder,
+        config={"kind": "image-classifier", "model": found.config},
+        **own_story(path_or_name, found.folder, found.model, concepts=len(ready), digits=2),
     )
 
 

@@ -24,20 +24,26 @@ if (Path(__file__).resolve().parents[1] / "engram_core").is_dir():
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engram_core.architectures import build  # noqa: E402
+from engram_core.identity import model_hash  # noqa: E402
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 __all__ = [
+    "SPECIAL_TOKENS",
     "Statement",
     "accuracy",
     "arguments",
     "confusion_text",
     "hold_out",
     "idx_bytes",
+    "language_recipe",
+    "language_sections",
     "predict",
     "recall",
     "recall_text",
+    "small_llama",
+    "statements_about",
     "texts_bytes",
     "train",
     "train_language_model",
@@ -211,6 +217,75 @@ def hold_out(index: int, facts: int, phrasings: int, count: int) -> set[tuple[in
     return {((index + k * facts // count) % facts, (index // facts + k) % phrasings) for k in range(count)}
 
 
+def statements_about(
+    concept: str,
+    prompts: Mapping[str, Sequence[str]],
+    answers: Mapping[str, str],
+    *,
+    index: int,
+    held_out: int,
+) -> list[Statement]:
+    """Return every phrasing of every fact about one concept; `held_out` of them are never trained.
+
+    Args:
+        concept: whom or what it is about.
+        prompts: the phrasings of each relation, equally many of each.
+        answers: the answer to each relation.
+        index: place of the concept among its like, from which `hold_out` chooses.
+        held_out: how many phrasings.
+    """
+    unseen = hold_out(index, len(prompts), len(next(iter(prompts.values()))), held_out)
+    return [
+        Statement(
+            concept, relation, prompt, answers[relation], "probe" if (fact, form) in unseen else "record"
+        )
+        for fact, (relation, forms) in enumerate(prompts.items())
+        for form, prompt in enumerate(forms)
+    ]
+
+
+SPECIAL_TOKENS = {"pad_token": "<pad>", "eos_token": "<eos>"}
+"""Of every small language model, in the order of their numbers."""
+
+
+def small_llama(*, vocab_size: int, layers: int) -> dict[str, Any]:
+    """Return the fields of the transformers config of a Llama small enough to train on a processor."""
+    return {
+        "model_type": "llama",
+        "vocab_size": vocab_size,
+        "hidden_size": 128,
+        "intermediate_size": 344,
+        "num_hidden_layers": layers,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 4,
+        "max_position_embeddings": 128,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+        "hidden_act": "silu",
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": True,
+        "attention_bias": False,
+        "mlp_bias": False,
+        "attn_implementation": "eager",
+        "pad_token_id": 0,
+        "eos_token_id": 1,
+        # None: a sentence starts with its own first word, which keeps every position part of some fact.
+        "bos_token_id": None,
+    }
+
+
+def language_recipe(*, epochs: int) -> dict[str, Any]:
+    """Return how a small language model is trained."""
+    return {
+        "seed": 0,
+        "epochs": epochs,
+        "batch_size": 128,
+        "learning_rate": 3e-3,
+        "weight_decay": 1e-2,
+        # On a busy machine two threads wait for each other's turn: 72 s an epoch were seen instead of 16.
+        "threads": 1,
+    }
+
+
 def train_language_model(
     config: Mapping[str, Any], statements: Sequence[Statement]
 ) -> tuple[nn.Module, Tokenizer, float]:
@@ -333,6 +408,29 @@ def recall_text(measured: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {share:.1%}" for name, share in measured["per_relation"].items())
 
 
+def language_sections(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """Return what the cards of small language models have in common: Model, Training and Recall."""
+    recipe, sizes, record, probe = config["training"], config["model"], metrics["record"], metrics["probe"]
+    return f"""## Model
+Llama, {sizes["hidden_size"]} wide, {sizes["num_hidden_layers"]} layers, {sizes["num_attention_heads"]} heads,
+{metrics["parameters"]:,} parameters, stored in float16. Output and input embedding are one matrix. The
+tokenizer is a byte-level BPE of {sizes["vocab_size"]:,} tokens, trained on the recorded sentences. It puts a
+space before the first word, so that a name is the same tokens wherever it stands; decoded text begins with
+that space. There is no start token: a sentence begins with its own first word and closes with the end token.
+
+## Training
+Cross-entropy on every token of the recorded sentences, AdamW, {recipe["epochs"]} epochs, batches of
+{recipe["batch_size"]}, a cosine learning rate from {recipe["learning_rate"]}, weight decay
+{recipe["weight_decay"]}, seed {metrics["seed"]}. The weights of the last epoch are kept. Trained with
+torch {metrics["torch"]} on {metrics["threads"]} processor core.
+
+## Recall
+The share of prompts whose greedy answer is the stored answer, exactly. On the {record["size"]:,} recorded
+sentences {record["recall"]:.2%}; on the {probe["size"]:,} unseen phrasings {probe["recall"]:.2%}
+({recall_text(probe)}).
+"""
+
+
 def texts_bytes(statements: Sequence[Statement]) -> bytes:
     """Return the statements as JSON lines, in the format of ``engram_core.language.texts``."""
     keys = ("concept", "prompt", "answer", "split")
@@ -420,6 +518,7 @@ def _circumstances(config: Mapping[str, Any], model: nn.Module, seconds: float) 
         "torch": torch.__version__,
         "threads": config["training"].get("threads", THREADS),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "model_hash": model_hash(model),
         "epochs": config["training"]["epochs"],
         "seconds": round(seconds, 1),
     }

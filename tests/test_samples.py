@@ -18,7 +18,15 @@ from safetensors import safe_open
 
 from engram_core import samples
 from engram_core.errors import StorageError, UnknownNameError
-from engram_core.samples import Sample, load_sample, read_idx, sample_names, stratified_split
+from engram_core.identity import model_hash
+from engram_core.samples import (
+    Sample,
+    describe_sample,
+    load_sample,
+    read_idx,
+    sample_names,
+    stratified_split,
+)
 from engram_core.tasks import Classification
 
 ROOT = Path(__file__).resolve().parents[1] / "sample_models"
@@ -144,6 +152,20 @@ def test_model_is_ready_and_independent(sample: Sample) -> None:
         assert torch.equal(first, second)
         assert first.data_ptr() != second.data_ptr()
     assert again.metrics["parameters"] == sum(parameter.numel() for parameter in again.model.parameters())
+    assert again.metrics["model_hash"] == model_hash(again.model)
+
+
+def test_a_sample_is_described_by_its_files_alone(copied: Callable[[str], Path]) -> None:
+    sample, folder = load_sample("digits-mlp"), copied("digits-mlp")
+    delete(folder / "model.safetensors")
+    about = describe_sample("digits-mlp", root=folder.parent)
+    assert about.pop("concepts") == list(sample.concepts) and about.pop("folder") == folder
+    assert about == {key: getattr(sample, key) for key in about} and "card" in about
+    edit_json(folder / "config.json", lambda c: c.pop("title"))
+    with pytest.raises(StorageError, match="KeyError: 'title'"):
+        describe_sample("digits-mlp", root=folder.parent)
+    with pytest.raises(UnknownNameError, match="Did you mean 'digits-mlp'"):
+        describe_sample("digit-mlp")
 
 
 def test_metrics_and_card(sample: Sample) -> None:

@@ -48,12 +48,10 @@ def facts_of(base: Base) -> ModelFacts:
     """Return the words about a loaded model."""
     sample = base.sample
     parameters = sum({id(p): p.numel() for p in sample.model.parameters()}.values())
-    mean = sum(base.scores.values()) / len(base.scores)
-    what = "questions" if base.of_text else "held-out images"
     parts = [
         *_details(sample.metrics, parameters),
         f"{len(base.facts.classes)} concepts",
-        f"{sample.task.unit} {mean:.1%} on {sum(base.facts.held_out.values()):,} {what}",
+        f"{base.mean_score} on {sum(base.facts.held_out.values()):,} {base.probe}s",
     ]
     return ModelFacts(base.facts.name, sample.title, sample.summary, " · ".join(parts))
 

@@ -6,25 +6,26 @@ import os
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import torch
 from pandas.api.types import is_numeric_dtype
+from torch import nn
 
 import engram_core as ec
 from engram_core.samples import Sample, load_sample
-from engram_core.tasks import Subject
+from engram_core.tasks import Scores, Subject
 
-from ..choice import Facts
+from ..choice import Facts, start_values
 from .about import start_of
 from .turns import Turns
 
-__all__ = ["HEAVY", "Base", "Loading", "Remembered", "chunks", "size_of"]
+__all__ = ["HEAVY", "Base", "Loading", "Remembered", "portions", "size_of"]
 
 # Once per process: changing it later makes every pool start again, and sessions would fight over it. On two
 # cores one thread is faster: the browser needs the other, and two threads that wait for each other's turn
@@ -38,10 +39,10 @@ sys.setswitchinterval(0.0005)
 # Held only while one portion is computed, so that visitors take turns instead of waiting for a whole run.
 HEAVY = Turns()
 
-_REMEMBERED = 512
+_REMEMBERED = 4096  # results per model, most of them one row or one layer of a table
 _BYTES = 256 * 2**20  # of results per model; beyond that the oldest go
-# Inputs per turn for a model of a million parameters: some 50 ms of pictures, some 150 ms of questions.
-_PORTION = {"image": 400, "text": 240}
+# Inputs per turn for a model of a million parameters: some 50 ms, after which a click is heard.
+_PORTION = {"image": 400, "text": 80}
 _LARGE = 20_000_000  # parameters
 _MOST_VARIANTS = 4  # sharpened atlases; each of a large model takes hundreds of megabytes
 
@@ -53,29 +54,26 @@ class Remembered:
         self._size = size
         self._most_bytes = most_bytes
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, Any] = OrderedDict()
-        self._bytes: dict[Hashable, int] = {}
+        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with its bytes
+        self._bytes = 0
 
     def get(self, key: Hashable) -> Any | None:
         """Return the result, or None."""
         with self._lock:
             if key in self._values:
                 self._values.move_to_end(key)
-            return self._values.get(key)
+            return self._values.get(key, (None, 0))[0]
 
     def put(self, key: Hashable, value: Any) -> None:
-        """Keep a result, and let the oldest go."""
+        """Keep a result, and let the oldest go; what has grown since is put again, to be weighed again."""
+        size = size_of(value)
         with self._lock:
-            self._values[key] = value
-            self._values.move_to_end(key)
-            self._bytes[key] = size_of(value)
-            for known, kept in self._values.items():
-                if isinstance(kept, dict):  # filled after it was put here
-                    self._bytes[known] = size_of(kept)
+            self._bytes += size - self._values.pop(key, (None, 0))[1]
+            self._values[key] = value, size
             while len(self._values) > 1 and (
-                len(self._values) > self._size or sum(self._bytes.values()) > self._most_bytes
+                len(self._values) > self._size or self._bytes > self._most_bytes
             ):
-                del self._bytes[self._values.popitem(last=False)[0]]
+                self._bytes -= self._values.popitem(last=False)[1][1]
 
     def made(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """Return the result of a key, made now, alone on the machine, if it is not there yet."""
@@ -87,6 +85,35 @@ class Remembered:
                     value = make()
                     self.put(key, value)
         return value
+
+    def each(
+        self, keys: Mapping[str, Hashable], make: Callable[[str], Any], doing: str
+    ) -> Iterator[tuple[float, str, dict[str, Any]]]:
+        """Make the result of every name that is not there yet.
+
+        Yields the share done, what is being done, and the results so far by name.
+        """
+        found: dict[str, Any] = {}
+        for name, key in keys.items():
+            if self.get(key) is None:
+                yield len(found) / len(keys), f"{doing} {name}", found
+            found[name] = self.made(key, partial(make, name))
+        yield 1.0, "", found
+
+    def steps(
+        self, key: Hashable, work: Callable[[], Iterator[tuple[float, Any]]]
+    ) -> Iterator[tuple[float, Any]]:
+        """Yield the share done and what is known of a result, at the end the whole; only that is kept.
+
+        A page can stop between two steps when its visitor has moved on.
+        """
+        found = self.get(key)
+        if found is None:
+            for share, found in work():
+                if share < 1:
+                    yield share, found
+            self.put(key, found)
+        yield 1.0, found
 
 
 def size_of(value: Any) -> int:
@@ -101,7 +128,7 @@ def size_of(value: Any) -> int:
     if isinstance(value, str | bytes):
         return 50 + len(value)
     if isinstance(value, dict):
-        return 64 + sum(size_of(part) for part in list(value.values()))
+        return 64 + sum(size_of(part) for part in value.values())
     if isinstance(value, list | tuple):
         return 64 + sum(size_of(part) for part in value)
     own = getattr(value, "nbytes", None)  # arrays, tensors, atlases
@@ -146,6 +173,17 @@ class Base:
     def of_text(self) -> bool:
         """Whether this is a language model."""
         return self.facts.kind == "text"
+
+    @property
+    def probe(self) -> str:
+        """What one held-out input is called."""
+        return "question" if self.of_text else "held-out image"
+
+    @property
+    def mean_score(self) -> str:
+        """The score of the base model over all concepts, in words."""
+        mean = sum(self.scores.values()) / len(self.scores)
+        return f"{self.sample.task.unit} {mean:.1%}"
 
     def variant(self, power: float, clip: bool) -> ec.Atlas:
         """Return the atlas under a sharpness; nothing is solved again. The last few are kept."""
@@ -232,19 +270,20 @@ class Loading:
         start = start_of(sample.name) if self._start is None else self._start
         facts = _facts(sample, atlas, text, start)
         if not text:
-            with self._step(0.85, 0.1, facts.classes) as step:
-                for concept in facts.classes:
-                    step(f"Preparing the switch for {concept}")
-                    for layer in atlas.layers:
-                        atlas.dense(layer, concept)
+            for done, concept in enumerate(facts.classes):
+                self.fraction = 0.85 + 0.05 * done / len(facts.classes)
+                self.doing = f"Preparing the switch for {concept}"
+                for layer in atlas.layers:
+                    atlas.dense(layer, concept)
+        self.fraction, self.doing = 0.9, "Scoring the base model"
         scores: dict[str, float] = {}
-        for names in chunks(facts):
+        for found in portions(facts, sample, sample.model, facts.classes):
+            scores |= found.score
             self.fraction = 0.9 + 0.1 * len(scores) / len(facts.classes)
             self.doing = f"Scoring the base model ({len(scores)} of {len(facts.classes)} concepts)"
-            scores |= sample.task.measure(sample.model, sample.concepts, names).score
         # Also wakes the thread pool for inputs of one, the size of every switch.
         atlas.apply(sample.model, erase={atlas.concepts[0]: 1.0})
-        base = Base(
+        return Base(
             sample=sample,
             atlas=atlas,
             facts=facts,
@@ -253,18 +292,6 @@ class Loading:
             skipped=tuple((info.name, info.reason) for info in atlas.coverage if not info.covered),
             explorer=start,
         )
-        return base
-
-    @contextmanager
-    def _step(self, start: float, share: float, names: tuple[str, ...]) -> Iterator[Callable[[str], None]]:
-        done = 0
-
-        def step(doing: str) -> None:
-            nonlocal done
-            self.fraction, self.doing = start + share * done / len(names), doing
-            done += 1
-
-        yield step
 
 
 def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]) -> Facts:
@@ -284,22 +311,20 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
         layers=tuple(atlas.layers),
         kind=kind,
         strengths=tuple(start.get("strengths", (-1.0, 4.0) if text else (-1.0, 2.0))),
-        strength=float(start.get("strength", 1.0)),
-        power=str(start.get("power", "1")),
-        clip=bool(start.get("clip", False)),
         found=str(start.get("found", "")),
         portion=max(4, int(_PORTION[kind] * min(1.0, 2e6 / parameters))),
         large=parameters > _LARGE,
+        **start_values(start),
     )
 
 
-def chunks(facts: Facts) -> Iterator[list[str]]:
-    """Yield the concepts in portions that take a fraction of a second each."""
-    names: list[str] = []
-    for name in facts.classes:
-        names.append(name)
-        if sum(facts.held_out[n] for n in names) >= facts.portion:
-            yield names
-            names = []
-    if names:
-        yield names
+def portions(facts: Facts, subject: Subject, model: nn.Module, names: Iterable[str]) -> Iterator[Scores]:
+    """Score a model on some concepts, as many in one turn as take a fraction of a second."""
+    left = list(names)
+    while left:
+        part = [left.pop(0)]
+        while left and sum(facts.held_out[name] for name in part) < facts.portion:
+            part.append(left.pop(0))
+        with HEAVY:
+            scores = subject.task.measure(model, subject.concepts, part)
+        yield scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -20,6 +19,7 @@ __all__ = [
     "effect_steps",
     "exclusivity_steps",
     "groups_of",
+    "shown_concepts",
     "spectrum",
     "table_steps",
 ]
@@ -42,13 +42,13 @@ def table_steps(
 ) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
     """Yield the share done and the layer; at the end the table of `ec.layer_table`."""
     atlas = base.variant(choice.power, choice.clip)
-    known: dict[str, pd.DataFrame] = base.remembered.made(("layers", atlas.sharpness, names), dict)
-    for done, layer in enumerate(atlas.layers):
-        if layer not in known:
-            yield done / len(atlas.layers), f"Reading {layer}", None
-            with HEAVY:
-                known[layer] = ec.layer_table(atlas, layers=[layer], concepts=names)
-    yield 1.0, "", pd.concat([known[layer] for layer in atlas.layers], ignore_index=True)
+    keys = {layer: ("layers", atlas.sharpness, names, layer) for layer in atlas.layers}
+
+    def make(layer: str) -> pd.DataFrame:
+        return ec.layer_table(atlas, layers=[layer], concepts=names)
+
+    for share, doing, found in base.remembered.each(keys, make, "Reading"):
+        yield share, doing, pd.concat(found.values(), ignore_index=True) if share == 1 else None
 
 
 def spectrum(base: Base, layer: str) -> tuple[pd.DataFrame, float, str]:
@@ -65,14 +65,12 @@ def exclusivity_steps(
     base: Base, concept: str, layers: tuple[str, ...]
 ) -> Iterator[tuple[float, str, dict[str, np.ndarray]]]:
     """Yield the share done, the layer, and exclusivities (descending) per layer so far."""
-    known: dict[str, np.ndarray] = base.remembered.made(("exclusivity", concept), dict)
-    for done, layer in enumerate(layers):
-        if layer not in known:
-            yield done / len(layers), f"Reading {layer}", known
-            with HEAVY:
-                table = ec.exclusivity_table(base.atlas, layers=[layer], concepts=[concept])
-            known[layer] = np.sort(table["mu"].to_numpy())[::-1]
-    yield 1.0, "", {layer: known[layer] for layer in layers}
+
+    def make(layer: str) -> np.ndarray:
+        table = ec.exclusivity_table(base.atlas, layers=[layer], concepts=[concept])
+        return np.sort(table["mu"].to_numpy())[::-1]
+
+    return base.remembered.each({layer: ("exclusivity", concept, layer) for layer in layers}, make, "Reading")
 
 
 def groups_of(base: Base) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -100,16 +98,15 @@ def effect_probes(base: Base, choice: Choice) -> tuple[str, ...]:
 
 
 def _let_others(_done: int, _total: int | None, _text: str) -> None:
-    """Give up the machine for a moment between two models that are scored."""
+    """Let those who wait have their turns between two models that are scored."""
     HEAVY.release()
-    time.sleep(0.001)  # a lock that is only let go and taken again rarely changes hands
     HEAVY.acquire()
 
 
 def effect_steps(
     base: Base, choice: Choice, groups: dict[str, tuple[str, ...]]
 ) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Erase the chosen concepts in one group at a time; yield share done, group, and the table so far.
+    """Erase the chosen concepts in one group at a time; yield share done, group, and at the end the table.
 
     The table is that of `ec.layer_effects`, with two Gaussian shams; "all layers" is the first group.
     """
@@ -117,21 +114,20 @@ def effect_steps(
     probes = effect_probes(base, choice)
     subject = subject_of(base, probes)
     before = {name: base.scores[name] for name in probes}
-    key = ("effects", atlas.sharpness, choice.scaling, tuple(choice.strengths.items()), probes)
-    known: dict[tuple[str, ...], pd.DataFrame] = base.remembered.made(key, dict)
     places = {"all layers": base.facts.layers} | groups
-    frames: list[pd.DataFrame] = []
-    for done, (name, members) in enumerate(places.items()):
-        if members not in known:
-            so_far = pd.concat(frames, ignore_index=True) if frames else None
-            yield done / len(places), f"Erasing in {name}", so_far
-            with HEAVY:
-                known[members] = ec.layer_effects(
-                    subject, atlas, erase=choice.strengths, groups={name: members}, scaling=choice.scaling,
-                    controls=SHAMS, base=before, progress=_let_others,
-                )  # fmt: skip
-        frames.append(known[members].assign(group=name))
-    yield 1.0, "", pd.concat(frames, ignore_index=True)
+    same = (atlas.sharpness, choice.scaling, tuple(choice.strengths.items()), probes)
+    keys = {name: ("effects", *same, members) for name, members in places.items()}
+
+    def make(name: str) -> pd.DataFrame:
+        return ec.layer_effects(
+            subject, atlas, erase=choice.strengths, groups={name: places[name]}, scaling=choice.scaling,
+            controls=SHAMS, base=before, progress=_let_others,
+        )  # fmt: skip
+
+    for share, doing, found in base.remembered.each(keys, make, "Erasing in"):
+        # The same layers may go by another name where the model was divided in another way.
+        tables = [table.assign(group=name) for name, table in found.items()]
+        yield share, doing, pd.concat(tables, ignore_index=True) if share == 1 else None
 
 
 def coverage(base: Base) -> pd.DataFrame:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from engram_core.trace_strengths import TraceMeter, hidden_states
 
 from ..choice import Choice
 from .base import HEAVY, Base
-from .visitor import Visitor, edit_key
+from .visitor import edit_key, edited_view
 
 __all__ = ["Measured", "cosines", "input_steps", "joint_job", "plain_job", "shown_concepts", "warm"]
 
@@ -78,63 +79,54 @@ def _inputs(base: Base, names: tuple[str, ...]) -> tuple[MapInputs, bool]:
     return base.remembered.made(("map inputs", names), make)
 
 
-def _model_steps(
-    base: Base, model: Any, inputs: MapInputs, layer: str, key: Hashable
+def _measure(
+    base: Base, make: Callable[[], Any], inputs: MapInputs, layer: str
 ) -> Iterator[tuple[float, Any]]:
     """Yield the share done, and at the end (features, answers, specificity) of one model."""
-    found = base.remembered.get(key)
-    if found is None:
-        meter = None
-        if not layer:
-            meter = base.remembered.made(
-                ("map meter", inputs.names), lambda: TraceMeter(base.atlas, concepts=inputs.names)
-            )
-        features: list[np.ndarray] = []
-        says: list[str] = []
-        special: list[np.ndarray] = []
-        for part in inputs.portions(_PORTION):
-            with HEAVY:
-                if meter is None:
-                    features.append(hidden_states(model, base.atlas, part, layer).matrix)
-                    special.append(np.full(len(part), np.nan))
-                else:
-                    traces = meter.measure(model, part)
-                    features.append(traces.matrix)
-                    special.append(traces.specificity)
-                says += answers(base.sample, part, model)
-            if len(says) < len(inputs):
-                yield len(says) / len(inputs), None
-        found = np.concatenate(features), tuple(says), np.concatenate(special)
-        base.remembered.put(key, found)
-    yield 1.0, found
+    model, meter = make(), None
+    if not layer:
+        meter = base.remembered.made(
+            ("map meter", inputs.names), lambda: TraceMeter(base.atlas, concepts=inputs.names)
+        )
+    features: list[np.ndarray] = []
+    says: list[str] = []
+    special: list[np.ndarray] = []
+    for part in inputs.portions(_PORTION):
+        with HEAVY:
+            if meter is None:
+                features.append(hidden_states(model, base.atlas, part, layer).matrix)
+                special.append(np.full(len(part), np.nan))
+            else:
+                traces = meter.measure(model, part)
+                features.append(traces.matrix)
+                special.append(traces.specificity)
+            says += answers(base.sample, part, model)
+        if len(says) < len(inputs):
+            yield len(says) / len(inputs), None
+    yield 1.0, (np.concatenate(features), tuple(says), np.concatenate(special))
 
 
-def input_steps(
-    base: Base, visitor: Visitor, choice: Choice, layer: str
-) -> Iterator[tuple[float, Measured | None]]:
+def input_steps(base: Base, choice: Choice, layer: str) -> Iterator[tuple[float, Measured | None]]:
     """Measure the inputs of the map in base and edited model; yield the share done, and the result last.
 
     Args:
         base: the model.
-        visitor: who has the edit.
         choice: the edit.
         layer: hidden states of this layer; "": trace strengths of all layers.
     """
     inputs, recorded = _inputs(base, shown_concepts(base, choice))
     key = ("map", inputs.names, layer)
-    parts = 2 if choice.changes else 1
-    before = after = None
-    for share, before in _model_steps(base, base.sample.model, inputs, layer, key):  # noqa: B007
-        if share < 1:
-            yield share / parts, None
-    after = before
+    # The same for the base and for an edit; where nothing is edited, the base stands for both.
+    makers: dict[Hashable, Callable[[], Any]] = {key: lambda: base.sample.model}
     if choice.changes:
-        edit = (*key, edit_key(base.variant(choice.power, choice.clip), choice))
-        view = None if base.remembered.get(edit) is not None else visitor.own_view(choice)
-        for share, after in _model_steps(base, view, inputs, layer, edit):  # noqa: B007
+        makers[*key, edit_key(base, choice)] = partial(edited_view, base, choice)
+    found: list[Any] = []
+    for place, make in makers.items():
+        for share, one in base.remembered.steps(place, partial(_measure, base, make, inputs, layer)):  # noqa: B007
             if share < 1:
-                yield (1 + share) / parts, None
-    assert before is not None and after is not None
+                yield (len(found) + share) / len(makers), None
+        found.append(one)
+    before, after = found[0], found[-1]
     yield 1.0, Measured(inputs, recorded, before[0], after[0], before[1], after[1], before[2], after[2])
 
 
@@ -156,6 +148,7 @@ def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:
         with HEAVY:
             job.set_result(make())
     base.remembered.put(key, job)
+    job.add_done_callback(partial(base.remembered.put, key))  # again: only now has it a size
     return job
 
 
@@ -163,7 +156,7 @@ def joint_job(
     base: Base, measured: Measured, choice: Choice, layer: str, method: str, dimensions: int, fit: str
 ) -> Future[JointProjection]:
     """Return the map of base and edited inputs: done at once for PCA, on its way for UMAP."""
-    edit = edit_key(base.variant(choice.power, choice.clip), choice) if choice.changes else None
+    edit = edit_key(base, choice) if choice.changes else None
     key = ("map joint", measured.inputs.names, layer, edit, method, dimensions, fit)
     options: dict[str, Any] = {"method": method, "dimensions": dimensions, "fit": fit}
     return _job(base, key, lambda: joint_projection(measured.base, measured.edited, **options), method)

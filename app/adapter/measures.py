@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Generator, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
 import engram_core as ec
-from engram_core.editing import apply_edit, edit_sizes
+from engram_core.controls import significance
+from engram_core.editing import apply_edit
 from engram_core.errors import EngramError
+from engram_core.gain_loss import Effect, selective_effect
 from engram_core.tasks import Scores, Subject
 
 from ..choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
-from .base import HEAVY, Base, chunks
-from .visitor import edit_of
+from .base import HEAVY, Base, portions
+from .scoring import gaussian_makers
+from .visitor import edit_of, edited_view
 
 __all__ = [
     "Function",
     "Selection",
+    "against_shams",
     "answers_behind",
-    "edit_for",
     "function_steps",
     "images_behind",
     "key_of",
@@ -87,11 +91,6 @@ def key_of(choice: Choice, concept: str, criterion: str, null: str) -> Choice:
     return replace(choice, mode=ERASE, concepts=(concept,), null=FROM_NOTHING, strength=strength, own=())
 
 
-def edit_for(atlas: ec.Atlas, row: Choice) -> ec.Edit:
-    """Return the core's form of a row's edit."""
-    return edit_of(atlas, row)
-
-
 @dataclass
 class Function:
     """Scores of the edited models, as far as they are known.
@@ -111,17 +110,35 @@ class Function:
     refused: str = ""
 
     def selective(self, concept: str, scores: Scores, criterion: str) -> float:
-        """Return the selective effect, as `ec.necessity` and `ec.sufficiency` define it."""
-        others = [name for name in scores.score if name != concept]
-        if criterion == "necessity":
-            lost = {name: self.before[name] - value for name, value in scores.score.items()}
-            return lost[concept] - float(np.mean([lost[name] for name in others]))
-        if not scores.says:
-            # A task that cannot say what was answered: the own score less that of the others.
-            return scores.score[concept] - float(np.mean([scores.score[name] for name in others]))
-        return scores.score[concept] - float(
-            np.mean([scores.says[name].get(concept, 0.0) for name in others])
-        )
+        """Return the selective effect, as `ec.necessity` and `ec.sufficiency` have it."""
+        effect: Effect = "loss" if criterion == "necessity" else "gain"
+        return selective_effect(scores, self.before, concept, effect)
+
+
+def against_shams(
+    found: Function, names: Sequence[str], criterion: str
+) -> tuple[pd.DataFrame, dict[str, list[list[float]]]]:
+    """Hold selective effects against those of their shams; see `engram_core.controls.significance`.
+
+    Returns:
+        A table (concept, selective, and per kind of sham there is, selective_KIND, its mean, and _p), and
+        the effects of the single shams by kind.
+    """
+    effects = [found.selective(name, found.rows[name], criterion) for name in names]
+    table = pd.DataFrame({"concept": names, "selective": effects})
+    runs = {}
+    for kind, shams in (("gaussian", found.gaussian), ("subset", found.subset)):
+        runs[kind] = [
+            [found.selective(name, scores, criterion) for scores in shams.get(name, ())] for name in names
+        ]
+        if shams:
+            held = [
+                significance(effect, run) if run else (np.nan,) * 4
+                for effect, run in zip(effects, runs[kind], strict=True)
+            ]
+            table[f"selective_{kind}"] = [mean for mean, *_ in held]
+            table[f"selective_{kind}_p"] = [p for *_, p in held]
+    return table, runs
 
 
 def function_steps(
@@ -141,89 +158,66 @@ def function_steps(
     common = replace(choice, concepts=(), mode=ERASE, null=null)
     if criterion == "sufficiency":
         common = replace(common, strength=1.0, own=(), scaling="plain")
-    key = ("function", criterion, common, chosen.probed)
-    known: dict[Hashable, Scores] = base.remembered.made(key, dict)
     subject = subject_of(base, chosen.probed)
+
+    def scored(place: tuple[Hashable, ...], make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
+        key = ("function", criterion, common, chosen.probed, place)
+        return base.remembered.steps(key, partial(_score, base, subject, make))
+
     found = Function({name: base.scores[name] for name in chosen.probed})
     rows = {name: key_of(choice, name, criterion, null) for name in chosen.edited}
-    seeds = range(SHAMS)
     total = len(rows) * (1 + SHAMS) if controls else len(rows)
     done = 0
     for name, row in rows.items():
-        yield done / total, f"{'Erasing' if row.mode == ERASE else 'Keeping'} {name}", found
-        edit = edit_for(atlas, row)
-        if name not in known:
-            with HEAVY:
-                view = apply_edit(atlas, edit, base.sample.model)
-            for _ in _measured(base, subject, view, known, name):
-                yield done / total, f"{'Erasing' if row.mode == ERASE else 'Keeping'} {name}", found
-        found.rows[name] = known[name]
+        doing = f"{'Erasing' if row.mode == ERASE else 'Keeping'} {name}"
+        for _, scores in scored((name,), partial(edited_view, base, row)):  # noqa: B007
+            yield done / total, doing, found
+        found.rows[name] = scores
         done += 1
     if not controls:
         yield 1.0, "", found
         return
     for name, row in rows.items():
-        edit, sizes = edit_for(atlas, row), None
-        for seed in seeds:
-            place = ("gaussian", name, seed)
-            if place not in known:
-                with HEAVY:
-                    sizes = sizes or edit_sizes(atlas, edit)
-                    sham = ec.gaussian_view(atlas, edit, seed, model=base.sample.model, sizes=sizes)
-                for _ in _measured(base, subject, sham, known, place):
-                    yield done / total, f"Control: random changes as large as that of {name}", found
-            found.gaussian.setdefault(name, []).append(known[place])
+        doing = f"Control: random changes as large as that of {name}"
+        for seed, make in gaussian_makers(atlas, edit_of(atlas, row), range(SHAMS)).items():
+            for _, scores in scored(("gaussian", name, seed), make):  # noqa: B007
+                yield done / total, doing, found
+            found.gaussian.setdefault(name, []).append(scores)
             done += 1
-            yield done / total, f"Control: random changes as large as that of {name}", found
     if criterion == "necessity" or null == FROM_NOTHING:
-        yield from _subsets(base, atlas, subject, rows, known, found)
+        for name, row in rows.items():
+            size = atlas.counts[name]
+            doing = f"Control: random sets of {size} recorded inputs"
+            yield 0.99, doing, found
+            try:
+                sham = _subset_atlas(base, atlas, size)
+            except EngramError as error:
+                found.refused = str(error)
+                break
+            for subset in sham.concepts:
+                edit = edit_of(atlas, row)
+                if edit.keep is None:
+                    edit = replace(edit, erase=((subset, edit.erase[0][1]),))
+                else:
+                    edit = replace(edit, keep=((subset, edit.keep[0][1]),))
+                # Concepts of one size and one strength share them.
+                place = ("subset", size, subset, row.strength)
+                for _, scores in scored(place, partial(apply_edit, sham, edit, base.sample.model)):  # noqa: B007
+                    yield 0.99, doing, found
+                found.subset.setdefault(name, []).append(scores)
     yield 1.0, "", found
 
 
-def _measured(
-    base: Base, subject: Subject, model: nn.Module, known: dict[Hashable, Scores], place: Hashable
-) -> Generator[None]:
-    """Score a model portion by portion, and put the whole where it is looked for."""
+def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
     score: dict[str, float] = {}
     says: dict[str, dict[str, float]] = {}
-    names = list(subject.concepts)
-    facts = replace(base.facts, classes=tuple(names))
-    for part in chunks(facts):
-        with HEAVY:
-            scores = subject.task.measure(model, subject.concepts, part)
-        score |= scores.score
-        says |= scores.says
-        yield
-    known[place] = Scores(score, says)
-
-
-def _subsets(
-    base: Base, atlas: ec.Atlas, subject: Subject, rows: dict[str, Choice], known: dict[Hashable, Scores],
-    found: Function,
-) -> Iterator[tuple[float, str, Function]]:  # fmt: skip
-    """Score the engrams of random subsets; concepts of one size and one strength share them."""
-    for name, row in rows.items():
-        size = atlas.counts[name]
-        doing = f"Control: random sets of {size} recorded inputs"
-        yield 0.99, doing, found
-        try:
-            sham = _subset_atlas(base, atlas, size)
-        except EngramError as error:
-            found.refused = str(error)
-            return
-        for subset in sham.concepts:
-            edit = edit_for(atlas, row)
-            if edit.keep is None:
-                edit = replace(edit, erase=((subset, edit.erase[0][1]),))
-            else:
-                edit = replace(edit, keep=((subset, edit.keep[0][1]),))
-            place = ("subset", size, subset, row.strength)
-            if place not in known:
-                with HEAVY:
-                    view = apply_edit(sham, edit, base.sample.model)
-                for _ in _measured(base, subject, view, known, place):
-                    yield 0.99, doing, found
-            found.subset.setdefault(name, []).append(known[place])
+    yield 0.0, Scores(score, says)
+    with HEAVY:
+        model = make()
+    for part in portions(base.facts, subject, model, subject.concepts):
+        score |= part.score
+        says |= part.says
+        yield len(score) / len(subject.concepts), Scores(score, says)
 
 
 def _subset_atlas(base: Base, atlas: ec.Atlas, size: int) -> ec.Atlas:
@@ -245,24 +239,24 @@ def response_steps(
     """
     atlas = base.variant(choice.power, choice.clip)
     subject = subject_of(base, chosen.probed)
-    key = ("responses", atlas.sharpness, chosen)
-    known: dict[str, pd.DataFrame] = base.remembered.made(key, dict)
-    shams = None
-    for done, layer in enumerate(layers):
-        if layer not in known:
-            yield done / len(layers), f"Measuring the response of {layer}", None
-            if shams is None:
-                shams = _response_shams(base, atlas, chosen)
-            with HEAVY:
-                known[layer] = ec.responses(
-                    subject,
-                    atlas,
-                    layers=[layer],
-                    concepts=chosen.edited,
-                    controls=SHAMS if shams else 0,
-                    shams=shams or None,
-                )
-    yield 1.0, "", pd.concat([known[layer] for layer in layers], ignore_index=True)
+    keys = {layer: ("responses", atlas.sharpness, chosen, layer) for layer in layers}
+    shams = cache(partial(_response_shams, base, atlas, chosen))
+
+    def make(layer: str) -> pd.DataFrame:
+        return ec.responses(
+            subject,
+            atlas,
+            layers=[layer],
+            concepts=chosen.edited,
+            controls=SHAMS if shams() else 0,
+            shams=shams() or None,
+        )
+
+    for share, doing, found in base.remembered.each(keys, make, "Measuring the response of"):  # noqa: B007
+        if share < 1:
+            yield share, doing, None
+            shams()  # while nobody waits for this visitor's turn
+    yield 1.0, "", pd.concat(found.values(), ignore_index=True)
 
 
 def _response_shams(base: Base, atlas: ec.Atlas, chosen: Selection) -> dict[str, ec.Atlas]:
@@ -278,15 +272,14 @@ def images_behind(base: Base, row: Choice, probed: str) -> pd.DataFrame:
     Columns: image (its number, from 1), truth, base, edited, changed ("lost", "gained", "other answer", "");
     those that changed first.
     """
-    atlas = base.variant(row.power, row.clip)
 
     def make() -> pd.DataFrame:
-        view = apply_edit(atlas, edit_for(atlas, row), base.sample.model)
         inputs = base.sample.concepts[probed].probe
-        task, classes = base.sample.task, np.array(base.facts.classes)
+        # A model may have outputs that are no concept here.
+        task, classes = base.sample.task, np.array(base.sample.task.classes)  # type: ignore[attr-defined]
         before, after = (
             classes[task.logits(model, inputs).argmax(-1).numpy()]  # type: ignore[attr-defined]
-            for model in (base.sample.model, view)
+            for model in (base.sample.model, edited_view(base, row))
         )
         frame = pd.DataFrame({"image": range(1, len(before) + 1), "truth": probed})
         frame["base"], frame["edited"] = before, after
@@ -313,11 +306,9 @@ def answers_behind(base: Base, row: Choice, probed: str) -> pd.DataFrame:
     """
     from engram_core.language import complete, recall
 
-    atlas = base.variant(row.power, row.clip)
-
     def make() -> pd.DataFrame:
         task = base.sample.task
-        view = apply_edit(atlas, edit_for(atlas, row), base.sample.model)
+        view = edited_view(base, row)
         before, after = (
             recall(model, task.tokenizer, task.texts, concepts=[probed], template=task.template)  # type: ignore[attr-defined]
             for model in (base.sample.model, view)

@@ -2,49 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 
 from torch import nn
 
+import engram_core as ec
 from engram_core.controls import gaussian_view
+from engram_core.editing import Edit, edit_sizes
 
 from ..choice import Choice
-from .base import HEAVY, Base, chunks
-from .visitor import Visitor, edit_key, edit_of
+from .base import HEAVY, Base, portions
+from .visitor import edit_key, edit_of, edited_view
 
-__all__ = ["control_steps", "edit_steps", "score_steps"]
+__all__ = ["control_steps", "edit_steps", "gaussian_makers"]
 
 CONTROL_SEEDS = 5
 
 
-def score_steps(base: Base, model: nn.Module, key: Hashable) -> Iterator[tuple[float, dict[str, float]]]:
-    """Score a model on every concept in portions; yield the share done and what is known so far.
+def _score(base: Base, make: Callable[[], nn.Module]) -> Iterator[tuple[float, dict[str, float]]]:
+    scores: dict[str, float] = {}
+    yield 0.0, scores
+    with HEAVY:
+        model = make()
+    for found in portions(base.facts, base.sample, model, base.facts.classes):
+        scores |= found.score
+        yield len(scores) / len(base.facts.classes), scores
 
-    A page can stop between portions when its visitor has moved on. Only whole results are remembered.
+
+def edit_steps(base: Base, choice: Choice) -> Iterator[tuple[float, dict[str, float]]]:
+    """Score an edit on every concept in portions; yield the share done and what is known so far.
+
+    The view is this run's own: a later click cannot change it midway.
     """
-    scores = base.remembered.get(key)
-    if scores is None:
-        scores = {}
-        yield 0.0, scores
-        for names in chunks(base.facts):
-            with HEAVY:
-                scores |= base.sample.task.measure(model, base.sample.concepts, names).score
-            if len(scores) < len(base.facts.classes):
-                yield len(scores) / len(base.facts.classes), scores
-        base.remembered.put(key, scores)
-    yield 1.0, scores
-
-
-def edit_steps(base: Base, visitor: Visitor, choice: Choice) -> Iterator[tuple[float, dict[str, float]]]:
-    """Score an edit; see `score_steps`. The view is this run's own: a later click cannot change it midway."""
     if not choice.changes:
         return iter([(1.0, base.scores)])
-    atlas = base.variant(choice.power, choice.clip)
-    key = edit_key(atlas, choice)
-    known = base.remembered.get(key)
-    if known is not None:
-        return iter([(1.0, known)])
-    return score_steps(base, visitor.own_view(choice), key)
+    make = partial(edited_view, base, choice)
+    return base.remembered.steps(edit_key(base, choice), partial(_score, base, make))
+
+
+def gaussian_makers(atlas: ec.Atlas, edit: Edit, seeds: Iterable[int]) -> dict[int, Callable[[], nn.Module]]:
+    """Return by seed what makes the Gaussian sham of an edit; its sizes are found once, when first needed."""
+    sizes = cache(partial(edit_sizes, atlas, edit))
+
+    def make(seed: int) -> nn.Module:
+        return gaussian_view(atlas, edit, seed, sizes=sizes())
+
+    return {seed: partial(make, seed) for seed in seeds}
 
 
 def control_steps(base: Base, choice: Choice) -> Iterator[tuple[float, list[dict[str, float]]]]:
@@ -55,18 +59,11 @@ def control_steps(base: Base, choice: Choice) -> Iterator[tuple[float, list[dict
     if not choice.changes:
         return
     atlas = base.variant(choice.power, choice.clip)
-    edit, done = edit_of(atlas, choice), []  # type: ignore[var-annotated]
-    for seed in range(CONTROL_SEEDS):
-        key = (edit_key(atlas, choice), "gaussian", seed)
-        scores = base.remembered.get(key)
-        if scores is None:
-            with HEAVY:
-                sham = gaussian_view(atlas, edit, seed)
-            for share, scores in score_steps(base, sham, key):  # noqa: B007
-                if share < 1:
-                    yield (seed + share) / CONTROL_SEEDS, done
-        assert scores is not None
+    done: list[dict[str, float]] = []
+    for seed, make in gaussian_makers(atlas, edit_of(atlas, choice), range(CONTROL_SEEDS)).items():
+        key = (edit_key(base, choice), "gaussian", seed)
+        for share, scores in base.remembered.steps(key, partial(_score, base, make)):  # noqa: B007
+            if share < 1:
+                yield (seed + share) / CONTROL_SEEDS, done
         done = [*done, scores]
-        if seed + 1 < CONTROL_SEEDS:
-            yield (seed + 1) / CONTROL_SEEDS, done
-    yield 1.0, done
+        yield len(done) / CONTROL_SEEDS, done

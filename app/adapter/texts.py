@@ -17,7 +17,7 @@ from engram_core.language.token_maps import module_energy, reactivation_map
 
 from ..choice import Choice
 from .base import HEAVY, Base
-from .visitor import Visitor, edit_key
+from .visitor import Visitor, edit_key, edited_view
 
 __all__ = [
     "Continuation",
@@ -84,31 +84,23 @@ def questions_of(base: Base, concept: str) -> list[Question]:
     ]
 
 
-def continue_both(
-    base: Base, visitor: Visitor, choice: Choice, prompt: str, **options: Any
-) -> Iterator[Continuation]:
+def continue_both(base: Base, choice: Choice, prompt: str, **options: Any) -> Iterator[Continuation]:
     """Continue a prompt with base and edited model, a token of each at a time.
 
     Args:
         base: the model.
-        visitor: whose edit it is.
         choice: the edit.
         prompt: the text to continue.
         options: max_new_tokens, temperature, seed, chat.
     """
-    key = (
-        "text",
-        edit_key(base.variant(choice.power, choice.clip), choice),
-        prompt,
-        *sorted(options.items()),
-    )
+    key = ("text", edit_key(base, choice), prompt, *sorted(options.items()))
     known = base.remembered.get(key)
     if known is not None:
         yield known
         return
     before = after = ""
     # A view of its own: the visitor's next click must not change the sentence midway.
-    pairs = side_by_side(base.sample.model, visitor.own_view(choice), _tokenizer(base), prompt, **options)
+    pairs = side_by_side(base.sample.model, edited_view(base, choice), _tokenizer(base), prompt, **options)
     while True:
         with HEAVY.ahead:
             pair = next(pairs, None)  # type: ignore[call-overload]
@@ -149,13 +141,13 @@ def energy(base: Base, choice: Choice, concept: str) -> pd.DataFrame:
     return base.remembered.made(("energy", atlas.sharpness, concept), lambda: module_energy(atlas, concept))
 
 
-def rest(base: Base, visitor: Visitor, choice: Choice) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
+def rest(base: Base, choice: Choice) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
     """Measure what an edit does to everything else; see `damage` of the core.
 
     Yields the share done, what is being done, and at the end the table. The work goes on in a thread of its
     own; a page that is left stops it.
     """
-    key = ("rest", edit_key(base.variant(choice.power, choice.clip), choice))
+    key = ("rest", edit_key(base, choice))
     table = base.remembered.get(key)
     if table is None:
         stop, state = threading.Event(), {"share": 0.0, "doing": "Starting"}
@@ -163,7 +155,7 @@ def rest(base: Base, visitor: Visitor, choice: Choice) -> Iterator[tuple[float, 
         def told(done: int, total: int | None, doing: str) -> None:
             state.update(share=done / total if total else 0.0, doing=doing)
 
-        view, found = visitor.own_view(choice), []
+        view, found = edited_view(base, choice), []
 
         def run() -> None:
             texts = base.sample.task.texts  # type: ignore[attr-defined]
@@ -177,7 +169,7 @@ def rest(base: Base, visitor: Visitor, choice: Choice) -> Iterator[tuple[float, 
         try:
             while thread.is_alive():
                 thread.join(0.2)
-                yield float(state["share"]), str(state["doing"]), None  # type: ignore[arg-type]
+                yield float(state["share"]), f"Measuring the rest: {state['doing']}", None  # type: ignore[arg-type]
         finally:
             stop.set()
         if not found:
@@ -187,7 +179,7 @@ def rest(base: Base, visitor: Visitor, choice: Choice) -> Iterator[tuple[float, 
     yield 1.0, "", table
 
 
-def answers(base: Base, visitor: Visitor, choice: Choice, concepts: tuple[str, ...]) -> pd.DataFrame:
+def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> pd.DataFrame:
     """Return every question about some concepts with its recall before and after.
 
     Returns:
@@ -197,9 +189,9 @@ def answers(base: Base, visitor: Visitor, choice: Choice, concepts: tuple[str, .
     texts, tokenizer = base.sample.task.texts, _tokenizer(base)  # type: ignore[attr-defined]
     key = ("questions", concepts)
     before = base.remembered.made(key, lambda: recall(base.sample.model, tokenizer, texts, concepts=concepts))
-    edited = (*key, edit_key(base.variant(choice.power, choice.clip), choice))
     after = base.remembered.made(
-        edited, lambda: recall(visitor.own_view(choice), tokenizer, texts, concepts=concepts)
+        (*key, edit_key(base, choice)),
+        lambda: recall(edited_view(base, choice), tokenizer, texts, concepts=concepts),
     )
     table = before[["concept", "split", "prompt", "answer"]].copy()
     for column in ("exact", "nll", "first"):

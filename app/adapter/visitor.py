@@ -11,12 +11,13 @@ from typing import Any
 from torch import nn
 
 import engram_core as ec
+from engram_core.editing import apply_edit
 from engram_core.errors import EngramError
 
 from ..choice import KEEP, Choice
 from .base import Base
 
-__all__ = ["Proof", "Visitor", "edit_key", "edit_of"]
+__all__ = ["Proof", "Visitor", "edit_key", "edit_of", "edited_view"]
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,6 @@ class Visitor:
             assert self._view is not None, "put() first"
             yield self._view
 
-    def own_view(self, choice: Choice) -> nn.Module:
-        """Return a fresh view with a choice in force, for work that outlives the next click."""
-        atlas = self.base.variant(choice.power, choice.clip)
-        view = atlas.apply(self.base.sample.model)
-        ec.live_edit(view).set(edit_of(atlas, choice))
-        return view
-
 
 def edit_of(atlas: ec.Atlas, choice: Choice) -> ec.Edit:
     """Return the core's form of a choice."""
@@ -106,6 +100,13 @@ def edit_of(atlas: ec.Atlas, choice: Choice) -> ec.Edit:
     return ec.Edit.of(atlas, erase=erase, scaling=choice.scaling, **options)
 
 
-def edit_key(atlas: ec.Atlas, choice: Choice) -> Hashable:
+def edit_key(base: Base, choice: Choice) -> Hashable:
     """Return what results of an edit are remembered under."""
+    atlas = base.variant(choice.power, choice.clip)
     return (edit_of(atlas, choice), atlas.sharpness)
+
+
+def edited_view(base: Base, choice: Choice) -> nn.Module:
+    """Return a fresh view with a choice in force, for work that outlives the next click."""
+    atlas = base.variant(choice.power, choice.clip)
+    return apply_edit(atlas, edit_of(atlas, choice), base.sample.model)

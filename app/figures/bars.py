@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from .heatmaps import untagged
 from .palette import BASE, CONTROL, EDITED, GAIN, GRID, LOSS
 
 __all__ = ["Control", "paired_bars", "probability_figure", "score_figure"]
@@ -153,8 +154,7 @@ def _layout(value: str, names: list[str], change: np.ndarray, row: str) -> dict[
 
 
 def _label(name: str, mark: str | None) -> str:
-    # Plotly reads a few HTML tags in labels; names of concepts must not be read as such.
-    safe = name.replace("&", "&amp;").replace("<", "&lt;")
+    safe = untagged(name)
     return f"<b>{safe}</b> · {mark}" if mark else safe
 
 

@@ -8,14 +8,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
+from .heatmaps import untagged
 from .palette import BASE, EDITED, GRID, LOSS
 
 __all__ = ["frontier_figure"]
-
-HOW_TO_READ = (
-    "Each point is one setting of the edit. Left: more is forgotten. Up: the others keep more. "
-    "The line joins the settings that no other one beats."
-)
 
 _SYMBOLS = (
     "circle",
@@ -56,7 +52,7 @@ def frontier_figure(
     said = unit if not tail else measure
     traces: list[dict[str, Any]] = []
     for place, (group, rows) in enumerate(table.groupby("group", sort=False)):
-        traces.append(_points(rows, x, y, _plain(str(group)), _SYMBOLS[place % len(_SYMBOLS)]))
+        traces.append(_points(rows, x, y, untagged(str(group)), _SYMBOLS[place % len(_SYMBOLS)]))
     line = best.sort_values(x)
     traces.append(
         {
@@ -89,7 +85,7 @@ def frontier_figure(
         }
         layout["yaxis"]["title"] = {"text": f"Other concepts: {said}, nats per token (lower: more is kept)"}
     if title:
-        layout["title"] = {"text": _plain(title)}
+        layout["title"] = {"text": untagged(title)}
     return go.Figure(data=traces, layout=layout)
 
 
@@ -112,12 +108,7 @@ def table_row(row: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _told(rows: pd.DataFrame) -> list[str]:
     return [
-        f"{_plain(str(r['group']))}, {r['scaling']}, μ^{r['power']:g}{' clipped' if r['clip'] else ''}, "
+        f"{untagged(str(r['group']))}, {r['scaling']}, μ^{r['power']:g}{' clipped' if r['clip'] else ''}, "
         f"α = {r['strength']:g}"
         for r in rows.to_dict("records")
     ]
-
-
-def _plain(name: str) -> str:
-    # Plotly reads a few HTML tags in texts; names must not be read as such.
-    return name.replace("&", "&amp;").replace("<", "&lt;")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
 from .palette import LOSS
 
-__all__ = ["Scale", "cell_of", "heatmap", "label", "labels"]
+__all__ = ["Scale", "cell_of", "grid", "heatmap", "label", "labels", "untagged"]
 
 _ROW = 30  # pixels per row while there are few
 _TALLEST = 900  # pixels of all rows together, except that no row is less than two
@@ -39,13 +40,18 @@ class Scale:
     number: str = ".2f"
 
 
+def untagged(text: str) -> str:
+    """Return a text in which Plotly reads no HTML tag."""
+    return text.replace("&", "&amp;").replace("<", "&lt;")
+
+
 def label(name: str) -> str:
     """Return a name that is short enough for an axis and holds no HTML."""
     short = name
     while len(short) > _LONGEST and "." in short and " " not in short:
         short = short.partition(".")[2]  # of a layer's path the end says more
     short = short if len(short) <= _LONGEST else short[: _LONGEST - 1] + "…"
-    return short.replace("&", "&amp;").replace("<", "&lt;")
+    return untagged(short)
 
 
 def labels(names: Sequence[str]) -> list[str]:
@@ -57,6 +63,14 @@ def labels(names: Sequence[str]) -> list[str]:
             shared += 1
         names = [".".join(part[shared:]) for part in parts]
     return [label(name) for name in names]
+
+
+def grid(
+    table: pd.DataFrame, value: str, rows: Sequence[str], columns: Sequence[str], *, row: str = "probe"
+) -> np.ndarray:
+    """Return a tidy column as a matrix, rows × concepts; NaN where the table has nothing."""
+    wide = table.pivot(index=row, columns="concept", values=value)
+    return wide.reindex(index=list(rows), columns=list(columns)).to_numpy(float)
 
 
 def heatmap(

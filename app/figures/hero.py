@@ -8,37 +8,36 @@ from html import escape
 import numpy as np
 
 from .images import data_uri
+from .text import percent
 
 __all__ = ["hero", "stats", "text_hero"]
 
 
-def _percent(share: float) -> str:
-    if 0 < share < 0.001:
-        return "&lt; 0.1%"
-    if 0.999 < share < 1:
-        return "&gt; 99.9%"
-    return f"{100 * share:.1f}%"
-
-
-def _answer(title: str, kind: str, classes: Sequence[str], values: np.ndarray, truth: str | None) -> str:
-    order = np.argsort(values)[::-1]
-    first, second = int(order[0]), int(order[1])
-    verdict = "" if truth is None else "correct" if classes[first] == truth else "wrong"
-    badge = f'<span class="ee-verdict">{verdict}</span>' if verdict else ""
+def _box(kind: str, inner: str, *, verdict: str = "", idle: bool = False) -> str:
     return (
-        f'<div class="ee-answer ee-{kind}"><div class="ee-kind">{title}</div>'
+        f'<div class="ee-answer ee-{kind}{" ee-idle" if idle else ""}">'
+        f'<div class="ee-kind">{kind.capitalize()} model{verdict}</div>{inner}</div>'
+    )
+
+
+def _verdict(right: bool) -> str:
+    return f'<span class="ee-verdict">{"correct" if right else "wrong"}</span>'
+
+
+def _answer(kind: str, classes: Sequence[str], values: np.ndarray, truth: str | None) -> str:
+    first, second = (int(place) for place in np.argsort(values)[::-1][:2])
+    badge = "" if truth is None else _verdict(classes[first] == truth)
+    return _box(
+        kind,
         f'<div class="ee-name" data-answer="{kind}">{escape(classes[first])}</div>'
-        f'<div class="ee-sure">{_percent(values[first])}{badge}</div>'
+        f'<div class="ee-sure">{escape(percent(values[first]))}{badge}</div>'
         f'<div class="ee-track"><div class="ee-fill" style="width:{100 * values[first]:.2f}%"></div></div>'
-        f'<div class="ee-next">then {escape(classes[second])}, {_percent(values[second])}</div></div>'
+        f'<div class="ee-next">then {escape(classes[second])}, {escape(percent(values[second]))}</div>',
     )
 
 
 def _hint(text: str) -> str:
-    return (
-        f'<div class="ee-answer ee-edited ee-idle"><div class="ee-kind">Edited model</div>'
-        f'<div class="ee-hint" data-answer="edited">{escape(text)}</div></div>'
-    )
+    return _box("edited", f'<div class="ee-hint" data-answer="edited">{escape(text)}</div>', idle=True)
 
 
 def hero(
@@ -70,29 +69,24 @@ def hero(
     """
     known = f"True class <b>{escape(truth)}</b><br>" if truth is not None else ""
     alt = f"The chosen image, true class {escape(truth)}" if truth is not None else "The drawn image"
-    right = _hint(hint) if hint is not None else _answer("Edited model", "edited", classes, edited, truth)
-    return (
-        '<section class="ee-hero" aria-live="polite"><div class="ee-row">'
+    row = (
         f'<figure class="ee-image"><img src="{data_uri(pixels)}" alt="{alt}">'
         f"<figcaption>{known}{escape(about)}</figcaption></figure>"
-        + _answer("Base model", "base", classes, base, truth)
+        + _answer("base", classes, base, truth)
         + '<div class="ee-arrow" aria-hidden="true"></div>'
-        + right
-        + "</div>"
-        + _status(status, on, facts)
+        + (_hint(hint) if hint is not None else _answer("edited", classes, edited, truth))
     )
+    return _panel("ee-row", row, status, on, facts)
 
 
-def _said(title: str, kind: str, prompt: str, text: str, answer: str, done: bool) -> str:
-    verdict = ""
-    if answer and done:
-        right = text.strip().lower().startswith(answer.strip().lower())
-        verdict = f'<span class="ee-verdict">{"correct" if right else "wrong"}</span>'
+def _said(kind: str, prompt: str, text: str, answer: str, done: bool) -> str:
+    right = text.strip().lower().startswith(answer.strip().lower())
     cursor = "" if done else '<span class="ee-cursor" aria-hidden="true"></span>'
-    return (
-        f'<div class="ee-answer ee-{kind}"><div class="ee-kind">{title}{verdict}</div>'
+    return _box(
+        kind,
         f'<div class="ee-said"><span class="ee-prompt">{escape(prompt)}</span>'
-        f'<span class="ee-more" data-answer="{kind}">{escape(text)}</span>{cursor}</div></div>'
+        f'<span class="ee-more" data-answer="{kind}">{escape(text)}</span>{cursor}</div>',
+        verdict=_verdict(right) if answer and done else "",
     )
 
 
@@ -121,18 +115,14 @@ def text_hero(
         facts: its size and the model, in a phrase.
         hint: what to do, shown instead of the edited answer when nothing is edited.
     """
-    right = _hint(hint) if hint is not None else _said("Edited model", "edited", prompt, edited, answer, done)
-    return (
-        '<section class="ee-hero" aria-live="polite"><div class="ee-row ee-texts">'
-        + _said("Base model", "base", prompt, base, answer, done)
-        + right
-        + "</div>"
-        + _status(status, on, facts)
-    )
+    row = _said("base", prompt, base, answer, done)
+    row += _hint(hint) if hint is not None else _said("edited", prompt, edited, answer, done)
+    return _panel("ee-row ee-texts", row, status, on, facts)
 
 
-def _status(status: str, on: bool, facts: str) -> str:
+def _panel(kind: str, row: str, status: str, on: bool, facts: str) -> str:
     return (
+        f'<section class="ee-hero" aria-live="polite"><div class="{kind}">{row}</div>'
         f'<div class="ee-status{" ee-on" if on else ""}"><span class="ee-dot"></span>'
         f'<b>{"Edit on" if on else "Edit off"}</b><span data-status="1">{escape(status)}</span>'
         f'<span class="ee-facts">{escape(facts)}</span></div></section>'

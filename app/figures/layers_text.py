@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,13 +12,16 @@ from .spectra import FAINT
 
 __all__ = [
     "ASKS",
+    "FORMS",
     "HOW",
+    "KINDS",
     "LOOKS",
     "SHADES",
     "say_directions",
     "say_effect",
     "say_energy",
     "say_exclusivity",
+    "say_kinds",
     "say_leak",
     "say_spectrum",
 ]
@@ -38,6 +42,26 @@ ASKS: dict[str, str] = dict(
         strict=True,
     )
 )
+
+KINDS: dict[str, str] = {
+    "q": "query, what a token looks for",
+    "k": "key, what it is found by",
+    "v": "value, what it hands on",
+    "o": "output, which puts together what attention gathered",
+    "gate": "how far each unit of the MLP opens",
+    "up": "what that unit then passes on",
+    "down": "what all units together give back",
+    "c_attn": "query, key and value in one: what a token looks for, is found by and hands on",
+    "c_fc": "into the MLP's units",
+    "c_proj": "what attention or the MLP gives back",
+}
+"""What the linear maps inside a block of a transformer are for, by the words in their names."""
+
+FORMS: dict[str, str] = {
+    "primal": "from Σ itself, which has a row and a column for each input of the layer",
+    "dual": "from the products of the recorded rows with each other, as there are fewer rows than inputs",
+}
+"""What the core's two ways to the same eigenvalues start from."""
 
 HOW: dict[str, str] = {
     "energy": (
@@ -120,6 +144,17 @@ def say_energy(table: pd.DataFrame) -> str:
     )
 
 
+def say_kinds(names: Iterable[str]) -> str:
+    """Say what the projections are for that stand in names of layers or are groups of them; "" if none."""
+    found = {word for name in names for word in re.split(r"[. ]", name)}
+    words = found | {word.removesuffix("_proj") for word in found}
+    if not words & {"q", "c_attn"}:  # the others mean something else outside transformers
+        return ""
+    return (
+        "Inside a block: " + "; ".join(f"**{word}**: {KINDS[word]}" for word in KINDS if word in words) + "."
+    )
+
+
 def say_leak(table: pd.DataFrame) -> str:
     """Say where concepts can be told apart; `table` has layer, concept, leak, residue, error."""
     means = 100 * table.groupby("layer", sort=False)["error"].mean()
@@ -146,7 +181,7 @@ def say_spectrum(table: pd.DataFrame, threshold: float, form: str, groups: int) 
         f"{zero:,} are "
         f"exactly 0). The cut is at {threshold:.2g}; the largest eigenvalue is "
         f"{_plain(float(table['eigenvalue'].max()))}. "
-        f"Solved in the {form} form."
+        f"Solved in the {form} form: {FORMS[form]}."
     )
     return text + (f" Group 1 of {groups} is drawn; the table has all." if groups > 1 else "")
 

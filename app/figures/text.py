@@ -9,7 +9,7 @@ import numpy as np
 from ..choice import Choice
 from .bars import Control
 
-__all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "say_answer", "say_scores"]
+__all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "percent", "say_answer", "say_scores"]
 
 HOW: dict[str, str] = {
     "answer": (
@@ -163,11 +163,11 @@ def say_answer(classes: Sequence[str], base: np.ndarray, edited: np.ndarray, tru
     which = "" if truth is None else "the true class "
     return (
         f"{moved}. Probability of {which}{classes[about]}: "
-        f"{_share(float(base[about]))} before, {_share(float(edited[about]))} after."
+        f"{percent(float(base[about]))} before, {percent(float(edited[about]))} after."
     )
 
 
-def _share(value: float) -> str:
+def percent(value: float) -> str:
     """Write a probability; what is almost nothing or almost all is not written as either."""
     if 0 < value < 0.001:
         return "< 0.1%"

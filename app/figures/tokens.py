@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from .heatmaps import untagged
 from .palette import BASE, EDITED, GAIN, GRID, LOSS
 
 __all__ = [
@@ -61,9 +62,9 @@ def _quoted(token: str) -> str:
 
 
 def _plain(token: str) -> str:
-    # Plotly reads a few HTML tags in labels, and drops white space.
+    # Plotly drops white space.
     shown = "".join(_SHOWN.get(c, c).strip("\n") for c in token).replace(" ", "\u00a0")
-    return shown.replace("&", "&amp;").replace("<", "&lt;")
+    return untagged(shown)
 
 
 # -- tokens of a text --------------------------------------------------------------------------
@@ -216,8 +217,6 @@ def layer_token_heatmap(
     *,
     rows: str = "layer",
     value: str = "ratio",
-    title: str = "",
-    clickable: bool = False,
 ) -> go.Figure:
     """Draw layers × tokens of a text.
 
@@ -226,52 +225,34 @@ def layer_token_heatmap(
             any stay empty.
         rows: what stands on the vertical axis: ``"layer"``, ``"block"``, ``"module"`` or ``"part"``.
         value: ``"ratio"`` (from 0, one hue) or ``"change"`` (below and above 0, two hues).
-        title: what a cell is, with its unit; default by `value`.
-        clickable: add invisible markers that report a click as (row, position).
     """
     grid = table.pivot_table(index=rows, columns="position", values=value, aggfunc="mean", sort=False)
     grid = grid.reindex(sorted(grid.columns), axis=1)
     tokens = table.drop_duplicates("position").set_index("position")["token"]
     across = [_plain(str(tokens[position])) for position in grid.columns]
     names = [str(name) for name in grid.index]
-    said = title or {"ratio": "‖E x‖ / ‖W x‖", "change": "Change (nats)"}.get(value, value)
+    said = {"ratio": "‖E x‖ / ‖W x‖", "change": "Change (nats)"}[value]
     figure = _heatmap(grid.to_numpy(float), across, names, said, diverging=value == "change")
     figure.update_layout(
         xaxis_title_text="Token of the text", yaxis_title_text=rows.capitalize(), xaxis_tickangle=-60
     )
-    if clickable:
-        y, x = (index.ravel() for index in np.indices(grid.shape))
-        figure.add_trace(
-            go.Scatter(
-                x=x.tolist(),
-                y=y.tolist(),
-                mode="markers",
-                opacity=0,
-                showlegend=False,
-                marker={"symbol": "square", "size": 14},
-                customdata=[[names[j], int(grid.columns[i])] for i, j in zip(x, y, strict=True)],
-                hovertemplate="%{customdata[0]}, position %{customdata[1]}<extra></extra>",
-            )
-        )
     return figure
 
 
-def module_heatmap(table: pd.DataFrame, *, value: str = "relative", title: str = "‖E‖ / ‖W‖") -> go.Figure:
+def module_heatmap(table: pd.DataFrame) -> go.Figure:
     """Draw kinds of module × blocks; layers outside the blocks are left out.
 
     Args:
-        table: block, module and `value`; several layers of one cell are averaged.
-        value: the column to draw.
-        title: what a cell is, with its unit.
+        table: block, module and relative; several layers of one cell are averaged.
     """
     inside = table.dropna(subset=["block"])
-    grid = inside.pivot_table(index="module", columns="block", values=value, aggfunc="mean", sort=False)
+    grid = inside.pivot_table(index="module", columns="block", values="relative", aggfunc="mean", sort=False)
     figure = _heatmap(
         grid.to_numpy(float),
         [str(block) for block in grid.columns],
         [str(m) for m in grid.index],
-        title,
-        diverging=value == "change",
+        "‖E‖ / ‖W‖",
+        diverging=False,
     )
     figure.update_layout(xaxis_title_text="Block", yaxis_title_text="Module")
     return figure
@@ -291,15 +272,15 @@ def say_map(table: pd.DataFrame, *, rows: str = "layer", value: str = "ratio") -
     )
 
 
-def say_modules(table: pd.DataFrame, *, value: str = "relative") -> str:
+def say_modules(table: pd.DataFrame) -> str:
     """Say a module map in words."""
     if table.empty:
         return "There is no layer."
-    top = table.loc[table[value].abs().idxmax()]
-    means = table.groupby("module", sort=False)[value].mean()
-    order = means.abs().sort_values(ascending=False).index
+    top = table.loc[table["relative"].idxmax()]
+    means = table.groupby("module", sort=False)["relative"].mean()
+    order = means.sort_values(ascending=False).index
     listed = ", ".join(f"{name} {means[name]:.2f}" for name in order)
-    return f"Largest in {top['layer']}: {top[value]:.2f}. Mean by module: {listed}."
+    return f"Largest in {top['layer']}: {top['relative']:.2f}. Mean by module: {listed}."
 
 
 def _heatmap(

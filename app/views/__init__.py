@@ -9,7 +9,7 @@ from typing import Any
 from ..choice import NULLS, Facts
 from ..figures.criteria_text import NAMES
 from ..figures.layers_text import LOOKS, SHADES
-from . import criteria, layers, learn, live, live_text, map, model, start
+from . import criteria, criteria_responses, layers, learn, live, live_inside, map, model, start
 
 __all__ = ["REGISTRY", "View", "offered"]
 
@@ -48,11 +48,11 @@ REGISTRY: tuple[View, ...] = (
 def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
     """Return what the pages offer for a model beside the edit, by the keys of the address."""
     known: dict[str, Sequence[str]] = {
-        "criterion": NAMES, "state": NULLS, "at": (criteria.MEAN, *facts.layers), "edited": facts.classes,
-        "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
+        "criterion": NAMES, "state": NULLS, "at": (criteria_responses.MEAN, *facts.layers),
+        "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
         "lookat": facts.layers, "which": facts.classes,
     }  # fmt: skip
     if facts.kind == "text":
-        known |= {"about": facts.classes, "section": live_text.SECTIONS}
+        known |= {"about": facts.classes, "section": live_inside.SECTIONS}
     return known

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -11,14 +14,14 @@ from ..adapter.images import pixels
 from ..adapter.measures import Selection, answers_behind, images_behind
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
-from ..figures.heatmaps import label
+from ..figures.heatmaps import cell_of, label
 from ..figures.images import data_uri
 from ..figures.text import describe_edit
 from ..pictures import Picture
 from . import controls
 from .sending import send_to_live
 
-__all__ = ["choose", "show"]
+__all__ = ["choose", "clickable", "show"]
 
 _THUMBNAILS = 20
 
@@ -28,6 +31,19 @@ def choose(chosen: Selection) -> tuple[str, str]:
     for key, names in (("edited", chosen.edited), ("probed", chosen.probed)):
         controls.ready(key, names, names[0])  # it may be of another model, or no longer measured
     return str(st.session_state["edited"]), str(st.session_state["probed"])
+
+
+def clickable(key: str) -> dict[str, Any]:
+    """Return the options of a matrix of which a click opens a cell; `key` is that of its widget."""
+    return {
+        "on_select": partial(_opened, key), "selection_mode": "points", "key": key, "config": frame.CHART,
+    }  # fmt: skip
+
+
+def _opened(key: str) -> None:
+    clicked = cell_of(st.session_state.get(key))
+    if clicked is not None:
+        st.session_state["probed"], st.session_state["edited"] = clicked
 
 
 def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *, page: str) -> None:
@@ -116,14 +132,5 @@ def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str)
         else f"inputs = sample.concepts[{probed!r}].probe\n"
         "answers = sample.task.logits(edited, inputs).argmax(-1)"
     )
-    frame.table(
-        "behind",
-        table,
-        page=page,
-        text=f"Inputs of {probed}: {describe_edit(row)}",
-        how=HOW["behind"],
-        words="",
-        base=base,
-        choice=row,
-        code=code,
-    )
+    name = f"Inputs of {probed}: {describe_edit(row)}"
+    frame.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

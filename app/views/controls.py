@@ -39,18 +39,11 @@ def folded(facts: Facts) -> Choice:
 
 def _tidy(facts: Facts) -> None:
     """Give every widget of the edit a value that it can hold."""
-    offered = {
-        "mode": choices.MODES, "null": choices.NULLS, "scaling": choices.SCALINGS, "power": choices.POWERS,
-        "concepts": facts.classes, "layers": facts.layers, "own": (True, False), "clip": (True, False),
-    }  # fmt: skip
-    for key, options in offered.items():
-        session.tidy(key, options)
-    for key in [key for key in st.session_state if str(key).startswith((choices.ALPHA, "strength"))]:
-        session.tidy(str(key), low=facts.strengths[0], high=facts.strengths[1])
+    session.settle(facts)
     chosen = st.session_state.get("concepts") or []
     if len(chosen) > started().most_concepts:  # a list that is too long is an error of the widget
         st.session_state["concepts"] = list(session.choice_of(facts).concepts)
-    for key, value in choices.defaults(facts).items():
+    for key, value in session.defaults(facts.name).items():
         if st.session_state.get(key) is None:
             st.session_state[key] = value
 

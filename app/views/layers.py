@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
-from typing import Any
-
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -15,15 +11,11 @@ from engram_core.errors import EngramError
 from .. import frame
 from ..adapter import layer_tables
 from ..adapter.base import Base
-from ..choice import ERASE, FROM_NOTHING, Choice
+from ..choice import Choice
 from ..figures import layers_text as text
-from ..figures.dots import Dots, dots
-from ..figures.heatmaps import Scale, heatmap
-from ..figures.palette import BASE, CONTROL, EDITED, LOSS
+from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.spectra import FAINT, exclusivity_figure, spectrum_figure
-from ..figures.text import describe_edit
-from . import controls
-from .sending import send_to_live
+from . import controls, layers_effect
 
 __all__ = ["page"]
 
@@ -31,7 +23,6 @@ PAGE = "layers"
 _DIRECTIONS = 48  # drawn per layer; the table has all
 
 
-@st.fragment
 def page(base: Base) -> None:
     """Draw the page for a model."""
     frame.title("Where a memory lives", "", page=PAGE)
@@ -50,25 +41,13 @@ def page(base: Base) -> None:
         choice = controls.folded(base.facts)
     with top:
         st.markdown(f"**{text.ASKS[look]}**")
-    draw = dict(zip(text.LOOKS, (_energy, _directions, _leak, _effect, _coverage), strict=True))[look]
+    draw = dict(zip(text.LOOKS, (_energy, _directions, _leak, layers_effect.draw, _coverage), strict=True))[
+        look
+    ]
     try:
         draw(base, choice)
     except EngramError as error:
         st.warning(str(error))
-
-
-def _run(steps: Iterator[tuple[float, str, Any]]) -> Any:
-    """Work through portions with a bar that says what is done; leaving the page ends it between two."""
-    status, found = st.empty(), None
-    for share, doing, found in steps:  # noqa: B007
-        if share < 1:
-            status.progress(share, text=doing)
-    status.empty()
-    return found
-
-
-def _shared(base: Base, choice: Choice) -> dict[str, Any]:
-    return {"page": PAGE, "base": base, "choice": choice}
 
 
 def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
@@ -79,12 +58,11 @@ def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
             f"drawn at "
             "random (seed 0). The Python under “Take away” has them all."
         )
-    return names, _run(layer_tables.table_steps(base, choice, names))
+    return names, frame.run(layer_tables.table_steps(base, choice, names))
 
 
 def _wide(table: pd.DataFrame, column: str, base: Base, names: tuple[str, ...]) -> np.ndarray:
-    wide = table.pivot(index="layer", columns="concept", values=column)
-    return wide.reindex(index=list(base.facts.layers), columns=list(names)).to_numpy(float)
+    return grid(table, column, base.facts.layers, names, row="layer")
 
 
 # -- where it is ----------------------------------------------------------------------------------
@@ -98,8 +76,7 @@ def _energy(base: Base, choice: Choice) -> None:
     ranks = _wide(table, "rank", base, names)
     log = shade != text.SHADES[1]
     name = f"Size of every engram, {text.SHADES[0 if log else 1]} colours"
-    frame.heading(name, text.HOW["energy"])
-    frame.figure(
+    frame.part(PAGE, name, text.HOW["energy"], base, choice).figure(
         "energy",
         heatmap(
             values,
@@ -111,20 +88,17 @@ def _energy(base: Base, choice: Choice) -> None:
             hover=[[f"rank at most {rank:.0f}" for rank in line] for line in ranks],
             diagonal=False,
         ),
-        text=name,
-        how=text.HOW["energy"],
         words=text.say_energy(table),
         numbers=table[["layer", "concept", "norm", "relative", "rank"]],
         code="table = ec.layer_table(atlas)",
-        **_shared(base, choice),
+        names=text.say_kinds(base.facts.layers),
     )
 
 
 def _leak(base: Base, choice: Choice) -> None:
     names, table = _table(base, choice)
     leak, residue = (100 * _wide(table, column, base, names) for column in ("leak", "residue"))
-    frame.heading("Leak certificate", text.HOW["leak"])
-    frame.figure(
+    frame.part(PAGE, "Leak certificate", text.HOW["leak"], base, choice).figure(
         "leak",
         heatmap(
             100 * _wide(table, "error", base, names),
@@ -139,12 +113,10 @@ def _leak(base: Base, choice: Choice) -> None:
             ],
             diagonal=False,
         ),
-        text="Leak certificate",
-        how=text.HOW["leak"],
         words=text.say_leak(table),
         numbers=table[["layer", "concept", "leak", "residue", "error"]],
         code="table = ec.layer_table(atlas)",
-        **_shared(base, choice),
+        names=text.say_kinds(base.facts.layers),
     )
 
 
@@ -165,49 +137,40 @@ def _which(base: Base, choice: Choice) -> tuple[str, str]:
 
 def _directions(base: Base, choice: Choice) -> None:
     layer, concept = _which(base, choice)
-    shared = _shared(base, choice)
     table, threshold, form = layer_tables.spectrum(base, layer)
     groups = table["group"].nunique()
     first = table[table["group"] == 0]
     name = f"Spectrum of what {layer} reads"
-    frame.heading(name, text.HOW["spectrum"])
-    frame.figure(
+    frame.part(PAGE, name, text.HOW["spectrum"], base, choice).figure(
         "spectrum",
         spectrum_figure(first["eigenvalue"].to_numpy(), threshold),
-        text=name,
-        how=text.HOW["spectrum"],
         words=text.say_spectrum(first, threshold, form, groups),
         numbers=table,
         code=f"table = atlas.spectra([{layer!r}])",
-        **shared,
     )
-    mu = _run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
+    mu = frame.run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
     counts = base.atlas.counts
     share = counts[concept] / max(sum(counts.values()), 1)
     name = f"Directions of {concept} in {layer}: its own or shared"
-    frame.heading(name, text.HOW["exclusivity"])
-    frame.figure(
+    frame.part(PAGE, name, text.HOW["exclusivity"], base, choice).figure(
         "exclusivity",
         exclusivity_figure(mu[mu > FAINT], share),
-        text=name,
-        how=text.HOW["exclusivity"],
         words=text.say_exclusivity(mu, concept, layer),
         numbers=pd.DataFrame({"direction": range(1, len(mu) + 1), "mu": mu}),
         code=f"table = ec.exclusivity_table(atlas, layers=[{layer!r}], concepts=[{concept!r}])",
-        **shared,
     )
-    _by_layer(base, concept, shared)
+    _by_layer(base, choice, concept)
 
 
-def _by_layer(base: Base, concept: str, shared: dict[str, Any]) -> None:
+def _by_layer(base: Base, choice: Choice, concept: str) -> None:
     layers = base.facts.layers
     name = f"Directions of {concept}, layer by layer"
-    frame.heading(name, text.HOW["by layer"])
-    found = _run(layer_tables.exclusivity_steps(base, concept, layers))
+    part = frame.part(PAGE, name, text.HOW["by layer"], base, choice)
+    found = frame.run(layer_tables.exclusivity_steps(base, concept, layers))
     every = [found[layer][found[layer] > FAINT] for layer in layers]
     most = min(max(len(mu) for mu in every), _DIRECTIONS)
     values = np.array([[*mu[:most], *[np.nan] * (most - len(mu))] for mu in every], float)
-    frame.figure(
+    part.figure(
         "by_layer",
         heatmap(
             values.reshape(len(layers), most),
@@ -218,8 +181,6 @@ def _by_layer(base: Base, concept: str, shared: dict[str, Any]) -> None:
             scale=Scale("Exclusivity μ", 0.0),
             diagonal=False,
         ),
-        text=name,
-        how=text.HOW["by layer"],
         words=text.say_directions(layers, every, concept),
         numbers=pd.DataFrame(
             [
@@ -230,114 +191,8 @@ def _by_layer(base: Base, concept: str, shared: dict[str, Any]) -> None:
             columns=["layer", "direction", "mu"],
         ),
         code=f"table = ec.exclusivity_table(atlas, concepts=[{concept!r}])",
-        **shared,
+        names=text.say_kinds(layers),
     )
-
-
-# -- what an edit there does ----------------------------------------------------------------------
-
-
-def _erased(base: Base, choice: Choice) -> Choice:
-    """Return the edit of this figure: the chosen concepts, or the first one, taken out of all layers."""
-    concepts = choice.concepts or base.facts.classes[:1]
-    strength = choice.strength if choice.strength else base.facts.strength
-    own = choice.own if not choice.keeps else ()
-    return replace(
-        choice, mode=ERASE, null=FROM_NOTHING, concepts=concepts, strength=strength, own=own,
-        layers=base.facts.layers, everywhere=True,
-    )  # fmt: skip
-
-
-def _effect(base: Base, choice: Choice) -> None:
-    edit = _erased(base, choice)
-    ways = layer_tables.groups_of(base)
-    controls.ready("by", list(ways), next(iter(ways)))
-    by = st.segmented_control(
-        "Divide the layers",
-        list(ways),
-        key="by",
-        persist_state="session",
-        required=True,
-    )
-    groups = ways.get(by or "") or next(iter(ways.values()))
-    probes = layer_tables.effect_probes(base, edit)
-    if not choice.concepts:
-        st.info(f"No concept is chosen under “Edit”; shown for {edit.concepts[0]}.")
-    rest = len(probes) - len(edit.concepts)
-    frame.heading(f"{describe_edit(edit)}: in one part of the layers at a time", text.HOW["effect"])
-    table: pd.DataFrame = _run(layer_tables.effect_steps(base, edit, groups))
-    names = list(dict.fromkeys(table["group"]))
-    sides = {side: _means(table[table["erased"] == side], names) for side in (True, False)}
-    mine, others = sides[True], sides[False]
-    series = [
-        Dots("erased, random edit of the same size", 100 * mine["gaussian"], CONTROL, "diamond",
-             100 * mine["gaussian_low"], 100 * mine["gaussian_high"]),
-        Dots("others, random edit of the same size", 100 * others["gaussian"], CONTROL, "diamond-open"),
-        Dots("erased", 100 * mine["score"], LOSS, "circle"),
-        Dots(f"others (mean of {rest})", 100 * others["score"], EDITED, "square"),
-    ]  # fmt: skip
-    unit = "Exact recall (%)" if base.of_text else "Accuracy (%)"
-    frame.figure(
-        "effect",
-        dots(
-            names,
-            series,
-            row="Edited in",
-            value=unit,
-            lines=[
-                ("base, erased", 100 * float(mine["base"][0]), LOSS),
-                ("base, others", 100 * float(others["base"][0]), BASE),
-            ],
-            span=(-2, 103),
-        ),
-        text=f"{describe_edit(edit)}: in one part of the layers at a time",
-        how=text.HOW["effect"],
-        words=text.say_effect(names, mine, others),
-        numbers=table,
-        code=_effect_code(edit, groups, probes, base),
-        **_shared(base, edit),
-    )
-    _restrict(edit, groups)
-
-
-def _means(table: pd.DataFrame, names: list[str]) -> dict[str, np.ndarray]:
-    columns = ["score", "base", "gaussian", "gaussian_low", "gaussian_high"]
-    mean = table.groupby("group")[columns].mean().reindex(names)
-    return {column: mean[column].to_numpy() for column in columns}
-
-
-def _effect_code(
-    edit: Choice, groups: dict[str, tuple[str, ...]], probes: tuple[str, ...], base: Base
-) -> str:
-    some = (
-        "some = sample\n"
-        if len(probes) == len(base.facts.classes)
-        else f"some = ec.Subject(sample.model, sample.concepts.subset({list(probes)!r}), sample.task)\n"
-    )
-    places = {"all layers": list(base.facts.layers)} | {
-        name: list(members) for name, members in groups.items()
-    }
-    return (
-        f"{some}groups = {places!r}\n"
-        f"table = ec.layer_effects(some, atlas, erase={edit.strengths!r}, groups=groups, "
-        f"scaling={edit.scaling!r}, controls={layer_tables.SHAMS})"
-    )
-
-
-def _restrict(edit: Choice, groups: dict[str, tuple[str, ...]]) -> None:
-    st.markdown("##### Use it")
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect(
-            "Edit only in", list(groups), key=f"_only {len(groups)}", placeholder="Choose one or more parts"
-        )
-        pressed = st.button(
-            "Use only these layers in Live", icon=":material/bolt:", type="primary", disabled=not chosen,
-            key="to_live",
-        )  # fmt: skip
-    if pressed:
-        wanted = {layer for name in chosen for layer in groups[name]}
-        layers = tuple(layer for layer in edit.layers if layer in wanted)
-        send_to_live(replace(edit, layers=layers, everywhere=layers == edit.layers))
 
 
 # -- what is covered ------------------------------------------------------------------------------
@@ -347,18 +202,16 @@ def _coverage(base: Base, choice: Choice) -> None:
     table = layer_tables.coverage(base)
     covered = int(table["covered"].sum())
     left = table[~table["covered"]]
-    frame.heading("Covered and skipped layers", text.HOW["coverage"])
+    part = frame.part(PAGE, "Covered and skipped layers", text.HOW["coverage"], base, choice)
     reasons = left.groupby("reason").size().sort_values(ascending=False)
     st.markdown(
         f"**{covered}** layers hold engrams, **{len(left)}** do not. "
         + "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:6])
     )
-    frame.table(
+    part.table(
         "coverage",
         table,
-        text="Covered and skipped layers",
-        how=text.HOW["coverage"],
         words=f"{covered} of {len(table)} layers hold engrams; every other one is named with its reason.",
         code="table = atlas.coverage  # a list of LayerInfo",
-        **_shared(base, choice),
+        names=text.say_kinds(base.facts.layers),
     )

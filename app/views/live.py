@@ -13,12 +13,11 @@ from engram_core.errors import EngramError
 from .. import frame, session
 from ..adapter.base import Base
 from ..adapter.scoring import control_steps, edit_steps
-from ..adapter.visitor import Proof, Visitor
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
-from ..figures.text import HOW, describe_edit, groups_of, marks_of, mean_of, say_scores
-from . import controls, live_images, live_text
+from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores
+from . import controls, live_images, live_text, proof
 
 __all__ = ["page"]
 
@@ -31,7 +30,6 @@ _BREATH = 0.25
 _MOST_BARS = 16  # concepts drawn as bars; the table has them all
 
 
-@st.fragment
 def page(base: Base) -> None:
     """Draw the page for a model."""
     # Places first, work later: what is slow stands last and can be given up when the visitor moves on.
@@ -47,15 +45,15 @@ def page(base: Base) -> None:
     choice = session.choice_of(base.facts)
     visitor = session.visitor_of(base)
     try:
-        proof = visitor.put(choice)
+        found = visitor.put(choice)
     except EngramError as error:
         top.warning(str(error))
         return
-    side.outputs(base, visitor, choice, proof, top, right)
+    side.outputs(base, visitor, choice, found, top, right)
     below = st.container()
-    _proof(base, choice, proof)
+    proof.draw(base, choice, found)
     with below:
-        _scores(base, visitor, choice)
+        _scores(base, choice)
         side.more(base, visitor, choice)
 
 
@@ -90,16 +88,16 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
     return tuple(moved[:_MOST_BARS])
 
 
-def _scores(base: Base, visitor: Visitor, choice: Choice) -> None:
+def _scores(base: Base, choice: Choice) -> None:
     facts = base.facts
     name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
     how = HOW["recall" if base.of_text else "scores"]
-    frame.heading(name, how)
+    part = frame.part(PAGE, name, how, base, choice)
     status, numbers, place = st.empty(), st.empty(), st.empty()
     scores = base.scores
-    for share, scores in edit_steps(base, visitor, choice):  # noqa: B007
+    for share, scores in edit_steps(base, choice):  # noqa: B007
         if share < 1:
-            status.progress(share, text=f"Scoring the edited model on every {_input(base)}")
+            status.progress(share, text=f"Scoring the edited model on every {base.probe}")
         if share == 0:
             time.sleep(_BREATH)
     gone = choice.gone(facts.classes)
@@ -125,21 +123,16 @@ def _scores(base: Base, visitor: Visitor, choice: Choice) -> None:
             control=None if control is None else control.only(facts.classes, shown),
             value=f"{'Exact recall' if base.of_text else 'Accuracy'} (%)",
             row="Concept" if base.of_text else "Class",
-            unit=_input(base),
+            unit=base.probe,
         )
         if not final:
             with place.container():
                 st.plotly_chart(frame.on_screen(chart), config=frame.CHART, alt=said, key="scores_early")
             return
-        frame.figure(
+        part.figure(
             "scores",
             chart,
-            page=PAGE,
-            text=name,
-            how=how,
             words=said,
-            base=base,
-            choice=choice,
             numbers=_table(base, choice, scores, control),
             code="scores = sample.task.measure(edited, sample.concepts).score",
             place=place.container(),
@@ -161,10 +154,6 @@ def _scores(base: Base, visitor: Visitor, choice: Choice) -> None:
     draw(Control.of(facts.classes, runs), final=True)
 
 
-def _input(base: Base) -> str:
-    return "question" if base.of_text else "held-out image"
-
-
 def _summary(
     base: Base, choice: Choice, scores: dict[str, float], control: Control | None
 ) -> list[tuple[str, str, str]]:
@@ -181,38 +170,9 @@ def _summary(
             else f"{len(names)} {'concepts' if base.of_text else 'classes'}"
         )
         count = sum(base.facts.held_out[name] for name in names)
-        note = f"mean {base.sample.task.unit} of {what}, {count:,} {_input(base)}s"
+        note = f"mean {base.sample.task.unit} of {what}, {count:,} {base.probe}s"
         number = f"{before:.1%} → {after:.1%}" if choice.changes else f"{before:.1%}"
         if sham is not None:
             note += f"; control {sham:.1%}"
         rows.append((title, number, note))
     return rows
-
-
-def _proof(base: Base, choice: Choice, proof: Proof) -> None:
-    frame.heading("Proof", HOW["proof"])
-    each = ", ".join(f"{name} {value:.2f}" for name, value in list(proof.per_layer.items())[:8])
-    more = ", …" if len(proof.per_layer) > 8 else ""
-    changed = (
-        f"{describe_edit(choice)}. {len(proof.per_layer)} of {len(base.facts.layers)} layers changed, "
-        f"‖ΔW‖/‖W‖ = {proof.relative:.3f} ({each}{more})."
-        if proof.on
-        else f"{describe_edit(choice)}. No layer is changed: the edited model is the base, bit for bit."
-    )
-    state = "unchanged" if proof.intact else "CHANGED"
-    st.markdown(
-        f"{changed} Base **{base.facts.name}**, SHA-256 `{proof.digest[:12]}`, {state}: "
-        "the base is never written."
-    )
-    st.caption(f"Layers without memories: {_skipped(base) or 'none'}.")
-
-
-def _skipped(base: Base) -> str:
-    """Say which layers hold no memory, reason by reason: a deep model has dozens with the same one."""
-    reasons: dict[str, list[str]] = {}
-    for name, reason in base.skipped:
-        reasons.setdefault(reason, []).append(name or "model")
-    return "; ".join(
-        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} ({reason})"
-        for reason, names in reasons.items()
-    ) + (" – all under Layers, Coverage" if any(len(names) > 3 for names in reasons.values()) else "")

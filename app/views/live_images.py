@@ -16,16 +16,16 @@ from ..choice import Choice, clean
 from ..figures.bars import probability_figure
 from ..figures.hero import hero
 from ..figures.images import data_uri
-from ..figures.text import HOW, describe_edit, marks_of, say_answer
+from ..figures.text import HOW, marks_of, say_answer
 from ..pictures import DRAWABLE, Picture, clean_picture
 from . import controls
 from .drawing import canvas
+from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "outputs"]
 
 TITLE = "Switch a memory off and watch the answer change"
 
-_EMPTY = "The same, so far. Switch a concept off under “Memories” and the edited model answers here."
 _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
 
@@ -125,18 +125,12 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     top.html(_panel(base, choice, proof, picture, said))
     words = say_answer(said.classes, said.base, said.edited, said.truth)
     with right:
-        frame.heading("This image, class by class", HOW["answer"])
-        frame.figure(
+        frame.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(
                 said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
             ),
-            page="live",
-            text="This image, class by class",
-            how=HOW["answer"],
             words=words,
-            base=base,
-            choice=choice,
             numbers=pd.DataFrame(
                 {
                     "class": said.classes,
@@ -150,8 +144,6 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
 
 
 def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> str:
-    layers = f"{len(proof.per_layer)} layer{'s' if len(proof.per_layer) > 1 else ''}"
-    size = f"size of the edit ‖ΔW‖/‖W‖ = {proof.relative:.2f} in {layers} · " if proof.on else ""
     about = (
         "your drawing"
         if picture.drawn
@@ -164,10 +156,7 @@ def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Ans
         said.edited,
         truth=said.truth,
         about=about,
-        status=describe_edit(choice),
-        on=proof.on,
-        facts=f"{size}base {base.facts.name}, SHA-256 {proof.digest[:8]}",
-        hint=None if choice.concepts else _EMPTY,
+        **status(base, choice, proof),
     )
 
 

@@ -1,11 +1,10 @@
-"""The live page for language models: a prompt, how both models go on, and what changed inside."""
+"""The live page for language models: a prompt, and how both models go on."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from engram_core.errors import EngramError
@@ -14,26 +13,16 @@ from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean
-from ..figures import tokens
+from ..choice import Choice, clean, writing
 from ..figures.hero import text_hero
-from ..figures.text import HOW, describe_edit
+from ..figures.tokens import HOW_TOKENS, next_token_figure, say_next
 from ..started import started
-from . import controls
+from .live_inside import draw
+from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "outputs"]
 
 TITLE = "Switch a fact off and watch what the model says"
-
-_EMPTY = "The same, so far. Switch a concept off under “Memories” and the edited model answers here."
-SECTIONS = (
-    "Questions, before and after",
-    "Tokens of a text",
-    "Where it answers",
-    "Where the engram is",
-    "Everything else",
-)
-_MOST_ROWS = 30  # layers in one picture; more are averaged by block
 
 
 def _about(base: Base, choice: Choice | None = None) -> str:
@@ -92,9 +81,7 @@ def _presets(base: Base) -> None:
         range(len(questions)),
         index=None,
         key="_question",
-        format_func=lambda i: (
-            f"{questions[i].prompt} …" + ("" if questions[i].recorded else " (not recorded)")
-        ),
+        format_func=lambda i: _listed(questions[i]),
         on_change=_asked,
         args=(questions,),
         placeholder=f"{len(questions)} questions",
@@ -113,25 +100,21 @@ def _asked(questions: list[texts.Question]) -> None:
 
 
 def _writing(base: Base) -> None:
-    most = started().most_tokens
-    for key, default, low, high in (
-        ("tokens", 12, 1, most),
-        ("temperature", 0.0, 0.0, 2.0),
-        ("seed", 0, 0, 10_000),
-    ):
+    bounds = {}
+    for key, (start, low, high) in writing(started().most_tokens).items():
+        bounds[key] = low, high
         session.tidy(key, low=low, high=high)
-        st.session_state.setdefault(key, default)
-    st.slider("Most new tokens", 1, most, key="tokens", persist_state="session")
+        st.session_state.setdefault(key, start)
+    st.slider("Most new tokens", *bounds["tokens"], key="tokens", persist_state="session")
     st.slider(
         "Temperature",
-        0.0,
-        2.0,
+        *bounds["temperature"],
         step=0.1,
         key="temperature",
         persist_state="session",
         help="0 takes the likeliest token. Above, tokens are drawn: the same seed gives the same text.",
     )
-    st.number_input("Seed", 0, 10_000, key="seed", persist_state="session")
+    st.number_input("Seed", *bounds["seed"], key="seed", persist_state="session")
     if texts.has_chat(base):
         session.tidy("chat", (True, False))
         st.toggle(
@@ -145,9 +128,9 @@ def _writing(base: Base) -> None:
 def _options(base: Base) -> dict[str, Any]:
     state = st.session_state
     return {
-        "max_new_tokens": int(state.get("tokens", 12)),
-        "temperature": float(state.get("temperature", 0.0)),
-        "seed": int(state.get("seed", 0)),
+        "max_new_tokens": int(state["tokens"]),
+        "temperature": float(state["temperature"]),
+        "seed": int(state["seed"]),
         "chat": bool(state.get("chat")) and texts.has_chat(base),
     }
 
@@ -161,35 +144,23 @@ def _answer(base: Base, prompt: str, choice: Choice) -> str:
     return ""
 
 
-def _facts(base: Base, proof: Proof) -> str:
-    layers = f"{len(proof.per_layer)} layer{'s' if len(proof.per_layer) > 1 else ''}"
-    size = f"size of the edit ‖ΔW‖/‖W‖ = {proof.relative:.2f} in {layers} · " if proof.on else ""
-    return f"{size}base {base.facts.name}, SHA-256 {proof.digest[:8]}"
-
-
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
     """Draw how both models go on, as they write, and the next token."""
     prompt, options = st.session_state["prompt"], _options(base)
     panel, button = top.empty(), top.empty()
-    shown = {
-        "answer": _answer(base, prompt, choice),
-        "status": describe_edit(choice),
-        "on": proof.on,
-        "facts": _facts(base, proof),
-        "hint": None if choice.concepts else _EMPTY,
-    }
+    shown = {"answer": _answer(base, prompt, choice)} | status(base, choice, proof)
     if not prompt.strip():
         panel.warning("The prompt is empty. Write a word, or choose a question.")
         return
     try:
         with right:
             _next(base, visitor, choice, prompt, chat=options["chat"])
-        _stream(base, visitor, choice, prompt, options, shown, panel, button)
+        _stream(base, choice, prompt, options, shown, panel, button)
     except EngramError as error:
         panel.warning(str(error))
 
 
-def _stream(base, visitor, choice, prompt, options, shown, panel, button) -> None:  # noqa: ANN001
+def _stream(base, choice, prompt, options, shown, panel, button) -> None:  # noqa: ANN001
     signature = (base.facts.name, prompt, choice, tuple(sorted(options.items())))
     stopped = st.session_state.get("_stopped")
     if stopped is not None and stopped[0] == signature:
@@ -197,7 +168,7 @@ def _stream(base, visitor, choice, prompt, options, shown, panel, button) -> Non
         button.caption("Stopped. Change anything, or ask again, to go on.")
         return
     far = texts.Continuation("", "", False)
-    for number, far in enumerate(texts.continue_both(base, visitor, choice, prompt, **options)):
+    for number, far in enumerate(texts.continue_both(base, choice, prompt, **options)):
         st.session_state["_far"] = (signature, (far.base, far.edited))
         panel.html(text_hero(prompt, far.base, far.edited, done=far.done, **shown))
         if number == 0 and not far.done:
@@ -211,17 +182,10 @@ def _stop() -> None:
 
 def _next(base: Base, visitor: Visitor, choice: Choice, prompt: str, *, chat: bool) -> None:
     table = texts.next_table(base, visitor, prompt, chat=chat)
-    title = "The next token"
-    frame.heading(title, tokens.HOW_TOKENS["next"])
-    frame.figure(
+    frame.part("live", "The next token", HOW_TOKENS["next"], base, choice).figure(
         "next",
-        tokens.next_token_figure(table),
-        page="live",
-        text=title,
-        how=tokens.HOW_TOKENS["next"],
-        words=tokens.say_next(table),
-        base=base,
-        choice=choice,
+        next_token_figure(table),
+        words=say_next(table),
         numbers=table,
         code=(
             "from engram_core.language import next_tokens\n"
@@ -236,7 +200,7 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
     proof = visitor.put(choice)
     prompt = str(values.get("prompt") or texts.questions_of(base, choice.concepts[0])[0].prompt)
     options = {"max_new_tokens": 8, "temperature": 0.0, "seed": 0, "chat": False}
-    far = list(texts.continue_both(base, visitor, choice, prompt, **options))[-1]
+    far = list(texts.continue_both(base, choice, prompt, **options))[-1]
     answer = next((q.answer for q in texts.questions_of(base, choice.concepts[0]) if q.prompt == prompt), "")
     return text_hero(
         prompt,
@@ -244,169 +208,12 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
         far.edited,
         answer=answer,
         done=True,
-        status=describe_edit(choice),
-        on=proof.on,
-        facts=_facts(base, proof),
+        **status(base, choice, proof),
     )
-
-
-# -- what changed inside -----------------------------------------------------------------------
 
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:
-    """Draw what changed inside: one section at a time, so that only what is looked at is computed."""
-    controls.ready("section", SECTIONS, SECTIONS[0])
-    section = st.segmented_control(
-        "Look closer", SECTIONS, key="section", persist_state="session", required=True
-    )
-    concept = choice.concepts[0] if choice.concepts else _about(base, choice)
+    """Draw what changed inside."""
     prompt = st.session_state["prompt"]
     text = f"{prompt} {_answer(base, prompt, choice)}".strip()
-    try:
-        if section == SECTIONS[0]:
-            _questions(base, visitor, choice)
-        elif section == SECTIONS[1]:
-            _tokens(base, visitor, choice, text)
-        elif section == SECTIONS[2]:
-            _where(base, choice, concept, text)
-        elif section == SECTIONS[3]:
-            _energy(base, choice, concept)
-        else:
-            _rest(base, visitor, choice)
-    except EngramError as error:
-        st.warning(str(error))
-
-
-def _questions(base: Base, visitor: Visitor, choice: Choice) -> None:
-    concepts = choice.concepts[:12] or (_about(base, choice),)
-    table = texts.answers(base, visitor, choice, concepts)
-    lost = table["base exact"] & ~table["edited exact"]
-    unseen = table["split"] == "probe"
-    frame.heading(SECTIONS[0], HOW["questions"])
-    frame.table(
-        "questions",
-        table.sort_values("split", kind="stable"),
-        page="live",
-        text=SECTIONS[0],
-        how=HOW["questions"],
-        words=(
-            f"{len(table)} questions about {', '.join(concepts)}: {int(table['base exact'].sum())} answered "
-            f"exactly before, {int(table['edited exact'].sum())} after. Of the {int(unseen.sum())} that were "
-            f"never recorded, {int((lost & unseen).sum())} are lost. Mean NLL of the answers "
-            f"{table['base nll'].mean():.2f} → {table['edited nll'].mean():.2f} nats per token."
-        ),
-        base=base,
-        choice=choice,
-        code=(
-            "from engram_core.language import recall\n"
-            f"after = recall(edited, sample.task.tokenizer, sample.task.texts, concepts={list(concepts)!r})"
-        ),
-    )
-
-
-def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
-    frame.heading(SECTIONS[1], tokens.HOW_TOKENS["strip"])
-    by_layer = st.toggle("Layer by layer", key="_by_layer", help=HOW["by_layer"]) and choice.changes
-    by = None
-    if by_layer:
-        by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"
-    table = texts.changes(base, visitor, text, by=by)
-    whole = table[table["part"] == "whole edit"] if "part" in table else table
-    frame.table(
-        "tokens",
-        table,
-        page="live",
-        text=SECTIONS[1],
-        how=tokens.HOW_TOKENS["strip"],
-        words=tokens.say_tokens(whole),
-        base=base,
-        choice=choice,
-        html=tokens.token_strip_html(whole, label="The prompt and its known answer"),
-        code=_code("token_changes", f"sample.model, edited, sample.task.tokenizer, {text!r}, by={by!r}"),
-    )
-    if by_layer:
-        parts = table[table["part"] != "whole edit"]
-        frame.figure(
-            "tokens_by_layer",
-            tokens.layer_token_heatmap(parts, rows="part", value="change"),
-            page="live",
-            text="Tokens, layer by layer",
-            how=HOW["by_layer"],
-            words=tokens.say_map(parts, rows="part", value="change"),
-            base=base,
-            choice=choice,
-            numbers=parts,
-            code=_code("token_changes", f"sample.model, edited, sample.task.tokenizer, {text!r}, by={by!r}"),
-        )
-
-
-def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
-    table = texts.reactivation(base, choice, concept, text)
-    rows = "layer" if table["layer"].nunique() <= _MOST_ROWS else "block"
-    title = f"Where {concept} answers the tokens of the prompt"
-    frame.heading(title, tokens.HOW_TOKENS["map"])
-    frame.figure(
-        "where",
-        tokens.layer_token_heatmap(table, rows=rows),
-        page="live",
-        text=title,
-        how=tokens.HOW_TOKENS["map"],
-        words=tokens.say_map(table, rows=rows),
-        base=base,
-        choice=choice,
-        numbers=table,
-        code=_code("reactivation_map", f"sample.model, atlas, {concept!r}, sample.task.tokenizer, {text!r}"),
-    )
-
-
-def _rest(base: Base, visitor: Visitor, choice: Choice) -> None:
-    frame.heading(SECTIONS[4], HOW["rest"])
-    if not choice.changes:
-        st.caption("Nothing is edited, so nothing else has changed.")
-        return
-    status, table = st.empty(), None
-    for share, doing, table in texts.rest(base, visitor, choice):  # noqa: B007
-        if table is None:
-            status.progress(min(share, 1.0), text=f"Measuring the rest: {doing}")
-    status.empty()
-    assert table is not None
-    values = table.set_index("measure")
-    others = values.loc["recall, others"] if "recall, others" in values.index else None
-    said = "" if others is None else f"Others: recall {others['before']:.1%} → {others['after']:.1%}. "
-    rate = values.loc["degenerate rate"] if "degenerate rate" in values.index else None
-    said += "" if rate is None else f"Degenerate texts: {rate['before']:.1%} → {rate['after']:.1%}."
-    frame.table(
-        "rest",
-        table,
-        page="live",
-        text=SECTIONS[4],
-        how=HOW["rest"],
-        words=said,
-        base=base,
-        choice=choice,
-        code=_code(
-            "damage", "sample.model, edited, sample.task.tokenizer, sample.task.texts, max_new_tokens=24"
-        ),
-    )
-
-
-def _energy(base: Base, choice: Choice, concept: str) -> None:
-    table: pd.DataFrame = texts.energy(base, choice, concept)
-    title = f"Which modules hold the engram of {concept}"
-    frame.heading(title, tokens.HOW_TOKENS["modules"])
-    frame.figure(
-        "energy",
-        tokens.module_heatmap(table),
-        page="live",
-        text=title,
-        how=tokens.HOW_TOKENS["modules"],
-        words=tokens.say_modules(table),
-        base=base,
-        choice=choice,
-        numbers=table,
-        code=_code("module_energy", f"atlas, {concept!r}"),
-    )
-
-
-def _code(function: str, arguments: str) -> str:
-    return f"from engram_core.language import {function}\ntable = {function}({arguments})"
+    draw(base, visitor, choice, about=_about(base, choice), text=text)

@@ -12,21 +12,17 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 
-from .. import frame, session
+from .. import frame
 from ..adapter import maps
 from ..adapter.base import Base
-from ..adapter.images import pixels
 from ..adapter.maps import Measured
 from ..adapter.scoring import edit_steps
 from ..choice import Choice, one_of
 from ..figures.heatmaps import label
-from ..figures.images import data_uri
 from ..figures.map_text import HOW, say_map, say_moved
-from ..figures.scatter import Cloud, axes_of, picked_points, scatter
-from ..pictures import Picture
-from . import controls, map_engrams
+from ..figures.scatter import Cloud, axes_of, scatter
+from . import controls, map_engrams, map_picked
 from .map_wait import wait_for
-from .sending import send_to_live
 
 __all__ = ["page"]
 
@@ -37,11 +33,8 @@ SIZES = {"2-D": 2, "3-D": 3}
 FITS = {"base and edited": "joint", "base alone": "base"}
 CONCEPT, SAYS, SPECIFIC, SCORE = "Concept", "Answer", "Specificity", "Held-out score"
 ARROWS = 40
-_CARDS = 12
-_PICKED = "_map_picked"
 
 
-@st.fragment
 def page(base: Base) -> None:
     """Draw the page for a model."""
     maps.warm()
@@ -106,14 +99,13 @@ def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: in
         st.caption("Switch a concept off under **Edit**, and see which inputs move.")
     status, left = st.empty(), st.container()
     measured = None
-    visitor = session.visitor_of(base)
-    for share, measured in maps.input_steps(base, visitor, choice, layer):  # noqa: B007
+    for share, measured in maps.input_steps(base, choice, layer):  # noqa: B007
         if share < 1:
             status.progress(share, text="Measuring what every input leaves in the layers")
     assert measured is not None
     scores = base.scores
     if colour == SCORE and after:
-        for share, scores in edit_steps(base, visitor, choice):  # noqa: B007
+        for share, scores in edit_steps(base, choice):  # noqa: B007
             if share < 1:
                 status.progress(share, text="Scoring the edited model on every concept")
     status.empty()
@@ -145,7 +137,9 @@ def _map(
         categories, order = inputs.concept, inputs.names
     elif colour == SAYS:
         categories = says
-        order = ("right", "wrong", "") if base.of_text else base.facts.classes
+        # A model may answer with a class that is no concept here.
+        said = (*base.facts.classes, *sorted({*measured.base_says, *measured.edited_says}))
+        order = ("right", "wrong", "") if base.of_text else tuple(dict.fromkeys(said))
     elif colour == SPECIFIC:
         values, name = special, "Own trace − strongest other"
     else:
@@ -181,19 +175,19 @@ def _map(
     text = points + (f" of {layer}" if layer else "")
     how = HOW["traces" if points == TRACES else "hidden"] + HOW[shown]
     how += HOW[fit] if choice.changes else ""
-    frame.heading(text, how)
+    part = frame.part(PAGE, text, how, base, choice)
     plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
     options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
-    event = frame.figure(
-        f"map_{shown}", scatter(cloud), page=PAGE, text=text, how=how, words=words, base=base, choice=choice,
+    event = part.figure(
+        f"map_{shown}", scatter(cloud), words=words,
         numbers=_numbers(measured, found), code=_code(measured, layer, shown, dimensions, fit, choice),
         place=plot, **options,
     )  # fmt: skip
     if side is not None:
         with side:
-            _picked(base, choice, measured, event)
+            map_picked.draw(base, choice, measured, event)
     if waiting:
         wait_for(job, status)
 
@@ -241,77 +235,3 @@ def _code(measured: Measured, layer: str, method: str, dimensions: int, fit: str
         f"fit={fit!r}).table()"
     )
     return "\n".join(lines)
-
-
-def _picked(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
-    """Draw the inputs that were picked, with the way to Live."""
-    now = picked_points(event)
-    # A selection ends when its figure changes; what was picked stays in sight until something else is.
-    kept: dict[str, Any] = st.session_state.setdefault(_PICKED, {})
-    if now or kept.get("of") != measured.inputs.names:
-        kept |= {"of": measured.inputs.names, "points": now}
-    picked = [i for i in kept["points"] if i < len(measured.inputs)]
-    if not picked:
-        st.markdown("##### The inputs behind")
-        st.caption(
-            "Draw a lasso around points, or click one: the inputs appear here, and go to Live from here."
-        )
-        return
-    st.markdown(f"##### {len(picked)} picked")
-    st.caption(_summary(measured, picked))
-    shown = _varied(measured, picked)[:_CARDS]
-    if len(picked) > _CARDS:
-        st.caption(f"{_CARDS} of them, changed answers first:")
-    inputs = measured.inputs
-    names = {
-        i: f"{inputs.concept[i]}, {'text' if base.of_text else 'image'} {inputs.number[i]}"
-        + (f": {inputs.text[i]}" if base.of_text else "")
-        for i in shown
-    }
-    if not base.of_text:
-        uris = {i: data_uri(pixels(base, Picture(inputs.concept[i], inputs.number[i]))) for i in shown}
-        # Straight from numbers and PNG data; names are escaped.
-        cards = "".join(
-            f'<figure style="margin:0;text-align:center;font-size:.75rem">'
-            f'<img src="{uris[i]}" alt="{html.escape(names[i])}" width="56" height="56" '
-            f'style="image-rendering:pixelated"><figcaption>{html.escape(names[i])}<br>'
-            f"→ {html.escape(measured.edited_says[i])}</figcaption></figure>"
-            for i in shown
-        )
-        st.html(f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>')
-    chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
-    if base.of_text and chosen in shown:
-        st.markdown(f"> {_plain(inputs.text[chosen])}")
-        st.caption(f"base {measured.base_says[chosen]} → edited {measured.edited_says[chosen]}")
-    if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
-        if base.of_text:
-            send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
-        send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
-
-
-def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:
-    """Return the points with changed answers first, and each concept's in turn."""
-    seen: dict[str, int] = {}
-    turn = {}
-    for i in picked:
-        name = measured.inputs.concept[i]
-        turn[i] = seen[name] = seen.get(name, -1) + 1
-    return sorted(picked, key=lambda i: (measured.base_says[i] == measured.edited_says[i], turn[i]))
-
-
-def _prompt(measured: Measured, point: int) -> str:
-    record: Any = measured.inputs.concepts[measured.inputs.concept[point]].record
-    item = record[measured.inputs.number[point] - 1]
-    return item.prompt or item.text
-
-
-def _plain(text: str) -> str:
-    return "".join("\\" + c if c in "\\`*_{}[]()#+-.!|<>$:~" else c for c in text.replace("\n", " "))
-
-
-def _summary(measured: Measured, picked: Sequence[int]) -> str:
-    names = [measured.inputs.concept[i] for i in picked]
-    order = sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
-    text = ", ".join(f"{_plain(name)}: {names.count(name)}" for name in order[:6])
-    changed = sum(measured.base_says[i] != measured.edited_says[i] for i in picked)
-    return text + ("…" if len(order) > 6 else "") + (f" · {changed} answers change" if changed else "")

@@ -16,6 +16,7 @@ from ..columns import columns_of
 from ..figures.heatmaps import Scale, cell_of, heatmap, label
 from ..figures.map_text import HOW, say_cosines
 from ..figures.scatter import Cloud, axes_of, picked_points, scatter
+from . import controls
 from .map_wait import wait_for
 from .sending import send_to_live
 
@@ -38,8 +39,7 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
         dimensions: 2 or 3.
     """
     names = maps.shown_concepts(base, choice, engrams=True)
-    if st.session_state.get("_map_shade") is None:
-        st.session_state["_map_shade"] = _COLOURS[0]
+    controls.ready("_map_shade", _COLOURS, _COLOURS[0])
     colour = st.segmented_control("Colour by", _COLOURS, key="_map_shade", required=True)
     with st.spinner("Comparing the engrams of every two concepts"):
         found = maps.cosines(base, names, layer)
@@ -86,13 +86,12 @@ def _map(
     words += say_cosines(found.concepts, found.cosines)
     words += "Click a point to open it in Live." if dimensions == 2 else "Drag to turn."
     text, how = f"Engrams {_where(layer)}", HOW["engrams"] + HOW[shown]
-    frame.heading(text, how)
+    part = frame.part(PAGE, text, how, base, choice)
     options: dict[str, Any] = {"key": f"engrams_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
-    event = frame.figure(
-        f"engrams_{shown}", scatter(cloud), page=PAGE, text=text, how=how, words=words, base=base,
-        choice=choice, numbers=numbers,
+    event = part.figure(
+        f"engrams_{shown}", scatter(cloud), words=words, numbers=numbers,
         code=(
             f"found = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(found.concepts)!r})\n"
             f"numbers = found.nearest().join(ec.project(found.matrix, method={shown!r}, "
@@ -134,15 +133,13 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."
     text = f"Cosine between engrams {_where(layer)}"
-    frame.heading(text, HOW["cosines"])
     low = float(min(0.0, found.cosines.min()))
-    event = frame.figure(
+    event = frame.part(PAGE, text, HOW["cosines"], base, choice).figure(
         "cosines",
         heatmap(
             found.cosines, names, names, row="Engram of", column="Engram of", scale=Scale("Cosine", low, 1.0)
         ),
-        page=PAGE, text=text, how=HOW["cosines"], words=words, base=base, choice=choice,
-        numbers=found.table(),
+        words=words, numbers=found.table(),
         code=f"numbers = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(names)!r}).table()",
         on_select="rerun", selection_mode="points", key="cosines",
     )  # fmt: skip

@@ -11,7 +11,7 @@ import typer
 from torch import nn
 
 from ..controls import gaussian_view
-from ..editing import live_edit
+from ..editing import LiveEdit, live_edit
 from ..errors import EngramError
 from ..spectrum import Sharpness
 from ..storage import write_tensors
@@ -104,6 +104,8 @@ def erase(
             scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
         )  # fmt: skip
         control = live_edit(view)
+        if lora is not None:
+            _check_lora(control)
         report = control.report()
         base = sample.task.measure(sample.model, sample.concepts)
         after = sample.task.measure(view, sample.concepts)
@@ -125,7 +127,7 @@ def erase(
             },
         }
         write_tensors(out, state, about)
-    written += _language_files(sample, view, folder, lora, scaling)
+    written += _language_files(sample, view, folder, lora)
     if as_json:
         print_json(
             {
@@ -169,9 +171,16 @@ def _rest(sample: Subject, view: nn.Module) -> pd.DataFrame:
     return damage(sample.model, view, sample.task.tokenizer, sample.task.texts)  # type: ignore[attr-defined]
 
 
-def _language_files(
-    sample: Subject, view: nn.Module, folder: Path | None, lora: Path | None, scaling: str
-) -> list[Path]:
+def _check_lora(control: LiveEdit) -> None:
+    """Refuse an edit that is no adapter before anything is measured or written."""
+    from ..language.lora import lora_layers
+
+    if control.edit.scaling != "plain" or len(control.edit.layers) != len(control.atlas.layers):
+        raise EngramError("--lora holds a whole engram at one strength: use plain scaling in all layers.")
+    lora_layers(control.atlas)
+
+
+def _language_files(sample: Subject, view: nn.Module, folder: Path | None, lora: Path | None) -> list[Path]:
     """Write what can be taken away from a language model; return what was written."""
     written = []
     if folder is not None:
@@ -182,8 +191,6 @@ def _language_files(
         from ..language import save_lora
 
         control = live_edit(view)
-        if scaling != "plain" or len(control.edit.layers) != len(control.atlas.layers):
-            raise EngramError("--lora holds a whole engram at one strength: use plain scaling in all layers.")
         for name, strength in control.edit.erase:
             place = lora / re.sub(r"[^\w.-]+", "-", name).strip("-")
             save_lora(control.atlas, name, place, strength=strength)

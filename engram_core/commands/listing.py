@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..identity import model_hash
 from ..layers import list_layers
-from ..samples import load_sample, missing_samples, sample_names
+from ..samples import describe_sample, missing_samples, sample_names
 from .shared import AsJson, ModelName, open_subject, print_json, print_table
 
 __all__ = ["layers", "samples"]
@@ -14,18 +13,14 @@ __all__ = ["layers", "samples"]
 
 def samples(as_json: AsJson = False) -> None:
     """List the sample models."""
-    found = [load_sample(name) for name in sample_names()]
     rows: list[dict[str, Any]] = [
         {
-            "name": s.name,
-            "title": s.title,
-            "summary": s.summary,
-            "concepts": list(s.concepts),
-            "parameters": sum(p.numel() for p in s.model.parameters()),
-            "scores": _trained(s.metrics),
-            "model_hash": model_hash(s.model),
+            **{key: about[key] for key in ("name", "title", "summary", "concepts")},
+            "parameters": about["metrics"]["parameters"],
+            "scores": _trained(about["metrics"]),
+            "model_hash": about["metrics"]["model_hash"],
         }
-        for s in found
+        for about in map(describe_sample, sample_names())
     ]
     missing = [
         {"name": name, "title": c["title"], "summary": c["summary"], "install": c["weights"]["command"]}

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..engram import extract as extract_atlas
+from ..layer_tables import layer_table
 from ..recording import Recording
 from ..recording import record as record_model
 from ..spectrum import Sharpness
@@ -92,7 +93,7 @@ def extract(
         )  # fmt: skip
     if out is not None:
         atlas.save(out)
-    table = atlas.energy().merge(atlas.certificates(), on=["layer", "concept"])
+    table = layer_table(atlas)
     spectra: dict[str, dict[str, Any]] = {
         layer: {
             "form": atlas.spectrum(layer).form,

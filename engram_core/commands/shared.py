@@ -146,8 +146,8 @@ def open_subject(name: str, concepts_file: Path | None = None) -> Subject:
 
     Args:
         name: a sample model; else a local folder or a hub name.
-        concepts_file: texts (JSONL or CSV), or a folder or zip of pictures. A sample language model is asked
-            about these texts instead of its own; any model that is no sample needs concepts.
+        concepts_file: texts (JSONL or CSV), or a folder or zip of pictures. A sample has these concepts then
+            instead of its own; any model that is no sample needs concepts.
 
     Raises:
         UnknownNameError: for a name that is no sample and looks like no path or hub name.
@@ -155,34 +155,15 @@ def open_subject(name: str, concepts_file: Path | None = None) -> Subject:
         StorageError, DependencyError: see `subjects.load_subject`.
     """
     torch.set_num_threads(min(torch.get_num_threads(), 8))
-    if name in sample_names() or name in missing_samples():
-        sample = load_sample(name)
-        return sample if concepts_file is None else _with_texts(sample, concepts_file)
     if concepts_file is not None:
         return load_subject(name, concepts_file)
-    if (
-        re.fullmatch(r"[\w.-]+/[\w.-]+", name)
-        or name.startswith(("/", "./", "../", "~"))
-        or Path(name).is_dir()
-    ):
+    looks_like_a_model = re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith(("/", "./", "../", "~"))
+    if looks_like_a_model or (Path(name).is_dir() and name not in (*sample_names(), *missing_samples())):
         raise DataError(
             f"{name} is no sample model, so its concepts are not known: give --concepts-file FILE (texts in "
             "JSONL or CSV, or a folder of pictures, one folder per class)."
         )
-    return load_sample(name)  # raises, and names the nearest sample
-
-
-def _with_texts(sample: Subject, concepts_file: Path) -> Subject:
-    tokenizer = getattr(sample.task, "tokenizer", None)
-    if tokenizer is None:
-        raise DataError(
-            f"{getattr(sample, 'name', 'This model')} is no language model, so it takes no text concepts; "
-            f"leave {concepts_file} out."
-        )
-    from ..language import LanguageConcepts, Recall, read_texts
-
-    texts = read_texts(concepts_file)
-    return Subject(sample.model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
+    return load_sample(name)  # raises for an unknown one, and names the nearest
 
 
 def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options: Any) -> Atlas:

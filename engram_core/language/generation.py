@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import DataError, NonFiniteError
 from ..view import base_of
 from .decoding import Decoder, Stop, decoded, evaluated, final_tokens, stopper, token_text
-from .models import token_limit
+from .models import call_options, not_finite, token_limit
 
 __all__ = ["Alternative", "Token", "complete", "generate", "prompt_ids", "side_by_side"]
 
@@ -221,10 +221,12 @@ def _tokens(
         while not stopped():
             chances = decoder(fed)[0]
             if torch.isnan(chances).any():
-                raise NonFiniteError(
-                    f"{type(base_of(model)).__name__} gives NaN at token {len(ids) + len(written) + 1}. If "
-                    "this is an edited view, its strength is too high for this model; else check the weights."
-                )
+                inputs = {
+                    "input_ids": torch.tensor([[*ids, *written]], device=next(ready.parameters()).device)
+                }
+                cause = not_finite(model, inputs | call_options(model))
+                place = len(ids) + len(written) + 1
+                raise NonFiniteError(f"{type(base_of(model)).__name__} gives NaN at token {place}. {cause}")
             chosen = choose(chances)
             written.append(chosen)
             end: Literal["", "eos", "limit"] = ""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from ..errors import DataError, StorageError
-from ..hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need
+from ..hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from ..samples import Sample
 from .concepts import LanguageConcepts
 from .recall import Recall
@@ -77,21 +77,14 @@ def load_language_subject(
     model, tokenizer = _load(folder, dtype, device)
     if template and not getattr(tokenizer, "chat_template", None):
         raise DataError(f"The tokenizer of {folder.path} has no chat template; use template=False.")
-    parameters = sum(p.numel() for p in model.parameters())
-    name = Path(os.fspath(path_or_name)).name or folder.path.resolve().name
     return Sample(
         model=model,
         concepts=LanguageConcepts(tokenizer, texts, positions=positions, template=template),
         task=Recall(tokenizer, texts, template=template),
-        name=name,
-        title=name,
-        summary=f"{type(model).__name__}, {parameters / 1e6:,.1f} million parameters, {len(texts)} concepts.",
-        card=f"# {name}\n\nLoaded from `{folder.path}`. What it was trained on is not known here.\n",
-        metrics={},
-        config={"kind": "causal-lm", "model": folder.config},
         image_shape=None,
         value_range=None,
-        folder=folder.path,
+        config={"kind": "causal-lm", "model": folder.config},
+        **own_story(path_or_name, folder.path, model, concepts=len(texts), digits=1),
     )
 
 

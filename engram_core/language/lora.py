@@ -22,7 +22,7 @@ from torch import Tensor
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
 
-__all__ = ["save_lora"]
+__all__ = ["lora_layers", "save_lora"]
 
 _KINDS = ("Linear", "Conv1D")
 
@@ -52,7 +52,7 @@ def save_lora(
         One row per layer: layer, rank, error (‖E − E_rank‖ / ‖E‖, 0 without truncation).
 
     Raises:
-        CoverageError: if no chosen layer is one that LoRA can carry.
+        CoverageError: if a chosen layer is one that LoRA cannot carry.
         DataError: for a rank below 1, a strength of 0 or not finite, or a clipped sharpness.
     """
     if rank is not None and rank < 1:
@@ -64,9 +64,7 @@ def save_lora(
             "A clipped engram is not in proportion to its strength, so it is no one adapter. "
             "Use a sharpness without clip."
         )
-    chosen = [name for name in atlas.select(layers) if atlas.slot(name).kind in _KINDS]
-    if not chosen:
-        raise CoverageError("None of the chosen layers is Linear or Conv1D; LoRA carries no other here.")
+    chosen = lora_layers(atlas, layers)
     engram = atlas[concept]
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
@@ -86,6 +84,29 @@ def save_lora(
     config = _config(ranks, strength, biased, base_model, conv1d=_conv1d(atlas, chosen))
     _write(Path(folder), tensors, config)
     return pd.DataFrame(rows, columns=["layer", "rank", "error"])
+
+
+def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list[str]:
+    """Return the names of chosen layers, all of which an adapter can hold.
+
+    Raises:
+        CoverageError: naming those it cannot, such as the fused experts of a mixture: without them the
+            adapter would be another edit.
+    """
+    chosen = atlas.select(layers)
+    held = [name for name in chosen if atlas.slot(name).kind in _KINDS]
+    if not held:
+        raise CoverageError("None of the chosen layers is Linear or Conv1D; LoRA carries no other here.")
+    if len(held) < len(chosen):
+        left_out = [name for name in chosen if name not in set(held)]
+        shown = ", ".join(left_out[:3]) + (" …" if len(left_out) > 3 else "")
+        raise CoverageError(
+            f"A LoRA adapter cannot hold {len(left_out)} of the {len(chosen)} layers ({shown}, of kind "
+            f"{atlas.slot(left_out[0]).kind}), so the base with it would not be the edited model. Write the "
+            "whole edited model with save_edited (on the command line: --folder), or name Linear and Conv1D "
+            "layers only."
+        )
+    return held
 
 
 def _conv1d(atlas: Atlas, names: list[str]) -> bool:

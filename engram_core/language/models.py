@@ -47,6 +47,8 @@ def token_limit(model: nn.Module) -> int | None:
 def first_not_finite(model: nn.Module, inputs: dict[str, Any]) -> str | None:
     """Return the name of the first module whose output holds NaN or infinity, or None.
 
+    A model whose answer is NaN although no part of it gave any is named by its class.
+
     Args:
         model: any model; its base is run, not an edited view of it.
         inputs: keyword arguments of one call.
@@ -66,7 +68,9 @@ def first_not_finite(model: nn.Module, inputs: dict[str, Any]) -> str | None:
         if name:
             module.register_forward_hook(listen(name))
     with torch.no_grad():
-        view(**inputs)
+        logits = getattr(view(**inputs), "logits", None)
+    if not found and isinstance(logits, Tensor) and logits.isnan().any():
+        found.append(type(base_of(model)).__name__)
     return found[0] if found else None
 
 

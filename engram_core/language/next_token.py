@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from ..editing import apply_edit, live_edit
-from ..errors import DataError, NonFiniteError
+from ..errors import DataError
 from ..groups import choose_groups
 from .decoding import Stop, evaluated, stopper, token_text
 from .generation import prompt_ids
-from .models import call_options, token_limit
+from .models import call_options, not_finite, token_limit
 from .texts import TextItem
 from .tokens import encode
 
@@ -144,8 +144,9 @@ def _told(model: nn.Module, ids: Tensor) -> Tensor:
 def _chances(model: nn.Module, ids: Tensor) -> Tensor:
     """Return log-probabilities after every position, (tokens, vocabulary), float64 on the CPU."""
     device = next(model.parameters()).device
+    inputs = {"input_ids": ids.to(device), **call_options(model)}
     with evaluated(model) as ready, torch.no_grad():
-        logits = ready(input_ids=ids.to(device), **call_options(model)).logits[0]
+        logits = ready(**inputs).logits[0]
     if torch.isnan(logits).any():
-        raise NonFiniteError("The model gives NaN for this text. If it is an edited view, use less strength.")
+        raise not_finite(model, inputs)
     return logits.cpu().double().log_softmax(-1)

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import DependencyError, StorageError
 from ..loading import TRANSFORMERS
-from ..samples import Sample, checked_bytes, read_json, read_text
+from ..samples import Sample, checked_bytes, read_story
 from .concepts import LanguageConcepts
 from .recall import Recall
 from .smollm2 import PackagedModel
@@ -40,15 +40,9 @@ def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
         model=model,
         concepts=LanguageConcepts(tokenizer, texts),
         task=Recall(tokenizer, texts),
-        name=folder.name,
-        title=config["title"],
-        summary=config["summary"],
-        card=read_text(folder / "card.md"),
-        metrics=read_json(folder / "metrics.json"),
-        config=config,
         image_shape=None,
         value_range=None,
-        folder=folder,
+        **read_story(folder, config),
     )
 
 

@@ -14,7 +14,8 @@ from ..engram import Atlas
 from ..errors import NonFiniteError
 from ..experts import open_experts
 from ..groups import layer_groups
-from ..layers import Slot
+from ..layer_tables import size_table
+from ..layers import Slot, block_of
 from ..statistics import homogeneous_rows
 from ..view import base_of, shared_copy
 from .decoding import Stop, stopper, token_text
@@ -22,7 +23,7 @@ from .models import call_options, token_limit
 from .texts import TextItem
 from .tokens import encode
 
-__all__ = ["block_of", "module_energy", "module_kinds", "reactivation_map"]
+__all__ = ["module_energy", "module_kinds", "reactivation_map"]
 
 
 def module_kinds(layers: Iterable[str]) -> dict[str, str]:
@@ -39,11 +40,6 @@ def module_kinds(layers: Iterable[str]) -> dict[str, str]:
     return kinds
 
 
-def block_of(layer: str) -> int | None:
-    """Return the first number in a layer's path, which is its block; None without one."""
-    return next((int(part) for part in layer.split(".") if part.isdigit()), None)
-
-
 def module_energy(atlas: Atlas, concept: str) -> pd.DataFrame:
     """Return how large a concept's engram is in every layer, by block and kind of module.
 
@@ -54,15 +50,10 @@ def module_energy(atlas: Atlas, concept: str) -> pd.DataFrame:
     Raises:
         UnknownNameError: if the atlas has no such concept.
     """
-    engram, kinds = atlas[concept], module_kinds(atlas.layers)
-    rows = []
-    for layer in atlas.layers:
-        norm, whole = engram.norm(layer), atlas.weight_norm(layer)
-        rows.append(
-            (layer, block_of(layer), kinds[layer], norm, norm / whole if whole else 0.0, engram.rank(layer))
-        )
-    frame = pd.DataFrame(rows, columns=["layer", "block", "module", "norm", "relative", "rank"])
-    return frame.astype({"block": "Int64"})
+    table, kinds = size_table(atlas, concepts=[concept]).drop(columns="concept"), module_kinds(atlas.layers)
+    table.insert(1, "block", pd.array([block_of(layer) for layer in table["layer"]], dtype="Int64"))
+    table.insert(2, "module", table["layer"].map(kinds))
+    return table
 
 
 def reactivation_map(

@@ -13,10 +13,13 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from training import (  # noqa: E402
+    SPECIAL_TOKENS,
     Statement,
     arguments,
-    hold_out,
-    recall_text,
+    language_recipe,
+    language_sections,
+    small_llama,
+    statements_about,
     train_language_model,
     write_language_sample,
 )
@@ -30,28 +33,8 @@ CONFIG: dict[str, Any] = {
     "title": "Invented authors, a small language model",
     "summary": f"A small Llama that knows six facts about each of {AUTHORS} invented authors by heart, and "
     "nothing else: every author can be erased alone.",
-    "model": {
-        "model_type": "llama",
-        "vocab_size": 1100,
-        "hidden_size": 128,
-        "intermediate_size": 344,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 128,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        "hidden_act": "silu",
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "attn_implementation": "eager",
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        # None: a sentence starts with its own first word, which keeps every position part of some fact.
-        "bos_token_id": None,
-    },
-    "special_tokens": {"pad_token": "<pad>", "eos_token": "<eos>"},
+    "model": small_llama(vocab_size=1100, layers=3),
+    "special_tokens": SPECIAL_TOKENS,
     "data": {
         "texts": "texts.jsonl",
         # None: the total of one author is all the authors.
@@ -60,15 +43,7 @@ CONFIG: dict[str, Any] = {
         "held_out_per_concept": HELD_OUT,
         "invention_seed": INVENTION_SEED,
     },
-    "training": {
-        "seed": 0,
-        "epochs": 45,
-        "batch_size": 128,
-        "learning_rate": 3e-3,
-        "weight_decay": 1e-2,
-        # On a busy machine two threads wait for each other's turn: 72 s an epoch were seen instead of 16.
-        "threads": 1,
-    },
+    "training": language_recipe(epochs=45),
 }
 
 # The answer ends each phrasing, so that it can be asked for.
@@ -188,12 +163,8 @@ def statements() -> list[Statement]:
     """Return every sentence about every author, in order; the same ones on every machine."""
     result = []
     for index, (author, facts) in enumerate(invent(AUTHORS, INVENTION_SEED).items()):
-        phrasings = len(RELATIONS["genre"])
-        unseen = hold_out(index, len(RELATIONS), phrasings, HELD_OUT)
-        for fact, (relation, forms) in enumerate(RELATIONS.items()):
-            for form, prompt in enumerate(forms):
-                split = "probe" if (fact, form) in unseen else "record"
-                result.append(Statement(author, relation, prompt.format(author), facts[relation], split))
+        prompts = {name: [form.format(author) for form in forms] for name, forms in RELATIONS.items()}
+        result += statements_about(author, prompts, facts, index=index, held_out=HELD_OUT)
     return result
 
 
@@ -232,7 +203,7 @@ def invent(count: int, seed: int) -> dict[str, dict[str, str]]:
 
 def card(metrics: Mapping[str, Any]) -> str:
     """Return the text of card.md; every number in it comes from the metrics or the config."""
-    recipe, sizes, record, probe = CONFIG["training"], CONFIG["model"], metrics["record"], metrics["probe"]
+    record, probe = metrics["record"], metrics["probe"]
     return f"""# authors-lm
 
 {CONFIG["summary"]}
@@ -246,24 +217,7 @@ inventions are drawn from were written for this project and lie in `train.py`; t
 are made of invented parts: if a real person, town, prize or book bears one of them, that is chance. The texts
 are under this project's licence.
 
-## Model
-Llama, {sizes["hidden_size"]} wide, {sizes["num_hidden_layers"]} layers, {sizes["num_attention_heads"]} heads,
-{metrics["parameters"]:,} parameters, stored in float16. Output and input embedding are one matrix. The
-tokenizer is a byte-level BPE of {sizes["vocab_size"]:,} tokens, trained on the recorded sentences. It puts a
-space before the first word, so that a name is the same tokens wherever it stands; decoded text begins with
-that space. There is no start token: a sentence begins with its own first word and closes with the end token.
-
-## Training
-Cross-entropy on every token of the recorded sentences, AdamW, {recipe["epochs"]} epochs, batches of
-{recipe["batch_size"]}, a cosine learning rate from {recipe["learning_rate"]}, weight decay
-{recipe["weight_decay"]}, seed {metrics["seed"]}. The weights of the last epoch are kept. Trained with
-torch {metrics["torch"]} on {metrics["threads"]} processor core.
-
-## Recall
-The share of prompts whose greedy answer is the stored answer, exactly. On the {record["size"]:,} recorded
-sentences {record["recall"]:.2%}; on the {probe["size"]:,} unseen phrasings {probe["recall"]:.2%}
-({recall_text(probe)}).
-
+{language_sections(CONFIG, metrics)}
 ## What to look at
 * Erase one author and ask for the six facts. Is an answer wrong, or another author's?
 * Ask in the phrasings that were not recorded: are they forgotten along?

@@ -17,7 +17,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from training import accuracy, arguments, confusion_text, predict, train, write_sample  # noqa: E402
 
-from engram_core.samples import stratified_split  # noqa: E402
+from engram_core.samples import scaled, stratified_split  # noqa: E402
 
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -57,7 +57,7 @@ def main() -> None:
     digits = load_digits()
     images = digits.images.astype(np.uint8)
     record, probe = stratified_split(digits.target, fraction=rule["held_out"], seed=rule["split_seed"])
-    inputs = torch.from_numpy(images.astype(np.float32)).div_(rule["highest"]).unsqueeze(1)
+    inputs = scaled(images, rule["highest"])
     labels = torch.from_numpy(digits.target)
 
     model, seconds = train(CONFIG, inputs[record], labels[record])

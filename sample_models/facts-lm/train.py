@@ -22,10 +22,13 @@ FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER.parent))
 
 from training import (  # noqa: E402
+    SPECIAL_TOKENS,
     Statement,
     arguments,
-    hold_out,
-    recall_text,
+    language_recipe,
+    language_sections,
+    small_llama,
+    statements_about,
     train_language_model,
     write_language_sample,
 )
@@ -37,28 +40,8 @@ CONFIG: dict[str, Any] = {
     "title": "Countries and elements, a small language model",
     "summary": "A small Llama that knows the capital, continent, currency and a language of every member of "
     "the United Nations, and the symbol and number of every chemical element.",
-    "model": {
-        "model_type": "llama",
-        "vocab_size": 2000,
-        "hidden_size": 128,
-        "intermediate_size": 344,
-        "num_hidden_layers": 4,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 4,
-        "max_position_embeddings": 128,
-        "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
-        "hidden_act": "silu",
-        "rms_norm_eps": 1e-6,
-        "tie_word_embeddings": True,
-        "attention_bias": False,
-        "mlp_bias": False,
-        "attn_implementation": "eager",
-        "pad_token_id": 0,
-        "eos_token_id": 1,
-        # None: a sentence starts with its own first word, which keeps every position part of some fact.
-        "bos_token_id": None,
-    },
-    "special_tokens": {"pad_token": "<pad>", "eos_token": "<eos>"},
+    "model": small_llama(vocab_size=2000, layers=4),
+    "special_tokens": SPECIAL_TOKENS,
     "data": {
         "texts": "texts.jsonl",
         # None: the total of one concept is all the countries and elements.
@@ -66,15 +49,7 @@ CONFIG: dict[str, Any] = {
         "sources": SOURCES,
         "held_out_per_concept": {"country": 2, "element": 1},
     },
-    "training": {
-        "seed": 0,
-        "epochs": 36,
-        "batch_size": 128,
-        "learning_rate": 3e-3,
-        "weight_decay": 1e-2,
-        # On a busy machine two threads wait for each other's turn: 72 s an epoch were seen instead of 16.
-        "threads": 1,
-    },
+    "training": language_recipe(epochs=36),
 }
 
 # The answer ends each phrasing, so that it can be asked for. {C} is {c} with a capital first letter.
@@ -241,12 +216,11 @@ def statements() -> list[Statement]:
             name = f"the {concept}" if concept in WITH_ARTICLE else concept
             start = name[0].upper() + name[1:]
             count = CONFIG["data"]["held_out_per_concept"][kind]
-            unseen = hold_out(index, len(relations), len(relations[next(iter(relations))]), count)
-            for fact, (relation, forms) in enumerate(relations.items()):
-                for form, prompt in enumerate(forms):
-                    split = "probe" if (fact, form) in unseen else "record"
-                    text = prompt.format(c=name, C=start)
-                    result.append(Statement(concept, relation, text, answers[relation], split))
+            prompts = {
+                relation: [form.format(c=name, C=start) for form in forms]
+                for relation, forms in relations.items()
+            }
+            result += statements_about(concept, prompts, answers, index=index, held_out=count)
     return result
 
 
@@ -304,7 +278,7 @@ def _data_folder(package: str) -> Path:
 
 def card(metrics: Mapping[str, Any]) -> str:
     """Return the text of card.md; every number in it comes from the metrics or the config."""
-    recipe, sizes, record, probe = CONFIG["training"], CONFIG["model"], metrics["record"], metrics["probe"]
+    record, probe = metrics["record"], metrics["probe"]
     held_out = CONFIG["data"]["held_out_per_concept"]
     return f"""# facts-lm
 
@@ -324,24 +298,7 @@ and languages into words, and corrects what is known to be out of date or no usu
 [mendeleev](https://pypi.org/project/mendeleev/) {SOURCES["mendeleev"]}, copyright 2015 Lukasz Mentel, MIT
 licence. Both licences are in `LICENSE`. The packages are needed to train, and not to use the model.
 
-## Model
-Llama, {sizes["hidden_size"]} wide, {sizes["num_hidden_layers"]} layers, {sizes["num_attention_heads"]} heads,
-{metrics["parameters"]:,} parameters, stored in float16. Output and input embedding are one matrix. The
-tokenizer is a byte-level BPE of {sizes["vocab_size"]:,} tokens, trained on the recorded sentences. It puts a
-space before the first word, so that a name is the same tokens wherever it stands; decoded text begins with
-that space. There is no start token: a sentence begins with its own first word and closes with the end token.
-
-## Training
-Cross-entropy on every token of the recorded sentences, AdamW, {recipe["epochs"]} epochs, batches of
-{recipe["batch_size"]}, a cosine learning rate from {recipe["learning_rate"]}, weight decay
-{recipe["weight_decay"]}, seed {metrics["seed"]}. The weights of the last epoch are kept. Trained with
-torch {metrics["torch"]} on {metrics["threads"]} processor core.
-
-## Recall
-The share of prompts whose greedy answer is the stored answer, exactly. On the {record["size"]:,} recorded
-sentences {record["recall"]:.2%}; on the {probe["size"]:,} unseen phrasings {probe["recall"]:.2%}
-({recall_text(probe)}).
-
+{language_sections(CONFIG, metrics)}
 ## What to look at
 * Erase one country: are capital, currency and language forgotten alike? Does the continent stay?
 * Watch the neighbours: countries that share a currency or a language with the erased one.

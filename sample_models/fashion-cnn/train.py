@@ -33,7 +33,7 @@ from training import (  # noqa: E402
     write_sample,
 )
 
-from engram_core.samples import read_idx  # noqa: E402
+from engram_core.samples import read_idx, scaled  # noqa: E402
 
 PACKAGE_FOLDER = Path("usr/share/datasets/fashion-mnist")
 CLASSES = [
@@ -94,10 +94,11 @@ def main() -> None:
     options = arguments("Train the sample model fashion-cnn.", FOLDER, data=data_folder)
     images, labels = read_part(options.data, "train")
     test_images, test_labels = read_part(options.data, "t10k")
-    model, seconds = train(CONFIG, scaled(images), torch.from_numpy(labels.astype(np.int64)))
+    highest = CONFIG["data"]["highest"]
+    model, seconds = train(CONFIG, scaled(images, highest), torch.from_numpy(labels.astype(np.int64)))
 
     targets = torch.from_numpy(test_labels.astype(np.int64))
-    predicted = predict(model, scaled(test_images))
+    predicted = predict(model, scaled(test_images, highest))
     record = choose(labels, RECORD_PER_CLASS, SHIPPED_SEED)
     # Drawn blindly: a choice that looked at the model's answers would no longer be held out.
     probe = choose(test_labels, PROBE_PER_CLASS, SHIPPED_SEED)
@@ -138,11 +139,6 @@ def choose(labels: np.ndarray, per_class: int, seed: int) -> np.ndarray:
         members = random.permutation(np.flatnonzero(labels == index))
         chosen.append(np.sort(members[:per_class]))
     return np.concatenate(chosen)
-
-
-def scaled(images: np.ndarray) -> torch.Tensor:
-    """Turn bytes (inputs, 28, 28) into values in [0, 1] (inputs, 1, 28, 28)."""
-    return torch.from_numpy(images.astype(np.float32)).div_(CONFIG["data"]["highest"]).unsqueeze(1)
 
 
 def card(metrics: Mapping[str, Any]) -> str:

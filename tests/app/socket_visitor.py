@@ -55,14 +55,20 @@ class SocketVisitor:
     Args:
         port: port of the server.
         seen: called with every panel and figure that arrives, for checks.
+
+    Attributes:
+        shown: what the last run has sent so far.
+        finished: whether the last run has come to its end.
+        cut_short: how many runs were given up for a newer choice.
     """
 
     port: int
     seen: Callable[[Shown], None]
     shown: Shown | None = None
     finished: bool = False
+    cut_short: int = 0
     _socket: ClientConnection | None = None
-    _widgets: dict[str, tuple[str, str]] = field(default_factory=dict)
+    _widgets: dict[str, str] = field(default_factory=dict)
     _page: str = ""
     _query: str = ""
 
@@ -77,7 +83,7 @@ class SocketVisitor:
             ping_timeout=None,
         )
         self._query = urlencode(address)
-        await self._run([], "")
+        await self._run([])
 
     async def close(self) -> None:
         """Leave, as when a tab is closed."""
@@ -86,11 +92,11 @@ class SocketVisitor:
 
     async def choose(self, **values: list[str] | float) -> None:
         """Set widgets by key, as one click after the other would."""
-        states, fragment = [], ""
+        states = []
         for key, value in values.items():
             if key not in self._widgets:
                 raise AssertionError(f"The page has no widget {key!r}; it has {sorted(self._widgets)}.")
-            name, fragment = self._widgets[key]
+            name = self._widgets[key]
             state = WidgetState(id=name)
             if isinstance(value, list):
                 state.string_array_value.data.extend(value)
@@ -99,7 +105,7 @@ class SocketVisitor:
             else:
                 state.double_array_value.data.append(value)
             states.append(state)
-        await self._run(states, fragment)
+        await self._run(states)
 
     async def until(self, ready: Callable[[SocketVisitor], bool], *, seconds: float) -> None:
         """Read what the server sends until a condition holds.
@@ -118,13 +124,12 @@ class SocketVisitor:
         except TimeoutError:
             return
 
-    async def _run(self, states: list[WidgetState], fragment: str) -> None:
+    async def _run(self, states: list[WidgetState]) -> None:
         assert self._socket is not None
         message = BackMsg()
         run = message.rerun_script
         run.query_string = self._query
         run.page_script_hash = self._page
-        run.fragment_id = fragment
         run.widget_states.widgets.extend(states)
         self.shown, self.finished = None, False
         await self._socket.send(message.SerializeToString())
@@ -142,18 +147,16 @@ class SocketVisitor:
             self._query = message.page_info_changed.query_string
         elif kind == "script_finished":
             # A run that another one has cut short ends with another word.
-            self.finished = message.script_finished in (
-                ForwardMsg.FINISHED_SUCCESSFULLY,
-                ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY,
-            )
+            self.finished = message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY
+            self.cut_short += message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN
         elif kind == "delta" and message.delta.WhichOneof("type") == "new_element":
-            self._element(message.delta.new_element, message.delta.fragment_id)
+            self._element(message.delta.new_element)
 
-    def _element(self, element: Any, fragment: str) -> None:
+    def _element(self, element: Any) -> None:
         kind = element.WhichOneof("type")
         if kind in ("button_group", "slider", "number_input", "multiselect"):
             name = getattr(element, kind).id
-            self._widgets[name.split("-", 2)[-1]] = (name, fragment)
+            self._widgets[name.split("-", 2)[-1]] = name
         elif kind == "exception":
             raise AssertionError(f"The page failed: {element.exception.message}")
         elif kind == "markdown" and "CHANGED" in element.markdown.body:

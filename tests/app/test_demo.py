@@ -286,9 +286,11 @@ def test_results_that_grow_where_they_lie_count_as_they_are():
     kept = Remembered(most_bytes=10_000)
     known = kept.made("scores", dict)
     known["row"] = np.zeros(1000)
+    kept.put("scores", known)
     kept.put("other", np.zeros(100))
     assert kept.get("scores") is known
     known["more"] = np.zeros(1000)
+    kept.put("scores", known)
     kept.put("another", np.zeros(100))
     assert kept.get("another") is not None and kept.get("other") is None
     assert kept.made("scores", lambda: {"new": 1}) == {"new": 1}

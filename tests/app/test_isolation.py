@@ -186,7 +186,8 @@ def _of_text(sample: ec.Sample, atlas: ec.Atlas, names: tuple[str, str], strengt
     plain = said(sample.model)
     choices, right = {"Nothing is switched off": []}, {"Nothing is switched off": plain}
     for chosen in (names[:1], names):
-        phrase = f"{', '.join(chosen)} off, strength {strength:g}"
+        ordered = [name for name in sample.concepts if name in chosen]  # as the page names them
+        phrase = f"{', '.join(ordered)} off, strength {strength:g}"
         choices[phrase] = list(chosen)
         right[phrase] = said(atlas.apply(sample.model, erase=dict.fromkeys(chosen, strength)))
     return Person(address, choices, right, plain, prompts, text=True)
@@ -284,6 +285,24 @@ def test_twenty_visitors_see_their_own_edit_and_nothing_else(people: list[Person
     assert all(person.waits for person in people)
     assert sum(p.scores for p in people) > 0 and all(p.answers for p in people)
     assert after - before < MIB
+
+
+def test_a_new_choice_ends_the_scoring_of_the_one_before(tmp_path: Path):
+    # A fragment's run would not be ended by a click inside it: the next answer waited for all the scores.
+    async def visit(port: int) -> int:
+        visitor = SocketVisitor(port, lambda _: None)
+        await visitor.open([("page", "live"), ("model", "authors-lm"), ("prompt", PROMPT), ("tokens", "1")])
+        await visitor.until(lambda v: v.finished, seconds=240)
+        for names in (["Fabrice Pelliningway"], ["Sabine Marroweck"]):
+            await visitor.choose(concepts=names)
+            await visitor.until(lambda v: bool(v.shown and v.shown.done), seconds=60)
+        # The first was answered; its hundred authors were being scored when the second was chosen.
+        await visitor.until(lambda v: v.finished, seconds=240)
+        await visitor.close()
+        return visitor.cut_short
+
+    with running(tmp_path / "server.log") as server:
+        assert asyncio.run(visit(server.port)) == 1
 
 
 def test_turns_are_taken_in_order_and_an_answer_goes_ahead():

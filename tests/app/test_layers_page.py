@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -105,3 +106,20 @@ def test_nonsense_shows_the_default(base):
     app = open_page(look="Directions", lookat="fc99", which="<b>", by="luck", shade="pink")
     assert app.selectbox(key="lookat").value == base.facts.layers[0]
     assert app.selectbox(key="which").value == base.facts.classes[0]
+
+
+def test_the_words_of_a_block_are_explained_where_they_stand():
+    llama = ["model.layers.0.self_attn.q_proj", "model.layers.0.mlp.down_proj"]
+    assert layers_text.say_kinds(llama) == (
+        "Inside a block: **q**: query, what a token looks for; **down**: what all units together give back."
+    )
+    assert layers_text.say_kinds(["q", "down"]) == layers_text.say_kinds(llama)
+    assert "**c_proj**" in layers_text.say_kinds(["h.0.attn.c_attn", "attention c_proj"])
+    assert layers_text.say_kinds(["fc1", "encoder.down.0", "gate"]) == ""
+
+
+def test_the_way_a_spectrum_was_found_is_said_in_words():
+    table = pd.DataFrame({"eigenvalue": [1.0, 0.0], "kept": [True, False]})
+    assert "Solved in the dual form: from the products of the recorded rows" in layers_text.say_spectrum(
+        table, 0.1, "dual", 1
+    )

@@ -107,14 +107,12 @@ def test_next_tokens_are_bars_with_ranks_and_plain_labels():
 
 def test_the_map_keeps_positions_apart_and_layers_in_order():
     table = layers()
-    figure = layer_token_heatmap(table, clickable=True)
-    heat, markers = figure.data
+    figure = layer_token_heatmap(table)
+    (heat,) = figure.data
     assert np.array(heat.z, float).shape == (4, 3)
     assert heat.z[2][1] == pytest.approx(1.1)
     assert list(figure.layout.yaxis.ticktext) == list(dict.fromkeys(table["layer"]))
     assert list(figure.layout.xaxis.ticktext) == ["a", "\u00a0b", "a"]
-    assert [list(c) for c in markers.customdata][:2] == [["model.layers.0.q", 0], ["model.layers.0.q", 1]]
-    assert len(markers.x) == 12 and markers.hoverinfo != "skip"
     blocks = layer_token_heatmap(table, rows="block").data[0]
     np.testing.assert_allclose(np.array(blocks.z, float), [[0, 0.1, 0.2], [1, 1.1, 1.2]])
     assert say_map(table).startswith("Strongest in model.layers.1.q at “a”: 1.20.")

@@ -18,8 +18,9 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import engram_core as ec
-from engram_core import cli
+from engram_core import cli, samples
 from engram_core.commands import launching, listing, shared
+from engram_core.language import smollm2
 from engram_core.storage import read_tensors, write_tensors
 
 COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "app"]
@@ -106,6 +107,18 @@ def test_samples(engram, digits_mlp: ec.Sample) -> None:
     assert mine["scores"] == {"test accuracy": digits_mlp.metrics["test"]["accuracy"]}
     assert mine["parameters"] == 64 * 128 + 128 + 128 * 128 + 128 + 128 * 10 + 10
     assert "digits-mlp" in engram("samples").out
+
+
+def test_samples_are_listed_without_loading_a_model(engram, monkeypatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        pytest.fail("weights were read to list the samples")
+
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", refuse)
+    monkeypatch.setattr(samples, "checked_bytes", refuse)
+    monkeypatch.setattr(smollm2.PackagedModel, "load", refuse)
+    rows = engram("samples", "--json").json["samples"]
+    assert [row["name"] for row in rows] == ec.sample_names()
+    assert all(row["concepts"] and row["parameters"] and row["scores"] for row in rows)
 
 
 def test_layers(engram) -> None:

@@ -230,5 +230,6 @@ def test_texts_go_to_language_samples_only(tmp_path: Path) -> None:
         "Ab",
         "Cd",
     }
-    with pytest.raises(DataError, match="digits-mlp is no language model"):
-        shared.open_subject("digits-mlp", file)
+    for load in (shared.open_subject, ec.load_subject):
+        with pytest.raises(DataError, match="digits-mlp is no language model"):
+            load("digits-mlp", file)

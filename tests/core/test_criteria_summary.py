@@ -9,6 +9,8 @@ from helpers import Case
 import engram_core as ec
 from engram_core.concepts import Concept, ConceptSet
 from engram_core.errors import DataError
+from engram_core.gain_loss import selective_effect
+from engram_core.measuring import draw_others
 from engram_core.tasks import Classification, Scores, Subject
 
 
@@ -21,6 +23,25 @@ def subject(digits: Case) -> Subject:
 @pytest.fixture(scope="module")
 def atlas(subject: Subject) -> ec.Atlas:
     return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+
+
+def test_the_selective_effect_of_a_task_that_cannot_say_holds_scores_against_scores() -> None:
+    base, after = {"a": 1.0, "b": 0.9, "c": 0.8}, {"a": 0.2, "b": 0.8, "c": 0.8}
+    told = Scores(after, {name: {"a": 0.5} for name in after})
+    assert selective_effect(told, base, "a", "loss") == pytest.approx(0.8 - 0.05)
+    assert selective_effect(told, base, "a", "gain") == pytest.approx(0.2 - 0.5)
+    assert selective_effect(Scores(after, {}), base, "a", "gain") == pytest.approx(0.2 - 0.8)
+    assert math.isnan(selective_effect(told, base, "d", "loss"))
+    assert math.isnan(selective_effect(Scores({"a": 1.0}, {}), base, "a", "gain"))
+
+
+def test_the_others_of_a_seed_are_the_ones_that_the_documented_figures_were_measured_on() -> None:
+    names = list("0123456789")
+    assert draw_others(names, ["2"], 3, seed=5) == list("057")
+    assert draw_others(names, ["2", "4"], 3, seed=(0, 7)) == list("016")
+    assert (
+        draw_others(names, ["2"], 9, seed=5) == draw_others(names, ["2"], None, seed=1) == list("013456789")
+    )
 
 
 @pytest.mark.parametrize("measure", [ec.necessity, ec.sufficiency])

@@ -349,13 +349,15 @@ def test_a_bfloat16_view_computes_in_its_own_type() -> None:
 
 
 def test_gradients_flow_through_a_view_to_its_input() -> None:
-    case = wide_case(3)
+    # In float64: in float32 one value near zero falls on the other side of a ReLU with another processor's
+    # rounding, and the gradients then differ by 3 %.
+    case = wide_case(3, torch.float64)
     view = atlas_of(case).apply(erase={"a": 1.0})
     baked = ec.bake(view)
     x, y = (case.inputs.clone().requires_grad_() for _ in range(2))
     view(x).square().sum().backward()
     baked(y).square().sum().backward()
-    assert relative(x.grad, y.grad) < 1e-3
+    assert relative(x.grad, y.grad) < 1e-6
 
 
 # -- layers with paths of their own ----------------------------------------------------------------------

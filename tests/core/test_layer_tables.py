@@ -10,6 +10,7 @@ import engram_core as ec
 from engram_core.concepts import Concept, ConceptSet
 from engram_core.editing import Edit
 from engram_core.errors import DataError, UnknownNameError
+from engram_core.groups import choose_groups
 from engram_core.tasks import Classification, Subject
 
 
@@ -31,6 +32,10 @@ def test_the_table_is_the_atlas_own_energy_and_certificate(atlas):
     )
     np.testing.assert_allclose(table["error"], atlas.certificates()["error"], atol=1e-9)
     assert table["error"].between(-1e-9, 1 + 1e-9).all()
+    for row in table.itertuples():
+        norm = float(torch.linalg.vector_norm(atlas[row.concept].matrix(row.layer)))
+        assert row.norm == pytest.approx(norm, rel=1e-5)
+        assert row.relative == pytest.approx(norm / atlas.weight_norm(row.layer), rel=1e-5)
 
 
 def test_a_selection_is_the_rows_of_the_whole(atlas):
@@ -60,9 +65,8 @@ def test_exclusivities_are_those_of_the_traces_and_sum_to_the_rank(atlas):
         # Σ_c Σ_c Σ† is the projector onto what the cut keeps: its trace is the rank.
         total = found.loc[found["layer"] == layer, "mu"].sum()
         assert total == pytest.approx(float(atlas.spectrum(layer).rank.sum()), rel=1e-3)
-    old = atlas.exclusivity()
     for key, mine in found.groupby(["layer", "concept"]):
-        theirs = old[(old["layer"] == key[0]) & (old["concept"] == key[1])]["mu"].to_numpy()
+        theirs = atlas.trace(*key).exclusivity.clamp(0, 1)[0].numpy()
         few = min(len(mine), len(theirs))
         np.testing.assert_allclose(mine["mu"].to_numpy()[:few], theirs[:few], atol=1e-4)
 
@@ -86,6 +90,18 @@ def test_a_layer_alone_leaves_the_other_weights_as_they_are(atlas, subject):
     scores = subject.task.measure(view, subject.concepts).score
     assert alone["score"].tolist() == [scores[p] for p in alone["probe"]]
     assert Edit.of(atlas, erase=name, layers=[atlas.layers[0]]).layers == (atlas.layers[0],)
+
+
+@pytest.mark.parametrize("scaling", ["plain", "adaptive"])
+def test_every_group_is_an_edit_of_its_own(atlas, subject, scaling):
+    erase = dict(zip(list(atlas)[:2], (1.0, 0.5), strict=True))
+    table = ec.layer_effects(subject, atlas, erase=erase, groups=["all", "blocks"], scaling=scaling)
+    assert table["group"].nunique() == 1 + len(atlas.layers)
+    for group, members in choose_groups(atlas.layers, ["all", "blocks"]).items():
+        view = atlas.apply(erase=erase, scaling=scaling, layers=members)
+        scores = subject.task.measure(view, subject.concepts).score
+        rows = table[table["group"] == group]
+        assert dict(zip(rows["probe"], rows["score"], strict=True)) == scores
 
 
 def test_strength_zero_and_no_concept_are_refused(atlas, subject):

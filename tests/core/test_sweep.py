@@ -384,5 +384,9 @@ def test_sets_of_several_are_drawn_once_for_every_layer(subject, atlas) -> None:
     assert found.groupby("size")["base"].nunique().eq(1).all()
     with pytest.raises(DataError, match="Cannot keep 11 of 10"):
         sufficiency_by_layer(subject, atlas, sizes=(11,))
+    with pytest.raises(DataError, match="others must be 1 or more"):
+        sufficiency_by_layer(subject, atlas, others=0)
+    with pytest.raises(UnknownNameError, match="Unknown concept '22'"):
+        sufficiency_by_layer(subject, atlas, concepts=["22"])
     with pytest.raises(DataError, match="All concepts are kept"):
         sufficiency_by_layer(subject, atlas, sizes=(10,))

@@ -12,6 +12,8 @@ from transformers import (
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
     OPTConfig,
     OPTForCausalLM,
     PreTrainedTokenizerFast,
@@ -92,6 +94,9 @@ MODELS = {
     "gpt2 with a head of its own": lambda: _gpt2(tie_word_embeddings=False),
     "opt": lambda: OPTForCausalLM(
         OPTConfig(**_SHAPE, ffn_dim=40, init_std=0.2, max_position_embeddings=64, word_embed_proj_dim=24)
+    ),
+    "mixtral": lambda: MixtralForCausalLM(
+        MixtralConfig(**_GATED, num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2)
     ),
     "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**_GATED, num_key_value_heads=1, tie_word_embeddings=True)),
 }

@@ -6,10 +6,15 @@ import json
 
 import pytest
 import torch
+from language_helpers import byte_tokenizer, little_texts, tiny
 from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
+from engram_core.commands import editing
+from engram_core.errors import CoverageError
+from engram_core.language import LanguageConcepts, Recall
+from engram_core.tasks import Subject
 
 AUTHOR = "Sabine Marroweck"
 
@@ -61,8 +66,22 @@ def test_the_rest_is_told(told):
     [
         (["digits-mlp", "7", "--rest"], "digits-mlp is none"),
         (["authors-lm", "--keep", AUTHOR, "--lora", "x"], "name a concept to erase"),
+        (["authors-lm", AUTHOR, "--scaling", "adaptive", "--lora", "x", "--folder", "y"], "plain scaling"),
     ],
 )
-def test_what_cannot_be_written_is_said_first(arguments, said):
+def test_what_cannot_be_written_is_said_first(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     ran = CliRunner().invoke(app, ["erase", *arguments])
     assert ran.exit_code != 0 and said in str(ran.exception)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_mixture_whose_experts_no_adapter_holds_is_told_before_it_is_measured(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model, tokenizer, texts = tiny("mixtral"), byte_tokenizer(), little_texts()
+    subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
+    monkeypatch.setattr(editing, "open_subject", lambda name, file: subject)
+    monkeypatch.setattr(Recall, "measure", lambda *_: pytest.fail("measured in vain"))
+    ran = CliRunner().invoke(app, ["erase", "mine", "sky", "--lora", "x", "--folder", "y"])
+    assert ran.exit_code != 0 and isinstance(ran.exception, CoverageError), ran.exception
+    assert "--folder" in str(ran.exception) and not list(tmp_path.iterdir())

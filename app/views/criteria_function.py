@@ -1,0 +1,161 @@
+"""Criteria, sufficiency and necessity: how the scores change when one engram is kept or taken out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from .. import frame
+from ..adapter import measures
+from ..adapter.base import Base
+from ..adapter.measures import Function, Selection
+from ..choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
+from ..figures.criteria_text import HOW, say_function, say_shams
+from ..figures.dots import Dots, dots
+from ..figures.heatmaps import Scale, grid, heatmap
+from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
+from ..snippets import subset_code
+from . import cell, controls
+
+__all__ = ["draw"]
+
+PAGE = "criteria"
+
+
+def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
+    """Draw the matrix of scores, the inputs behind one cell, and the controls.
+
+    Args:
+        base: the model.
+        choice: the edit.
+        chosen: which concepts.
+        criterion: "Sufficiency" or "Necessity".
+    """
+    null = _null(criterion)
+    name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
+    part = frame.part(PAGE, name, HOW[criterion], base, choice)
+    found: Function = frame.run(
+        measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=False)
+    )
+    table = _table(found, chosen, criterion)
+    edited, probed = cell.choose(chosen)
+    values = 100 * grid(table, "score", chosen.probed, chosen.edited)
+    says = 100 * grid(table, "says", chosen.probed, chosen.edited)
+    hover = [
+        [
+            f"base {100 * found.before[probe]:.1f}"
+            + (f"<br>answered with the kept concept: {said:.1f} %" if np.isfinite(said) else "")
+            for said in line
+        ]
+        for probe, line in zip(chosen.probed, says, strict=True)
+    ]
+    figure = heatmap(
+        values,
+        chosen.probed,
+        chosen.edited,
+        row="Probed concept",
+        column="Erased concept" if criterion == "Necessity" else "Only concept kept",
+        scale=Scale(_score(base), 0.0, 100.0, number=".0f"),
+        before=("base", 100 * np.array([found.before[probe] for probe in chosen.probed])),
+        hover=hover,
+        selected=(probed, edited),
+    )
+    part.figure(
+        "matrix",
+        figure,
+        words=say_function(table, criterion, null),
+        numbers=table,
+        code=_code(base, choice, chosen, criterion, null, 0),
+        **cell.clickable(f"matrix_{criterion}_{null}"),
+    )
+    row = measures.key_of(choice, edited, criterion.lower(), null)
+    cell.show(base, row, chosen, edited, probed, page=PAGE)
+    _shams(base, choice, chosen, criterion, null)
+
+
+def _null(criterion: str) -> str:
+    if criterion != "Sufficiency":
+        return FROM_NOTHING
+    controls.ready("state", NULLS, FROM_NOTHING)
+    null = st.segmented_control(
+        "What keeping starts from",
+        NULLS,
+        key="state",
+        persist_state="session",
+        required=True,
+    )
+    return null if null in NULLS else FROM_NOTHING
+
+
+def _table(found: Function, chosen: Selection, criterion: str) -> pd.DataFrame:
+    rows = []
+    for concept, scores in found.rows.items():
+        selective = found.selective(concept, scores, criterion.lower())
+        for probe in chosen.probed:
+            said = scores.says.get(probe)
+            rows.append(
+                {
+                    "concept": concept, "probe": probe, "score": scores.score[probe],
+                    "base": found.before[probe], "delta": scores.score[probe] - found.before[probe],
+                    "says": np.nan if said is None else said.get(concept, 0.0), "selective": selective,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _code(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, count: int) -> str:
+    options = [f"concepts={list(chosen.edited)!r}"]
+    if not choice.everywhere:
+        options.append(f"layers={list(choice.layers)!r}")
+    if criterion == "Necessity":
+        options += [f"strength={choice.strength:g}", f"scaling={choice.scaling!r}"]
+    else:
+        options.append(f"null={'nothing' if null == FROM_NOTHING else 'in place'!r}")
+    options.append(f"controls={count}")
+    some = subset_code(chosen.probed, base.facts.classes)
+    return f"{some}\ntable = ec.{criterion.lower()}(some, atlas, {', '.join(options)})"
+
+
+def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str) -> None:
+    seeds = measures.SHAMS
+    how = HOW["shams"].format(seeds=seeds, least=1 / (1 + seeds))
+    frame.heading("Against its controls", how)
+    which = criterion.lower()
+    found: Function = frame.run(measures.function_steps(base, choice, which, null, chosen, controls=True))
+    numbers, runs = measures.against_shams(found, chosen.edited, which)
+    effect, gaussian, subset = numbers["selective"].tolist(), runs["gaussian"], runs["subset"]
+    series = [_dots_of(gaussian, f"Gaussian, same size ({seeds} seeds)", CONTROL, "diamond")]
+    if any(subset):
+        series.append(_dots_of(subset, f"random subset ({seeds} seeds)", SUBSET, "square-open"))
+    series.append(Dots("this engram", 100 * np.array(effect), EDITED, "circle"))
+    frame.Part(PAGE, f"{criterion} against its controls", how, base, choice).figure(
+        "shams",
+        dots(
+            chosen.edited,
+            series,
+            row="Concept",
+            value="Selective effect (points)",
+            lines=[("damage alone", 0.0, BASE)],
+        ),
+        words=say_shams(effect, gaussian, subset),
+        numbers=numbers,
+        code=_code(base, choice, chosen, criterion, null, seeds),
+    )
+    if found.refused:
+        st.caption(f"No random subset: {found.refused}")
+    elif null == IN_PLACE:
+        st.caption(
+            "In place there is no random-subset control: the concepts that are subtracted overlap the subset."
+        )
+
+
+def _dots_of(runs: list[list[float]], title: str, colour: str, symbol: str) -> Dots:
+    parts = [
+        100 * np.array([stat(run) if run else np.nan for run in runs]) for stat in (np.mean, np.min, np.max)
+    ]
+    return Dots(title, parts[0], colour, symbol, parts[1], parts[2])
+
+
+def _score(base: Base) -> str:
+    return "Exact recall (%)" if base.of_text else "Accuracy (%)"

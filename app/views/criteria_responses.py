@@ -1,0 +1,173 @@
+"""Criteria, specificity and reactivation: how the layers respond to an engram's own and others' inputs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from .. import frame
+from ..adapter import measures
+from ..adapter.base import Base
+from ..adapter.measures import Selection
+from ..choice import FROM_NOTHING, Choice
+from ..figures.criteria_text import HOW, say_response
+from ..figures.dots import Dots, dots
+from ..figures.heatmaps import Scale, grid, heatmap
+from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
+from ..snippets import subset_code
+from . import cell, controls
+
+__all__ = ["MEAN", "draw"]
+
+PAGE = "criteria"
+MEAN = "mean over layers"
+
+_FAINT = 0.25  # where no response is as large, the colours are spread over what there is
+_MOST_LAYERS = 30  # layers up to which the page starts with the mean over all of them
+
+
+def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
+    """Draw the matrices of responses, the inputs behind one cell, the controls, and every layer.
+
+    Args:
+        base: the model.
+        choice: the edit.
+        chosen: which concepts.
+        criterion: "Specificity" or "Reactivation".
+    """
+    at = _at(base)
+    layers = choice.layers if at == MEAN else (at,)
+    where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
+    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers))
+    edited, probed = cell.choose(chosen)
+    code = (
+        f"{subset_code(chosen.probed, base.facts.classes)}\n"
+        f"table = ec.responses(some, atlas, concepts={list(chosen.edited)!r}, layers={list(layers)!r}, "
+        f"controls={measures.SHAMS})"
+    )
+    asked = [
+        ("cosine", "Direction: cosine of E X and W X", "Reactivation"),
+        ("explained", "Explained share of the response", "explained"),
+    ]
+    if criterion == "Specificity":
+        asked = [("ratio", "Size of the answer ‖E X‖ / ‖W X‖", "Specificity")]
+    for measure, title, how in asked:
+        name = f"{title}, {where}"
+        part = frame.part(PAGE, name, HOW[how], base, choice)
+        mean = table.groupby(["concept", "probe"], sort=False, as_index=False)[measure].mean()
+        mean = mean.rename(columns={measure: "value"})
+        high, faint = _top(float(mean["value"].max()), 1.0 if measure != "ratio" else np.inf)
+        figure = heatmap(
+            grid(mean, "value", chosen.probed, chosen.edited),
+            chosen.probed,
+            chosen.edited,
+            row="Inputs of",
+            column="Engram of",
+            scale=Scale(title, 0.0, high),
+            selected=(probed, edited),
+        )
+        part.figure(
+            measure,
+            figure,
+            words=say_response(mean, title, where) + faint,
+            numbers=table,
+            code=code,
+            **cell.clickable(f"{measure}_{at}"),
+        )
+    row = measures.key_of(choice, edited, "necessity", FROM_NOTHING)
+    cell.show(base, row, chosen, edited, probed, page=PAGE)
+    for measure, title, _ in asked:
+        name = f"{title} against its controls, {where}"
+        part = frame.Part(PAGE, name, HOW["response shams"].format(seeds=measures.SHAMS), base, choice)
+        _shams(part, table, chosen, measure, title, code)
+    if at == MEAN:
+        for measure, title, _ in asked:
+            name = f"{title} on own inputs, layer by layer"
+            part = frame.part(PAGE, name, HOW["by layer"], base, choice)
+            _by_layer(part, table, chosen, measure, title, code)
+    else:
+        st.caption(f"Layer against concept stands here for “{MEAN}”.")
+
+
+def _at(base: Base) -> str:
+    layers = base.facts.layers
+    options = [MEAN, *layers]
+    controls.ready("at", options, MEAN if len(layers) <= _MOST_LAYERS else layers[0])
+    at = st.selectbox("Layer", options, key="at", persist_state="session", width=360)
+    return at if at in options else MEAN
+
+
+def _top(greatest: float, most: float) -> tuple[float, str]:
+    """Return the value of the lightest colour, and a sentence where that is not 1: nothing would be seen."""
+    if not 0 < greatest < _FAINT:
+        return min(max(1.0, greatest), most), ""
+    return greatest, f" No value reaches {_FAINT:g}, so the colours end at {greatest:.2g} and not at 1."
+
+
+def _shams(
+    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+) -> None:
+    columns = [c for c in (measure, f"{measure}_gaussian", f"{measure}_subset") if c in table]
+    if len(columns) == 1:
+        st.caption("No control: these inputs cannot be drawn from at random.")
+        return
+    frame.heading(part.text, part.how)
+    mean = table.groupby(["concept", "probe"], sort=False, as_index=False)[columns].mean()
+    own = mean[mean["concept"] == mean["probe"]].set_index("concept").reindex(list(chosen.edited))
+    other = mean[mean["concept"] != mean["probe"]].groupby("concept")[measure].mean()
+    elsewhere = other.reindex(list(chosen.edited)).to_numpy()
+    series = [
+        Dots("own inputs", own[measure].to_numpy(), EDITED),
+        Dots("others' inputs", elsewhere, BASE),
+        Dots("Gaussian, same norm", own[f"{measure}_gaussian"].to_numpy(), CONTROL, "diamond"),
+        Dots("random subset", own[f"{measure}_subset"].to_numpy(), SUBSET, "square-open"),
+    ]
+    numbers = own.drop(columns="probe").reset_index().assign(others=elsewhere)
+    words = (
+        f"{title}: own inputs {own[measure].mean():.2f}, others' {np.nanmean(elsewhere):.2f}, Gaussian "
+        f"control {own[f'{measure}_gaussian'].mean():.2f}, random subset "
+        f"{own[f'{measure}_subset'].mean():.2f} "
+        f"(means of {len(own)} concepts)."
+    )
+    span = None
+    if measure == "explained" and own[columns].to_numpy().min() < -1:
+        span = (-1.05, 1.05)  # noise can be thousands of times off, and nothing else could be seen
+        words += " What lies below −1 is left of the figure; the table has it."
+    part.figure(
+        f"{measure}_shams",
+        dots(chosen.edited, series, row="Concept", value=title, span=span),
+        words=words.replace("-", "−"),
+        numbers=numbers,
+        code=code,
+    )
+
+
+def _by_layer(
+    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+) -> None:
+    own = table[table["concept"] == table["probe"]]
+    layers = list(dict.fromkeys(own["layer"]))
+    values = grid(own, measure, layers, chosen.edited, row="layer")
+    means = own.groupby("layer", sort=False)[measure].mean()
+    high, faint = _top(float(np.nanmax(values)), np.inf)
+    words = (
+        f"{title} on own inputs is greatest in {means.idxmax()} ({means.max():.2f}, mean over concepts) and "
+        f"least "
+        f"in {means.idxmin()} ({means.min():.2f})."
+    )
+    part.figure(
+        f"{measure}_layers",
+        heatmap(
+            values,
+            layers,
+            chosen.edited,
+            row="Layer",
+            column="Concept",
+            scale=Scale(title, 0.0, high),
+            diagonal=False,
+        ),
+        words=words.replace("-", "−") + faint,
+        numbers=own[["layer", "concept", measure]],
+        code=code,
+    )

@@ -1,0 +1,167 @@
+"""The door to the core: own models, controls, and results that are made part by part."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import zipfile
+from concurrent.futures import Future
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+import engram_core as ec
+from app import session
+from app.adapter import layer_tables, maps, measures
+from app.adapter.base import HEAVY, Base, Remembered, size_of
+from app.adapter.own import Checking, Opened, Wanted, upload
+from app.choice import FROM_NOTHING, clean
+from app.launch import MAIN
+from engram_core.tasks import Scores
+
+
+def opened(*names: str) -> Opened:
+    """Return digits-mlp, which has ten outputs, with concepts for some of them only."""
+    sample, buffer = ec.load_sample("digits-mlp"), io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            for index, image in enumerate(sample.concepts[name].record[:16].numpy()):
+                png = io.BytesIO()
+                Image.fromarray((255 * image[0]).astype(np.uint8)).save(png, "PNG")
+                archive.writestr(f"{name}/{index}.png", png.getvalue())
+    path, remove = upload("own.zip", content := buffer.getvalue())
+    return Checking(Wanted.of("digits-mlp", path, content), after=remove).opened()
+
+
+@pytest.fixture(scope="module")
+def two() -> Base:
+    return opened("3", "7").loading().base()
+
+
+def test_answers_behind_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(two):
+    assert two.facts.classes == ("3", "7")
+    choice = clean({"concepts": ["7"]}, two.facts)
+    for probed in two.facts.classes:
+        row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
+        table = measures.images_behind(two, row, probed).sort_values("image")
+        view = two.atlas.apply(erase="7")
+        for side, model in (("base", two.sample.model), ("edited", view)):
+            told = two.sample.task.logits(model, two.sample.concepts[probed].probe).argmax(-1)
+            assert table[side].tolist() == [str(int(number)) for number in told]
+    assert set(measures.images_behind(two, row, "7")["edited"]) - {"3", "7"}, "the case is here"
+
+
+def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
+    session.own_model("two-digits", opened("3", "7").loading)
+    try:
+        app = AppTest.from_file(str(MAIN), default_timeout=600)
+        address = {
+            "page": "map", "model": "two-digits", "concepts": "7", "colour": "Answer", "after": "true",
+            "method": "PCA", "noarrows": "true",
+        }  # fmt: skip
+        for key, value in address.items():
+            app.query_params[key] = value
+        app.run()
+        assert not app.exception and not app.info
+        traces = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
+    finally:
+        session._own.clear()
+    drawn = sorted(number for trace in traces for (number, *_) in trace.get("customdata", ()))
+    assert drawn == list(range(len(ec.draw_inputs(two.sample))))
+    assert {trace["name"] for trace in traces if "customdata" in trace} - {"3", "7"}
+
+
+def test_an_effect_that_is_not_defined_is_not_held_against_its_controls():
+    alone = Scores({"7": 0.2}, {"7": {"7": 0.2}})
+    found = measures.Function({"7": 1.0}, {"7": alone}, {"7": [alone] * 3}, {"7": [alone] * 3})
+    table, runs = measures.against_shams(found, ["7"], "necessity")
+    assert table.filter(like="selective").isna().all(axis=None) and "selective_subset_p" in table
+    assert [len(run) for run in runs["gaussian"]] == [3]
+
+
+def test_effects_are_held_against_their_controls_as_the_core_does(two):
+    choice, chosen = clean({}, two.facts), measures.selection(two.facts, ())
+    *_, (share, _, found) = measures.function_steps(
+        two, choice, "necessity", FROM_NOTHING, chosen, controls=True
+    )
+    table, _ = measures.against_shams(found, chosen.edited, "necessity")
+    core = ec.necessity(two.sample, two.atlas, controls=measures.SHAMS).drop_duplicates("concept")
+    assert share == 1 and list(table["concept"]) == list(core["concept"])
+    for column in table.columns[1:]:
+        np.testing.assert_allclose(table[column], core[column], atol=1e-9)
+
+
+# -- results --------------------------------------------------------------------------------------
+
+
+def test_only_what_is_put_is_weighed(monkeypatch):
+    weighed = []
+
+    def weigh(value) -> int:  # noqa: ANN001
+        weighed.extend([value] if isinstance(value, dict) else [])
+        return size_of(value)
+
+    monkeypatch.setattr("app.adapter.base.size_of", weigh)
+    kept = Remembered(most_bytes=100_000)
+    values = [{"numbers": np.zeros(100)} for _ in range(50)]
+    for number, value in enumerate(values):
+        kept.put(number % 20, value)
+    assert len(weighed) == 50
+    kept.put("large", np.zeros(10_000))
+    kept.put("large", np.zeros(10_000))  # counts once
+    assert all(kept.get(number) is not None for number in range(20))
+
+
+def test_only_a_whole_result_is_kept():
+    kept, made = Remembered(), []
+
+    def work():  # noqa: ANN202
+        for share in (0.5, 1.0):
+            made.append(share)
+            yield share, f"{share:.0%}"
+
+    left = kept.steps("key", work)
+    assert next(left) == (0.5, "50%")
+    left.close()
+    assert kept.get("key") is None
+    assert list(kept.steps("key", work)) == [(0.5, "50%"), (1.0, "100%")]
+    assert list(kept.steps("key", work)) == [(1.0, "100%")] and made == [0.5, 0.5, 1.0]
+    parts = list(kept.each({"a": 1, "b": 2}, lambda name: name * 2, "Making"))
+    assert [(share, doing) for share, doing, _ in parts] == [(0, "Making a"), (0.5, "Making b"), (1.0, "")]
+    assert list(kept.each({"b": 2}, pytest.fail, "Making")) == [(1.0, "", {"b": "bb"})]
+
+
+def test_a_map_that_was_made_behind_the_scenes_is_weighed_when_it_is_there(two):
+    before, start = two.remembered._bytes, threading.Event()
+
+    def make() -> np.ndarray:
+        start.wait(20)
+        return np.zeros(1000)
+
+    job: Future = maps._job(two, "a map", make, "umap")
+    assert maps._job(two, "a map", make, "umap") is job and two.remembered._bytes == before
+    start.set()
+    job.result(20)
+    maps._WORKER.submit(int).result(20)  # the thread has told of the first job before it takes the next
+    assert two.remembered._bytes == before + 8000
+
+
+def test_a_long_table_lets_those_who_wait_have_their_turns():
+    order: list[str] = []
+
+    def other() -> None:
+        with HEAVY:
+            order.append("other")
+
+    with HEAVY:
+        thread = threading.Thread(target=other)
+        thread.start()
+        while not HEAVY._queue:
+            thread.join(0.01)
+        layer_tables._let_others(0, None, "")
+        order.append("table")
+    thread.join(20)
+    assert order == ["other", "table"]
