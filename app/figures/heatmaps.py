@@ -19,6 +19,7 @@ _TALLEST = 900  # pixels of all rows together, except that no row is less than t
 _NUMBERS = 14  # columns up to which each cell has its number in it
 _LONGEST = 24  # letters of a label; the whole name is in the hover text
 _OUTLINE = "rgba(128,128,128,0.9)"
+_DECADES = 3  # powers of ten that logarithmic colours tell apart; a few empty layers must not take them all
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Scale:
         title: the quantity, with its unit.
         low: value of the darkest colour; None for the least one.
         high: value of the lightest colour; None for the greatest one.
-        log: colour by the logarithm.
+        log: colour by the logarithm; what lies more than three powers of ten below the greatest is as dark.
         number: how a value is written (a format of Python).
     """
 
@@ -112,7 +113,7 @@ def heatmap(
     traces: list[dict[str, Any]] = [
         shared | {
             "z": _coloured(values, scale), "x0": 0, "dx": 1, "y0": 0, "dy": 1,
-            "colorbar": _bar(scale, low, high),
+            "colorbar": _bar(scale, low, high, cut=_below(values, scale, low)),
             **({"text": texts, "texttemplate": "%{text}"} if small else {}),
         }
     ]  # fmt: skip
@@ -151,11 +152,17 @@ def _bounds(values: np.ndarray, scale: Scale) -> tuple[float, float]:
     shown = _coloured(values, scale)
     known = [v for line in shown for v in line if v is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if scale.log:
+        low = max(low, high - _DECADES)
     if scale.low is not None:
         low = float(np.log10(scale.low)) if scale.log else scale.low
     if scale.high is not None:
         high = float(np.log10(scale.high)) if scale.log else scale.high
     return low, high if high > low else low + 1e-9
+
+
+def _below(values: np.ndarray, scale: Scale, low: float) -> bool:
+    return any(v is not None and v < low for line in _coloured(values, scale) for v in line)
 
 
 def _coloured(values: np.ndarray, scale: Scale) -> list[list[float | None]]:
@@ -174,7 +181,7 @@ def _number(value: float, how: str) -> str:
     return (text.lstrip("-") if not float(text) else text).replace("-", "−")
 
 
-def _bar(scale: Scale, low: float, high: float) -> dict[str, Any]:
+def _bar(scale: Scale, low: float, high: float, *, cut: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {
         "title": {"text": scale.title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "len": 1.0,
     }  # fmt: skip
@@ -182,7 +189,10 @@ def _bar(scale: Scale, low: float, high: float) -> dict[str, Any]:
         ticks = [t for t in range(int(np.floor(low)), int(np.ceil(high)) + 1) if low <= t <= high]
         # Within one power of ten there would be no tick at all.
         marks = ticks if len(ticks) > 1 else np.linspace(low, high, 4).tolist()
-        found |= {"tickvals": marks, "ticktext": [f"{10.0**mark:.2g}" for mark in marks]}
+        if cut:
+            marks = [low, *(mark for mark in marks if mark > low + 0.3)]
+        said = [f"{'≤ ' if cut and mark == low else ''}{10.0**mark:.2g}" for mark in marks]
+        found |= {"tickvals": marks, "ticktext": said}
     return found
 
 

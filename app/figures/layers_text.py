@@ -69,7 +69,8 @@ HOW: dict[str, str] = {
         "layer's "
         "weights. It may exceed 1: an engram also answers directions that the data hardly use. **A large "
         "engram "
-        "need not be where the memory is**: what an edit in that layer does is under “Effect”. The rank "
+        "need not be where the memory is**: what an edit in that layer does is under “Effect”. Logarithmic "
+        "colours reach three powers of ten down; anything smaller is as dark. The rank "
         "(under the "
         "mouse) is an upper bound on how many directions the engram uses."
     ),

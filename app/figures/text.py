@@ -64,8 +64,8 @@ HOW: dict[str, str] = {
         "of words covers more than half of the text. Edits that are too strong show here first."
     ),
     "control": (
-        "Scores random edits of the same size as this one. On a model of this size that takes a minute or "
-        "more, so it is not run unasked; without it, the effect stands without its control."
+        "Scores random edits of the same size as this one. On a model of this size that takes minutes, so it "
+        "is not run unasked; without it, the effect stands without its control."
     ),
     "by_layer": (
         "**How to read this.** Each row edits one layer (or block) alone, with the strength it has in the "

@@ -12,7 +12,7 @@ from ..choice import Choice, Facts
 from ..figures.text import HOW, describe_edit
 from ..started import started
 
-__all__ = ["advanced", "edit", "folded", "ready"]
+__all__ = ["advanced", "control_wanted", "edit", "folded", "ready"]
 
 _PILLS = 24  # more concepts than that are looked up, not looked at
 
@@ -25,6 +25,13 @@ def ready(key: str, options: Sequence[str], start: str) -> None:
     session.tidy(key, list(options))
     if st.session_state.get(key) is None:
         st.session_state[key] = start
+
+
+def control_wanted(facts: Facts) -> bool:
+    """Return whether the control is to be run; of a large model, which takes minutes, it is asked here."""
+    return not facts.large or st.toggle(
+        "Run the control", key="control", persist_state="session", help=HOW["control"]
+    )
 
 
 def folded(facts: Facts) -> Choice:

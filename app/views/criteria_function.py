@@ -121,6 +121,8 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
     seeds = measures.SHAMS
     how = HOW["shams"].format(seeds=seeds, least=1 / (1 + seeds))
     frame.heading("Against its controls", how)
+    if not controls.control_wanted(base.facts):
+        return
     which = criterion.lower()
     found: Function = frame.run(measures.function_steps(base, choice, which, null, chosen, controls=True))
     numbers, runs = measures.against_shams(found, chosen.edited, which)

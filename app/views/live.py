@@ -140,11 +140,7 @@ def _scores(base: Base, choice: Choice) -> None:
 
     runs: list[dict[str, float]] = []
     drawn = False
-    # Asked here, below its figure, since what it starts may take minutes on a large model.
-    wanted = not facts.large or st.toggle(
-        "Run the control", key="control", persist_state="session", help=HOW["control"]
-    )
-    for share, runs in control_steps(base, choice) if wanted else ():  # noqa: B007
+    for share, runs in control_steps(base, choice) if controls.control_wanted(facts) else ():  # noqa: B007
         if share < 1:
             if not drawn:
                 draw(None, final=False)

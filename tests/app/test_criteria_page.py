@@ -122,6 +122,22 @@ def test_a_large_model_is_measured_on_a_stated_selection():
     assert measures.selection(facts(10), ()) == measures.Selection(*[facts(10).classes] * 2, True)
 
 
+def test_the_controls_of_a_large_model_are_asked_for():
+    def page():
+        import streamlit as st
+
+        from app.choice import Facts
+        from app.views.controls import control_wanted
+
+        for large in (False, True):
+            st.write(str(control_wanted(Facts("m", ("c",), {"c": 6}, ("a",), large=large))))
+
+    app = AppTest.from_function(page).run()
+    assert [text.value for text in app.markdown] == ["True", "False"] and len(app.toggle) == 1
+    app.toggle[0].set_value(True).run()
+    assert [text.value for text in app.markdown] == ["True", "True"]
+
+
 def test_a_row_is_one_concept_at_the_strength_that_was_chosen():
     raw = {"concepts": ["fact 1", "fact 2"], "own": True, "alpha.fact 1": 1.75, "strength": 1.5, "mode": KEEP}
     choice = clean(raw, facts(20))

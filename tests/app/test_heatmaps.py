@@ -57,6 +57,22 @@ def test_many_rows_stay_on_a_screen_and_their_labels_never_touch(rows):
     assert pio.to_json(figure)
 
 
+def test_a_few_empty_cells_do_not_take_all_the_logarithmic_colours():
+    values = np.array([[0.5, 0.02], [0.1, 1e-9]])
+    figure = heatmap(
+        values,
+        ["a", "b"],
+        ["c", "d"],
+        row="Layer",
+        column="Concept",
+        scale=Scale("size", log=True, number=".2g"),
+    )
+    bar = figure.data[0].colorbar
+    assert figure.data[0].zmin == pytest.approx(np.log10(0.5) - 3)
+    assert bar.ticktext[0] == "≤ 0.0005" and bar.tickvals[0] == figure.data[0].zmin
+    assert "1e" in figure.data[1].text[3]  # the number itself is not cut
+
+
 def test_logarithmic_colours_keep_the_numbers_in_the_texts():
     values = np.array([[0.01, 1.0], [0.0, 100.0]])
     figure = heatmap(
