@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from typing import Any
@@ -24,6 +22,7 @@ from engram_core.samples import Sample, load_sample
 from engram_core.tasks import Scores, Subject
 
 from ..choice import Facts, start_values
+from . import memory
 from .about import start_of
 from .turns import Turns
 
@@ -269,8 +268,9 @@ class Loading:
         self.fraction, self.doing = 0.65, "Solving for the engrams of all concepts"
         atlas = ec.extract(sample.model, recording, progress=solved)
         del recording
-        _give_memory_back()
-        return self._prepare(sample, atlas)
+        base = self._prepare(sample, atlas)
+        memory.settle()
+        return base
 
     def _prepare(self, sample: Sample, atlas: ec.Atlas) -> Base:
         """Compute what the first switch would otherwise wait for."""
@@ -300,12 +300,6 @@ class Loading:
             skipped=tuple((info.name, info.reason) for info in atlas.coverage if not info.covered),
             explorer=start,
         )
-
-
-def _give_memory_back() -> None:
-    """Return to the system what is free: the GNU C library keeps it, 2.7 GB after SmolLM2 was solved."""
-    with suppress(AttributeError, OSError, TypeError):  # other C libraries have no such call
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]) -> Facts:

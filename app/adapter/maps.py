@@ -17,6 +17,7 @@ from engram_core.similarity import EngramCosines
 from engram_core.trace_strengths import TraceMeter, hidden_states
 
 from ..choice import Choice
+from . import memory
 from .base import HEAVY, Base
 from .visitor import edit_key, edited_view
 
@@ -67,6 +68,7 @@ def warm() -> None:
     """Let UMAP compile in the background, once per process."""
     if not _WARM:
         _WARM.append(_WORKER.submit(warm_up))
+        _WORKER.submit(memory.settle)
 
 
 def _inputs(base: Base, names: tuple[str, ...]) -> tuple[MapInputs, bool]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import threading
+import weakref
 import zipfile
 from concurrent.futures import Future
 
@@ -15,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app import session
-from app.adapter import layer_tables, maps, measures
+from app.adapter import layer_tables, maps, measures, memory
 from app.adapter.base import HEAVY, Base, Remembered, size_of
 from app.adapter.own import Checking, Opened, Wanted, upload
 from app.choice import FROM_NOTHING, clean
@@ -165,3 +167,21 @@ def test_a_long_table_lets_those_who_wait_have_their_turns():
         order.append("table")
     thread.join(20)
     assert order == ["other", "table"]
+
+
+def test_what_is_loaded_is_not_looked_through_after_every_run_and_is_still_freed_one_day():
+    class Node:
+        own: object = None
+
+    node = Node()
+    node.own, there = node, weakref.ref(node)  # only the garbage collector can free it
+    memory.settle()
+    try:
+        assert gc.get_freeze_count() > 100_000 and len(gc.get_objects()) < gc.get_freeze_count() / 10
+        del node
+        gc.collect()
+        assert there() is not None
+        memory.settle()
+        assert there() is None
+    finally:
+        gc.unfreeze()
