@@ -23,6 +23,8 @@ SETTINGS: dict[str, str] = {
     # It looks into every imported module, torch included, and nobody edits an installed app.
     "server.fileWatcherType": "none",
     "server.enableStaticServing": "false",
+    # On a machine that never ran Streamlit it would ask for an e-mail address, in the terminal, and wait.
+    "server.showEmailPrompt": "false",
     "theme.light.primaryColor": "#0072B2",
     "theme.dark.primaryColor": "#56B4E9",
     "theme.baseRadius": "0.5rem",

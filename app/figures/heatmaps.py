@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .palette import LOSS
+from .palette import LOSS, SIGNED, SIZES
 
-__all__ = ["Scale", "cell_of", "grid", "heatmap", "label", "labels", "untagged"]
+__all__ = ["Scale", "bar_title", "cell_of", "grid", "heatmap", "label", "labels", "untagged"]
 
 _ROW = 30  # pixels per row while there are few
 _TALLEST = 900  # pixels of all rows together, except that no row is less than two
 _NUMBERS = 14  # columns up to which each cell has its number in it
 _LONGEST = 24  # letters of a label; the whole name is in the hover text
 _OUTLINE = "rgba(128,128,128,0.9)"
+_LETTER = 7.5  # pixels of one letter of a colour bar's title, in presenter mode as well
 _DECADES = 3  # powers of ten that logarithmic colours tell apart; a few empty layers must not take them all
 
 
@@ -31,6 +33,7 @@ class Scale:
         low: value of the darkest colour; None for the least one.
         high: value of the lightest colour; None for the greatest one.
         log: colour by the logarithm; what lies more than three powers of ten below the greatest is as dark.
+        signed: one hue below zero and another above; `high` counts on both sides, `low` does not.
         number: how a value is written (a format of Python).
     """
 
@@ -38,6 +41,7 @@ class Scale:
     low: float | None = None
     high: float | None = None
     log: bool = False
+    signed: bool = False
     number: str = ".2f"
 
 
@@ -106,14 +110,14 @@ def heatmap(
     height = min(_ROW, max(2.0, _TALLEST / max(len(rows), 1)))
     small = len(columns) <= _NUMBERS and height >= 20
     shared: dict[str, Any] = {
-        "type": "heatmap", "colorscale": "Cividis", "zmin": low, "zmax": high, "xgap": 1 if height > 4 else 0,
-        "ygap": 1 if height > 4 else 0, "hoverinfo": "skip",
+        "type": "heatmap", "colorscale": SIGNED if scale.signed else SIZES, "zmin": low, "zmax": high,
+        "xgap": 1 if height > 4 else 0, "ygap": 1 if height > 4 else 0, "hoverinfo": "skip",
     }  # fmt: skip
     texts = _texts(values, scale)
     traces: list[dict[str, Any]] = [
         shared | {
             "z": _coloured(values, scale), "x0": 0, "dx": 1, "y0": 0, "dy": 1,
-            "colorbar": _bar(scale, low, high, cut=_below(values, scale, low)),
+            "colorbar": _bar(scale, low, high, height * len(rows), cut=_below(values, scale, low)),
             **({"text": texts, "texttemplate": "%{text}"} if small else {}),
         }
     ]  # fmt: skip
@@ -152,6 +156,9 @@ def _bounds(values: np.ndarray, scale: Scale) -> tuple[float, float]:
     shown = _coloured(values, scale)
     known = [v for line in shown for v in line if v is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
+    if scale.signed:
+        reach = max(-low, high, 1e-9) if scale.high is None else scale.high
+        return -reach, reach
     if scale.log:
         low = max(low, high - _DECADES)
     if scale.low is not None:
@@ -181,9 +188,20 @@ def _number(value: float, how: str) -> str:
     return (text.lstrip("-") if not float(text) else text).replace("-", "−")
 
 
-def _bar(scale: Scale, low: float, high: float, *, cut: bool = False) -> dict[str, Any]:
+def bar_title(title: str, pixels: float) -> dict[str, Any]:
+    """Return the title beside a colour bar, in as many lines as its height asks for.
+
+    Args:
+        title: the quantity, with its unit.
+        pixels: height of the bar.
+    """
+    lines = wrap(title, max(12, int(pixels / _LETTER)), break_long_words=False, break_on_hyphens=False)
+    return {"text": "<br>".join(lines), "side": "right"}
+
+
+def _bar(scale: Scale, low: float, high: float, pixels: float, *, cut: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "title": {"text": scale.title, "side": "right"}, "thickness": 12, "outlinewidth": 0, "len": 1.0,
+        "title": bar_title(scale.title, pixels), "thickness": 12, "outlinewidth": 0, "len": 1.0,
     }  # fmt: skip
     if scale.log:
         ticks = [t for t in range(int(np.floor(low)), int(np.ceil(high)) + 1) if low <= t <= high]

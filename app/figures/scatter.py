@@ -10,7 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from .heatmaps import label
-from .palette import BASE, GRID
+from .palette import BASE, GRID, SIZES
 
 __all__ = ["Cloud", "axes_of", "picked_points", "scatter"]
 
@@ -136,7 +136,7 @@ def _valued(cloud: Cloud, deep: bool) -> dict[str, Any]:
     assert cloud.values is not None
     marker = {
         "color": [float(v) if np.isfinite(v) else None for v in cloud.values],
-        "colorscale": "Cividis",
+        "colorscale": SIZES,
         "colorbar": {"title": {"text": cloud.value_name, "side": "right"}, "thickness": 14},
         "line": {"color": BASE, "width": 0.5},
     }

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .heatmaps import untagged
-from .palette import BASE, EDITED, GAIN, GRID, LOSS
+from .heatmaps import bar_title, untagged
+from .palette import BASE, EDITED, GAIN, GRID, LOSS, SIGNED, SIZES
 
 __all__ = [
     "HOW_TOKENS",
@@ -50,6 +50,7 @@ HOW_TOKENS: dict[str, str] = {
 
 _SHOWN = {"\n": "↵\n", "\t": "⇥", "\r": "␍"}
 _STEP = 21  # pixels per row of a heat map
+_AROUND = 130  # pixels above and below its rows
 _MINUS = str.maketrans("-", "−")
 
 
@@ -288,11 +289,11 @@ def _heatmap(
 ) -> go.Figure:
     finite = values[np.isfinite(values)]
     reach = max(float(np.abs(finite).max(initial=0.0)), 1e-9)
-    colours: dict[str, Any] = {"colorscale": "Cividis", "zmin": 0.0, "zmax": reach}
+    colours: dict[str, Any] = {"colorscale": SIZES, "zmin": 0.0, "zmax": reach}
     if diverging:
-        middle = "#F2F2F2"
-        colours = {"colorscale": [[0, LOSS], [0.5, middle], [1, GAIN]], "zmin": -reach, "zmax": reach}
+        colours = {"colorscale": SIGNED, "zmin": -reach, "zmax": reach}
     labels = [[[name, token] for token in across] for name in down]
+    height = max(220, _STEP * len(down) + _AROUND)
     trace = {
         "type": "heatmap",
         "z": [[v if np.isfinite(v) else None for v in row] for row in values.tolist()],
@@ -303,10 +304,10 @@ def _heatmap(
         "ygap": 1,
         "hoverongaps": False,
         "hovertemplate": "%{customdata[0]} · %{customdata[1]}: %{z:.3g}<extra></extra>",
-        "colorbar": {"title": {"text": said, "side": "right"}, "thickness": 14},
+        "colorbar": {"title": bar_title(said, height - _AROUND), "thickness": 14},
     } | colours
     # Positions as numbers: two tokens of one text may be the same.
-    layout = _plain_layout(height=max(220, _STEP * len(down) + 130)) | {
+    layout = _plain_layout(height=height) | {
         "xaxis": _axis("")
         | {"tickvals": list(range(len(across))), "ticktext": list(across), "showgrid": False},
         "yaxis": _axis("")

@@ -133,11 +133,11 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."
     text = f"Cosine between engrams {_where(layer)}"
-    low = float(min(0.0, found.cosines.min()))
     event = frame.part(PAGE, text, HOW["cosines"], base, choice).figure(
         "cosines",
         heatmap(
-            found.cosines, names, names, row="Engram of", column="Engram of", scale=Scale("Cosine", low, 1.0)
+            found.cosines, names, names, row="Engram of", column="Engram of",
+            scale=Scale("Cosine", high=1.0, signed=True),
         ),
         words=words, numbers=found.table(),
         code=f"numbers = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(names)!r}).table()",

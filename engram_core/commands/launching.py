@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from ..errors import DataError, DependencyError, suggest
+from ..errors import DataError, DependencyError, EngramError, suggest
 from ..samples import sample_names
 
 __all__ = ["open_app"]
@@ -42,6 +43,7 @@ def open_app(
             f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
         )
     _check(model, concepts)
+    _check_port(host, port)
     command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
     settings = {"OMP_WAIT_POLICY": "passive"} | os.environ
@@ -59,3 +61,19 @@ def _check(model: str, concepts: str) -> None:
         raise DataError(f"There is no file or folder {concepts}: --concepts takes texts or class folders.")
     if model and not concepts and model not in sample_names():
         raise suggest("sample", model, sample_names())
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse an address that the server could not listen on, and say which one could do."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            # As the server itself does: what an ended one has left behind is no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise EngramError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. If an explorer is still "
+            f"running there, open http://{host}:{port} or end it; otherwise choose another port: "
+            f"engram app --port {port + 1 if port < 65535 else 8501}."
+        ) from None

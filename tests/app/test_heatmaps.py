@@ -5,7 +5,7 @@ import plotly.io as pio
 import pytest
 
 from app.figures.dots import Dots, dots
-from app.figures.heatmaps import Scale, cell_of, heatmap, label, labels
+from app.figures.heatmaps import Scale, bar_title, cell_of, heatmap, label, labels
 from app.figures.spectra import exclusivity_figure, spectrum_figure
 
 SCALE = Scale("Accuracy (%)", 0.0, 100.0, number=".0f")
@@ -123,3 +123,25 @@ def test_every_direction_is_in_one_band_of_exclusivity():
     assert sum(len(bar.x) for bar in bars) == len(mu)
     np.testing.assert_allclose(sorted(y for bar in bars for y in bar.y), sorted(mu))
     assert list(bars[0].y) == [1.0, 0.9]
+
+
+def test_the_title_of_a_low_colour_bar_is_folded_and_keeps_every_word():
+    long = "Leak + residue (% of ‖W X‖²)"
+    low, tall = bar_title(long, 90)["text"], bar_title(long, 900)["text"]
+    assert tall == long and low.replace("<br>", " ") == long
+    assert max(len(line) for line in low.split("<br>")) * 7 < 100
+    _, figure = drawn(3, 10)
+    assert figure.data[0].colorbar.title.text.replace("<br>", " ") == SCALE.title
+
+
+def test_signed_colours_have_their_middle_at_zero():
+    values = np.array([[1.0, -0.4], [0.1, 1.0]])
+    names = ["a", "b"]
+    for scale, reach in ((Scale("Cosine", high=1.0, signed=True), 1.0), (Scale("Change", signed=True), 1.0)):
+        heat = drawn_with(values, names, scale)
+        assert (heat.zmin, heat.zmax) == (-reach, reach)
+        assert heat.colorscale[0][1] != heat.colorscale[-1][1] and heat.colorscale[1][0] == 0.5
+
+
+def drawn_with(values: np.ndarray, names: list[str], scale: Scale):
+    return heatmap(values, names, names, row="Row", column="Column", scale=scale).data[0]

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -28,8 +35,15 @@ def calls(monkeypatch):
     return found
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
 def start(**options) -> None:  # noqa: ANN003
-    plain = {"host": "127.0.0.1", "port": 8501, "browser": False, "model": "", "concepts": "", "demo": False}
+    plain = {"host": "127.0.0.1", "port": free_port(), "browser": False}
+    plain |= {"model": "", "concepts": "", "demo": False}
     try:
         open_app(**(plain | options))
     except BaseException as error:
@@ -40,7 +54,7 @@ def start(**options) -> None:  # noqa: ANN003
 def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch):
     path = tmp_path / "a name with spaces & 'quotes'.jsonl"
     path.write_text("{}")
-    start(model="--odd name", concepts=str(path), demo=True, port=8999)
+    start(model="--odd name", concepts=str(path), demo=True, port=(port := free_port()))
     (command, env), *_ = calls
     assert command[:3] == [sys.executable, "-m", "app.launch"] and env.get("OMP_WAIT_POLICY")
     calls.clear()
@@ -49,16 +63,17 @@ def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch
         launch.main()
     assert ended.value.code == 0
     (server, env), *_ = calls
-    assert "--server.port=8999" in server and "--client.showErrorDetails=none" in server
+    assert f"--server.port={port}" in server and "--client.showErrorDetails=none" in server
     for key, value in env.items():
         monkeypatch.setenv(key, value)
     assert started() == Started("--odd name", str(path), True)
 
 
 def test_without_options_nothing_is_set(calls, monkeypatch):
-    start(browser=True)
+    port = free_port()
+    start(browser=True, port=port)
     (command, _), *_ = calls
-    assert command[3:] == ["--host", "127.0.0.1", "--port", "8501"]
+    assert command[3:] == ["--host", "127.0.0.1", "--port", str(port)]
     for key in environment(Started()):
         monkeypatch.delenv(key, raising=False)
     assert started() == Started() and not started().demo
@@ -108,3 +123,55 @@ def test_a_public_screen_has_tighter_limits_than_one_s_own():
         assert 0 < getattr(public, limit) < getattr(own, limit)
     # Streamlit ignores addresses of more than 1,000 parts, so more could not be shared.
     assert own.most_concepts < 1000
+
+
+def test_a_port_that_is_taken_is_named_with_what_to_do(calls):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(EngramError, match=rf"{port}.*--port {port + 1}"):
+            start(port=port)
+    assert not calls
+    with pytest.raises(EngramError, match="no-such-host.invalid"):
+        start(host="no-such-host.invalid")
+    assert not calls
+
+
+def test_the_first_start_on_a_machine_asks_nothing_and_opens_the_browser(tmp_path):
+    """Streamlit asks those who never ran it for an e-mail address, unless told not to, and waits."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    opened = tmp_path / "opened"
+    for name in ("xdg-open", "browser"):
+        (tools / name).write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+        (tools / name).chmod(0o755)
+    env = os.environ | {
+        "HOME": str(tmp_path), "BROWSER": str(tools / "browser"), "PATH": f"{tools}:{os.environ['PATH']}",
+    }  # fmt: skip
+    port, log = free_port(), tmp_path / "log"
+    with open(log, "wb") as out:
+        server = subprocess.Popen(
+            [Path(sys.executable).with_name("engram"), "app", "--port", str(port)],
+            env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        for _ in range(600):
+            assert server.poll() is None, log.read_text()
+            if opened.exists() and _answers(port):
+                break
+            time.sleep(0.1)
+        assert opened.read_text().strip().rstrip("/") == f"http://127.0.0.1:{port}", log.read_text()
+        assert "Email" not in log.read_text()
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
