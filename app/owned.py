@@ -75,8 +75,9 @@ def visitor() -> str:
 
 
 def be(token: str) -> None:
-    """Be the visitor that the browser remembers."""
+    """Be the visitor that the browser remembers; what was used under the name of this session moves along."""
     if _TOKEN.fullmatch(token):
+        own().rename(visitor(), token)
         st.session_state[_VISITOR] = token
 
 

@@ -294,8 +294,9 @@ def unknown_model() -> str | None:
     if started().demo:
         return said
     return (
-        f"{said} An own model is known until the server stops, or needs its room after {owned.MINUTES} "
-        "minutes without use. Open it again under “My model”: what this address names of it comes back."
+        f"{said} An own model is known until the server stops, or others need its room after "
+        f"{owned.MINUTES} minutes without use. Open it again under “My model”: what this address names of "
+        "it comes back."
     )
 
 

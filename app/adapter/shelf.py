@@ -121,6 +121,15 @@ class Shelf(Generic[T]):
         with self._lock:
             return [name for name, held in self._held.items() if visitor in held.openers]
 
+    def rename(self, visitor: str, known: str) -> None:
+        """Take what a visitor used and opened for that of another, who is the same person."""
+        with self._lock:
+            for held in self._held.values():
+                if visitor in held.used:
+                    held.used[known] = max(held.used.pop(visitor), held.used.get(known, 0.0))
+                if visitor in held.openers:
+                    held.openers = (held.openers - {visitor}) | {known}
+
     def __contains__(self, name: object) -> bool:
         return name in self._kept or name in self._held
 

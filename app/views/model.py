@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pandas as pd
@@ -19,23 +18,13 @@ from ..figures.hero import stats
 from ..started import started
 from . import kept
 
-__all__ = ["page"]
+__all__ = ["page", "remember"]
 
 _MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
 _LONGEST = 4000  # characters of a path or a name
 _LAST = "_last_check"  # what the last check-up was of: the name of an upload, or `_PATH`
 _KNOWN = "_own_known"  # whether this session has something of its own, or the browser's
 _SAID = "_said_of_check"  # why there is no check-up
-
-_PLAIN = {
-    "architecture": "cnn",
-    "options": {
-        "image_size": [28, 28], "in_channels": 1, "channels": [8, 16], "pools": [[2, 2], [2, 2]],
-        "widths": [32], "classes": 3,
-    },
-    "classes": ["cat", "dog", "owl"],
-}  # fmt: skip
-"""A config.json for a plain `state_dict`."""
 
 _FORMATS = f"""
 **Model.** A folder on the machine that runs this server, or a hub name such as `org/model`: a causal language
@@ -48,8 +37,10 @@ concepts of your own.
 
 ```json
 {{"architecture": "cnn",
- "options": {json.dumps(_PLAIN["options"])},
- "classes": {json.dumps(_PLAIN["classes"])}}}
+ "options": {{"image_size": [28, 28],
+   "channels": [8], "pools": [[2, 2]],
+   "widths": [], "classes": 3}},
+ "classes": ["cat", "dog", "owl"]}}
 ```
 
 **Concepts for a language model.** JSONL or CSV, UTF-8, with the columns `concept`, `prompt`, `answer` (or
@@ -73,10 +64,12 @@ def page() -> None:
     if started().demo:
         st.info("Closed on this public screen: here only the bundled models can be opened.")
         return
-    _remember()
     left, right = st.columns([5, 4], gap="large")
     with left:
         _ask()
+        said = st.session_state.get(_SAID)
+        if said:
+            st.warning(plain(said))
     with right:
         st.markdown("##### What it can be")
         st.markdown(_FORMATS)
@@ -86,9 +79,11 @@ def page() -> None:
     _found()
 
 
-def _remember() -> None:
-    """Have the browser keep what was given, or take up what it has kept."""
+def remember() -> None:
+    """Have the browser keep what was given here, or take up what it has kept; on whatever page that is."""
     options, state = started(), st.session_state
+    if options.demo:
+        return
     state.setdefault(_MODEL, options.model)
     state.setdefault(_PATH, options.concepts)
     typed = (state[_MODEL], state[_PATH]) != (options.model, options.concepts)
@@ -106,13 +101,13 @@ def _remember() -> None:
     owned.be(found.get("visitor", ""))
     state[_MODEL], state[_PATH] = found.get("model", ""), found.get("path", "")
     last = state[_LAST] = found.get("last", "")
-    if not last or owned.checking() is not None:
-        return
-    gone = "Its check-up is no longer here: this server was started again since, or needed the room. "
-    if last == _PATH:
-        state[_SAID] = gone + "What you typed is still there: press “Check it” once more."
-    else:
-        state[_SAID] = gone + f"An uploaded file is not kept: upload “{last}” again and press “Check it”."
+    if last and owned.checking() is None:
+        gone = "Its check-up is no longer here: this server was started again since, or needed the room. "
+        if last == _PATH:
+            state[_SAID] = gone + "What you typed is still there: press “Check it” once more."
+        else:
+            state[_SAID] = gone + f"An uploaded file is not kept: upload “{last}” again and press “Check it”."
+    st.rerun()  # the list of models was drawn for somebody else
 
 
 def _ask() -> None:
@@ -167,10 +162,6 @@ def _begin() -> None:
 
 
 def _found() -> None:
-    said = st.session_state.get(_SAID)
-    if said:
-        st.divider()
-        st.warning(plain(said))
     checking = owned.checking()
     if checking is None:
         return

@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app import owned
+from app.adapter import about
 from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
 from app.started import Started, environment
@@ -361,8 +362,13 @@ def test_a_reload_in_the_middle_of_a_check_finds_the_same_check(tmp_path, monkey
     assert not again.exception and not again.error and not again.warning
     assert again.text_input(key="_own_path").value == str(path)
     assert set(NAMES) <= set(again.dataframe[1].value["concept"]) and len(calls) == 1
-    # And nobody else sees it.
+    # Its visitor has the models that were opened on every page, also without a link to them.
+    again.button(key="open_own").click().run()
+    name = again.selectbox(key="model").value
+    assert name in open_page(page="learn").selectbox(key="model").options
+    # And nobody else sees any of it.
     browser.kept = {}
+    assert name not in open_page(page="learn").selectbox(key="model").options
     assert not open_page().dataframe
 
 
@@ -473,3 +479,19 @@ def test_a_full_server_lets_go_of_nothing_that_another_visitor_uses(tmp_path, mo
     page.button(key="open_own").click().run()
     assert not page.exception and page.selectbox(key="model").value.startswith("digits-mlp-")
     assert [name for name in owned.own() if name.startswith("other")] == ["other-0", "other-2", "other-3"]
+
+
+def test_start_names_the_sample_that_is_not_installed(monkeypatch):
+    config = {
+        "title": "A title",
+        "summary": "A sentence.",
+        "weights": {"command": "pip install some-weights"},
+    }
+    monkeypatch.setattr(about, "missing_samples", lambda: {"not-here": config})
+    app = open_page(page="start")
+    assert "`not-here`), not installed" in " ".join(block.value for block in app.markdown)
+    assert [block.value for block in app.code if "pip" in block.value] == ["pip install some-weights"]
+    for key, value in environment(Started(demo=True)).items():
+        monkeypatch.setenv(key, value)
+    shown = open_page(page="start")
+    assert not any("pip" in block.value for block in shown.code)

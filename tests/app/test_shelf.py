@@ -68,3 +68,15 @@ def test_what_is_kept_takes_no_room_and_is_everybodys():
     held.put("a", lambda: "A", "one")
     assert held.get("k", "two") == "K" and list(held) == ["k", "a"] and "k" in held
     assert held.kept == ("k",) and held.opened_by("one") == ["a"]
+
+
+def test_a_visitor_who_comes_again_is_no_other():
+    held, _ = shelf(1)
+    held.put("a", lambda: "A", "one")
+    held.get("a", "one again")
+    with pytest.raises(FullError):
+        held.put("b", lambda: "B", "one")
+    held.rename("one again", "one")
+    assert held.put("b", lambda: "B", "one") == ["a"]
+    held.rename("one", "1")
+    assert held.opened_by("1") == ["b"] and not held.opened_by("one")
