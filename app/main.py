@@ -10,7 +10,7 @@ from app import frame, session
 from app.adapter.base import Base
 from app.choice import plain
 from app.style import CSS, PRESENTER
-from app.views import REGISTRY, View, offered, reconnect, tour
+from app.views import REGISTRY, View, model, offered, reconnect, tour
 from engram_core.errors import EngramError
 
 _UNKNOWN = "_unknown"  # a sentence from the side bar, which knows first, to the page
@@ -105,6 +105,7 @@ def main() -> None:
     _side_bar()
     with st.sidebar:
         reconnect.watch()
+        model.remember()
     # Before the model is loaded: a reload in the middle of that must find the choice.
     session.write_address()
     tour.card()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -15,9 +15,9 @@ from engram_core.errors import EngramError
 from engram_core.samples import sample_names
 
 from . import choice as choices
+from . import owned
 from .adapter.about import start_of
-from .adapter.base import Base, Loading
-from .adapter.own import Wanted
+from .adapter.base import Base
 from .adapter.visitor import Visitor
 from .address import KINDS, to_query, values_of
 from .choice import Choice, Facts
@@ -55,10 +55,14 @@ _ADDRESS = "_address"
 _PENDING = "_pending"
 _WRITTEN = "_written"
 _OPENED = "_opened_address"
-_LOST = "_lost_model"
+_AWAITED = "_awaited"
+_SEEN = "_seen"
 _MOST_VIEWS = 2
-_MOST_OWN = 4
 _FIRST = "digits-mlp"
+
+own_model = owned.open_model
+_own = owned.own
+_loading = owned.loading
 
 
 @st.cache_data(ttl=60)
@@ -67,31 +71,10 @@ def _samples() -> list[str]:
     return sorted(names, key=lambda name: (name != _FIRST, name.endswith("-lm"), name))
 
 
-# Own models by name: shared by the visitors of one server, so that a link to one works for all of them.
-@st.cache_resource
-def _own() -> dict[str, Callable[[], Loading]]:
-    options = started()
-    if not options.concepts:
-        return {}
-    # The Python beside a figure names both, and a public screen shows no paths.
-    wanted = Wanted.of(options.model, options.concepts, hidden=options.demo)
-    return {wanted.name: wanted.loading}
-
-
-def own_model(name: str, load: Callable[[], Loading]) -> None:
-    """Make a visitor's own model one that can be chosen, under a name; the oldest of many is let go."""
-    own = _own()
-    own.pop(name, None)
-    own[name] = load
-    while len(own) > _MOST_OWN:
-        del own[next(iter(own))]
-
-
 def models() -> list[str]:
-    """Return the names of all models that can be chosen, the default first."""
-    names = [*_samples(), *_own()]
-    options = started()
-    first = Wanted.of(options.model, options.concepts).name if options.concepts else options.model
+    """Return the names of all models that this visitor can choose, the default first."""
+    names = [*_samples(), *owned.listed()]
+    first = owned.first()
     if first in names:
         names = [first, *(name for name in names if name != first)]
     return names
@@ -103,19 +86,13 @@ def model() -> str:
     return name if name in models() else models()[0]
 
 
-# Shared by all visitors. It returns at once: the work goes on in the thread it started.
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _loading(name: str) -> Loading:
-    load = _own().get(name)
-    return load() if load else Loading.of_sample(name)
-
-
 def base_of(name: str) -> Base:
     """Return the base of a model; while it is being prepared, show how far it is.
 
     Raises:
         EngramError: if the model cannot be loaded; the next call tries again.
     """
+    owned.used(name)
     work = _loading(name)
     if not work.wait(0.15):
         place = st.empty()
@@ -157,9 +134,9 @@ def _raw() -> dict[str, Any]:
     return {str(key): value for key, value in st.session_state.items() if not str(key).startswith("_")}
 
 
-def values() -> dict[str, Any]:
-    """Return the whole choice by the keys of the address; what is at its default is left out."""
-    plain = defaults(model())
+def values(name: str | None = None) -> dict[str, Any]:
+    """Return the whole choice by the keys of the address; what is at the model's default is left out."""
+    plain = defaults(name or model())
     known = {key: st.session_state.get(key) for key in KINDS}
     own = {str(key): st.session_state[key] for key in st.session_state if str(key).startswith(choices.ALPHA)}
     chosen = st.session_state.get("concepts") or ()
@@ -198,8 +175,13 @@ def arrive() -> str | None:
     if first:
         st.session_state[_ADDRESS] = found
         _put(**values_of(found))
+        _await(found)
     elif found and _by_history():
         _take_over(found)
+    elif _PENDING in st.session_state:
+        pass  # what is about to be opened says what becomes of a choice that waits
+    elif _held_address() and owned.adopt(st.session_state[_AWAITED][0]):
+        _take_over(st.session_state[_AWAITED][1])
     st.session_state[_WRITTEN] = found
     return found.get("page", [""])[-1] if first else None
 
@@ -216,6 +198,7 @@ def _take_over(found: Mapping[str, Sequence[str]]) -> None:
     """
     values = values_of(found)
     name = values.get("model")
+    _await(found)
     reset(name if name in models() else None)
     blank = _BLANK | {key: start for key, (start, *_) in choices.writing(started().most_tokens).items()}
     for key, kind in KINDS.items():
@@ -225,6 +208,46 @@ def _take_over(found: Mapping[str, Sequence[str]]) -> None:
     _put(**values)
 
 
+def _await(found: Mapping[str, Sequence[str]]) -> None:
+    """Set a whole choice aside until its model is here, if it is not."""
+    name = values_of(found).get("model")
+    st.session_state.pop(_AWAITED, None)
+    st.session_state.pop(_SEEN, None)
+    if name is not None and not owned.adopt(name) and name not in models():
+        st.session_state[_AWAITED] = name, {key: list(texts) for key, texts in found.items() if key != "page"}
+
+
+def _held_address() -> dict[str, list[str]] | None:
+    """Return the address to be left alone: its model is awaited, and nothing was chosen since."""
+    if _AWAITED not in st.session_state:
+        return None
+    # None: something was chosen. Empty: the model shown instead has not yet let go of what it does not have.
+    seen: dict[str, Any] | None = st.session_state.get(_SEEN, {})
+    now = _edit()
+    if seen is None or any(now[key] != value for key, value in seen.items() if key in now):
+        _move_on()
+        return None
+    address: dict[str, list[str]] = st.session_state[_AWAITED][1]
+    return address
+
+
+def _edit() -> dict[str, Any]:
+    """Return the edit and the input, by key: what a visitor chooses and no page does."""
+    found = {str(key): st.session_state[key] for key in st.session_state}
+    named = (*choices.DEFAULTS, "class", "prompt")
+    return {
+        key: value
+        for key, value in found.items()
+        if (key in named or key.startswith(choices.ALPHA)) and value is not None
+    }
+
+
+def _move_on() -> None:
+    """Let the address follow the choice again; what is awaited is kept for the day its model is here."""
+    if _AWAITED in st.session_state:
+        st.session_state[_SEEN] = None
+
+
 def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
     """Open a page with the whole choice of an address or a session file; ends the run."""
     st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), address
@@ -232,8 +255,8 @@ def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
 
 
 def write_address() -> None:
-    """Write the whole choice into the address."""
-    wanted = parse_qs(to_query(values()), keep_blank_values=True)
+    """Write the whole choice into the address, or leave it alone while its model is awaited."""
+    wanted = _held_address() or parse_qs(to_query(values()), keep_blank_values=True)
     if wanted != st.session_state.get(_WRITTEN):
         st.session_state[_WRITTEN] = wanted
         st.query_params.from_dict(wanted)
@@ -262,22 +285,24 @@ def address_problems(facts: Facts, offered: Mapping[str, Sequence[str]] | None =
 def unknown_model() -> str | None:
     """Return a sentence if the model that was asked for is not here, or is no longer."""
     name = st.session_state.get("model")
-    if name is not None and name not in models():
-        st.session_state[_LOST] = str(name)
-    lost = st.session_state.get(_LOST)
-    if lost is None or lost in models():
+    if name is not None and name not in models() and st.session_state.get(_AWAITED, ("",))[0] != name:
+        _await(parse_qs(to_query(values(str(name))), keep_blank_values=True))
+    if not _held_address():
         return None
+    lost = st.session_state[_AWAITED][0]
+    said = f"There is no model “{lost[:40]}” on this server. Shown instead: {model()}."
+    if started().demo:
+        return said
     return (
-        f"There is no model “{lost[:40]}” on this server. Shown instead: {model()}. An own "
-        f"model is known until the server stops or {_MOST_OWN} newer ones were opened; open it again under "
-        "“My model”."
+        f"{said} An own model is known until the server stops, or others need its room after "
+        f"{owned.MINUTES} minutes without use. Open it again under “My model”: what this address names of "
+        "it comes back."
     )
 
 
 def dismiss_address() -> None:
     """Forget the address as it came, and with it the message about it."""
     st.session_state[_ADDRESS] = {}
-    st.session_state.pop(_LOST, None)
 
 
 def _put(**values: Any) -> None:
@@ -309,6 +334,7 @@ def sample_changed() -> None:
     """Start afresh: another model has other concepts, layers and inputs."""
     reset()
     dismiss_address()
+    _move_on()
     _put(**{key: value for key, value in _INPUTS.items() if key in st.session_state or key == "image"})
 
 
@@ -347,6 +373,8 @@ def settle(facts: Facts, offered: Mapping[str, Sequence[Any]] | None = None) -> 
         tidy(key, low=facts.strengths[0], high=facts.strengths[1])
         if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) not in facts.classes:
             st.session_state.pop(key, None)
+    if _held_address() is not None:
+        st.session_state.setdefault(_SEEN, defaults(model()) | _edit())
 
 
 def go(page: str, **values: Any) -> None:
@@ -370,6 +398,11 @@ def pending() -> str | None:
         _take_over(opened)
         return page
     name = values.get("model") or model()
+    if name == st.session_state.get(_AWAITED, ("",))[0] and name in models():
+        _take_over(st.session_state[_AWAITED][1])
+        return page
+    if values:
+        _move_on()
     if name in models():
         if model() != name:
             sample_changed()

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engram_core.errors import EngramError
-from engram_core.samples import read_json, sample_folder
+from engram_core.samples import missing_samples, read_json, sample_folder
 
 if TYPE_CHECKING:
     from .base import Base
 
-__all__ = ["ModelFacts", "facts_of", "others", "start_of"]
+__all__ = ["ModelFacts", "Missing", "facts_of", "missing", "others", "start_of"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,31 @@ class ModelFacts:
     title: str
     summary: str
     details: str
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A sample whose weights are not installed.
+
+    Attributes:
+        name: the name it would be chosen by.
+        title: a few words.
+        summary: one sentence.
+        command: installs it.
+    """
+
+    name: str
+    title: str
+    summary: str
+    command: str
+
+
+def missing() -> list[Missing]:
+    """Return the samples that one more package would add."""
+    return [
+        Missing(name, str(config["title"]), str(config["summary"]), str(config["weights"]["command"]))
+        for name, config in missing_samples().items()
+    ]
 
 
 def _details(metrics: Mapping[str, Any], parameters: int | None) -> list[str]:

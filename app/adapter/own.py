@@ -6,14 +6,17 @@ import hashlib
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 import engram_core as ec
 from engram_core.checkup import CheckUp
 from engram_core.errors import EngramError
-from engram_core.samples import Sample
+from engram_core.samples import Sample, missing_samples, sample_folder, sample_names
 
 from .base import Loading
 
@@ -30,25 +33,23 @@ class Wanted:
     Attributes:
         model: local folder, hub name, or the name of a sample.
         concepts: path of the texts or pictures.
-        name: the name it gets in the list of models.
         label: what the visitor calls the concepts; "" if by their path.
         hidden: whether paths on the server are shown to nobody.
+        digest: SHA-256 of concepts that were uploaded; "" for those at a path.
     """
 
     model: str
     concepts: str
-    name: str
     label: str = ""
     hidden: bool = False
+    digest: str = ""
 
     @classmethod
     def of(
         cls, model: str, concepts: str, content: bytes = b"", *, label: str = "", hidden: bool = False
     ) -> Wanted:
-        """Name what is wanted after what it is made of, so that the same things get the same name."""
-        mark = hashlib.sha256(f"{model}\n{concepts if not content else ''}\n".encode() + content).hexdigest()
-        short = Path(model.rstrip("/\\")).name or "model"
-        return cls(model, concepts, f"{short}-{mark[:6]}", label, hidden)
+        """Return what is wanted; `content` is an uploaded file's, which lies at `concepts` for a while."""
+        return cls(model, concepts, label, hidden, hashlib.sha256(content).hexdigest() if content else "")
 
     @property
     def code(self) -> str:
@@ -58,17 +59,48 @@ class Wanted:
             model, concepts = (Path(text.rstrip("/\\")).name for text in (model, concepts))
         return f"sample = ec.load_subject({model!r}, {concepts!r})"
 
-    def read(self) -> Sample:
+    def name(self, folder: Path | None = None) -> str:
+        """Return the name in the list of models: the same for the same content, and for no other.
+
+        Of a text file and a zip every byte counts; of folders the names, sizes and times of change of their
+        files, since weights of gigabytes would take minutes. What was uploaded has no path of its own.
+
+        Args:
+            folder: where a model that is named by its hub name was found.
+        """
+        concepts = self.digest or f"{self.concepts}\n{_content(Path(self.concepts).expanduser())}"
+        whole = f"{self.model}\n{_model_content(self.model, folder)}\n{concepts}"
+        short = Path(self.model.rstrip("/\\")).name or "model"
+        # 48 bits: a name is also what lets others in by a link, so it must not be found by trying.
+        return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+
+    def read(self, expected: str = "") -> Sample:
         """Load it.
 
-        Raises:
-            EngramError: what is wrong with the model or the concepts.
-        """
-        return replace(ec.load_subject(self.model, self.concepts), name=self.name)
+        Args:
+            expected: the name it must have; "" if it gets its name only now.
 
-    def loading(self) -> Loading:
-        """Start to load, record and solve it."""
-        return Loading(self.read, start={"load_code": self.code})
+        Raises:
+            EngramError: what is wrong with the model or the concepts; or they were changed meanwhile.
+        """
+        before = self.name()
+        sample = _apart(ec.load_subject(self.model, self.concepts))
+        if self.name() != before:
+            raise ec.errors.DataError(
+                "The model or its concepts were changed while they were read. Check again when nothing "
+                "writes to them."
+            )
+        if expected and before != expected:
+            raise ec.errors.DataError(
+                f"What this server was started with was changed since: {expected} is no longer there. Start "
+                "the server again to open it as it is now."
+            )
+        local = _model_content(self.model, None)
+        return replace(sample, name=before if local or expected else self.name(sample.folder))
+
+    def loading(self, name: str) -> Loading:
+        """Start to load, record and solve it, if it still has that name."""
+        return Loading(lambda: self.read(name), start={"load_code": self.code})
 
 
 @dataclass(frozen=True)
@@ -85,19 +117,76 @@ class Opened:
     sample: Sample
     check: CheckUp
 
+    @property
+    def name(self) -> str:
+        """The name in the list of models."""
+        return self.sample.name
+
     def loading(self) -> Loading:
-        """Start to record and solve it."""
+        """Start to record and solve it: what was checked, whatever has become of its files."""
         return Loading(lambda: self.sample, start={"load_code": self.wanted.code})
 
 
+def _content(path: Path, *, deep: bool = True) -> str:
+    """Return a text that stands for what lies at a path; "" for nothing that can be read."""
+    try:
+        if path.is_file():
+            with open(path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        if not path.is_dir():
+            return ""
+        entries = sorted(path.rglob("*") if deep else path.iterdir())
+        return "\n".join(_stamp(entry, path) for entry in entries if entry.is_file())
+    except OSError:
+        return ""  # reading it says what is wrong
+
+
+def _stamp(file: Path, root: Path) -> str:
+    found = file.stat()
+    return f"{file.relative_to(root)}\t{found.st_size}\t{found.st_mtime_ns}"
+
+
+def _model_content(model: str, folder: Path | None) -> str:
+    if model in (*sample_names(), *missing_samples()):
+        # It holds the SHA-256 of the sample's other files, and loading compares them.
+        return _content(sample_folder(model) / "config.json")
+    path = Path(model).expanduser()
+    try:
+        if path.is_file():
+            return _stamp(path, path.parent)
+    except OSError:
+        return ""
+    if path.is_dir():
+        folder = path
+    # Only files at its top are read; below a folder named by mistake may lie a whole disk.
+    return "" if folder is None else _content(folder, deep=False)
+
+
+def _apart(sample: Sample) -> Sample:
+    """Take a model's weights apart from their file.
+
+    They are mapped from it: whoever writes into the file in place writes into the model that was checked.
+    """
+    with torch.no_grad():
+        for tensor in (*sample.model.parameters(), *sample.model.buffers()):
+            tensor.data = tensor.data.clone()
+    return sample
+
+
 class Checking:
-    """A model on its way to a check-up; whoever reloads the page finds it going on."""
+    """A model on its way to a check-up: the work goes on in a thread of its own, whoever watches or leaves.
+
+    Args:
+        wanted: what to read and check.
+        after: called at the end, whatever the end is.
+    """
 
     def __init__(self, wanted: Wanted, *, after: Callable[[], None] | None = None) -> None:
         self.wanted = wanted
         self._opened: Opened | None = None
         self._error: Exception | None = None
         self._after = after
+        self.begun = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="check", daemon=True)
         self._thread.start()
 
@@ -105,6 +194,11 @@ class Checking:
         """Wait for the end, but no longer than `seconds`; return whether it has come."""
         self._thread.join(seconds)
         return not self._thread.is_alive()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._thread.is_alive()
 
     def opened(self) -> Opened:
         """Return what was opened.

@@ -2,28 +2,46 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
 
 import pandas as pd
 import streamlit as st
 
+from engram_core.architectures import architecture_names
 from engram_core.errors import EngramError
 
-from .. import frame, session
+from .. import frame, owned, session
 from ..adapter.own import Checking, Opened, Wanted, upload
+from ..choice import plain
 from ..columns import columns_of
 from ..figures.hero import stats
 from ..started import started
+from . import kept
 
-__all__ = ["page"]
+__all__ = ["page", "remember"]
 
-_KEY = "_checking"
+_MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
+_LONGEST = 4000  # characters of a path or a name
+_LAST = "_last_check"  # what the last check-up was of: the name of an upload, or `_PATH`
+_KNOWN = "_own_known"  # whether this session has something of its own, or the browser's
+_SAID = "_said_of_check"  # why there is no check-up
 
-_FORMATS = """
+_FORMATS = f"""
 **Model.** A folder on the machine that runs this server, or a hub name such as `org/model`: a causal language
-model, an image classifier of transformers, or a plain `state_dict` in safetensors of a listed architecture.
-Weights must be safetensors: pickled ones are refused, as reading them can run code. A sample's name (such
-as `authors-lm`) works too: the sample with concepts of your own.
+model, an image classifier of transformers, or a plain `state_dict`. Weights must be safetensors: pickled ones
+are refused, as reading them can run code. A sample's name (such as `authors-lm`) works too: the sample with
+concepts of your own.
+
+**A plain `state_dict`** is a folder with `model.safetensors` and a `config.json` that names its architecture,
+{" or ".join(f"`{name}`" for name in architecture_names())}:
+
+```json
+{{"architecture": "cnn",
+ "options": {{"image_size": [28, 28],
+   "channels": [8], "pools": [[2, 2]],
+   "widths": [], "classes": 3}},
+ "classes": ["cat", "dog", "owl"]}}
+```
 
 **Concepts for a language model.** JSONL or CSV, UTF-8, with the columns `concept`, `prompt`, `answer` (or
 `concept`, `text`), and optionally `split`: `record`, or `probe` for questions that are only asked. Rows of
@@ -49,6 +67,9 @@ def page() -> None:
     left, right = st.columns([5, 4], gap="large")
     with left:
         _ask()
+        said = st.session_state.get(_SAID)
+        if said:
+            st.warning(plain(said))
     with right:
         st.markdown("##### What it can be")
         st.markdown(_FORMATS)
@@ -58,47 +79,101 @@ def page() -> None:
     _found()
 
 
+def remember() -> None:
+    """Have the browser keep what was given here, or take up what it has kept; on whatever page that is."""
+    options, state = started(), st.session_state
+    if options.demo:
+        return
+    state.setdefault(_MODEL, options.model)
+    state.setdefault(_PATH, options.concepts)
+    typed = (state[_MODEL], state[_PATH]) != (options.model, options.concepts)
+    known = state[_KNOWN] = bool(state.get(_KNOWN) or typed or _LAST in state)
+    keep = {
+        "visitor": owned.visitor(),
+        "model": state[_MODEL],
+        "path": state[_PATH],
+        "last": state.get(_LAST, ""),
+    }
+    found = kept.exchange(keep, known=known)
+    if not found:
+        return
+    state[_KNOWN] = True
+    owned.be(found.get("visitor", ""))
+    state[_MODEL], state[_PATH] = found.get("model", ""), found.get("path", "")
+    last = state[_LAST] = found.get("last", "")
+    if last and owned.checking() is None:
+        gone = "Its check-up is no longer here: this server was started again since, or needed the room. "
+        if last == _PATH:
+            state[_SAID] = gone + "What you typed is still there: press “Check it” once more."
+        else:
+            state[_SAID] = gone + f"An uploaded file is not kept: upload “{last}” again and press “Check it”."
+    st.rerun()  # the list of models was drawn for somebody else
+
+
 def _ask() -> None:
-    options = started()
-    st.session_state.setdefault("_own_model", options.model)
-    st.session_state.setdefault("_own_path", options.concepts)
     st.markdown("##### Model")
-    model = st.text_input("Folder or hub name", key="_own_model", placeholder="/path/to/model or org/name")
+    model = st.text_input(
+        "Folder or hub name",
+        key=_MODEL,
+        persist_state="session",
+        max_chars=_LONGEST,
+        placeholder="/path/to/model or org/name",
+    )
     st.markdown("##### Concepts")
-    file = st.file_uploader("Upload a file", type=["csv", "jsonl", "ndjson", "zip"], key="_own_file")
+    file = st.file_uploader("Upload a file", type=["csv", "jsonl", "ndjson", "zip"], key=_FILE)
     path = st.text_input(
-        "or a path on the server", key="_own_path", disabled=file is not None, placeholder="/path/to/concepts"
+        "or a path on the server",
+        key=_PATH,
+        persist_state="session",
+        max_chars=_LONGEST,
+        disabled=file is not None,
+        placeholder="/path/to/concepts",
     )
     ready = bool(model.strip()) and (file is not None or bool(path.strip()))
-    if st.button(
+    st.button(
         "Check it",
         type="primary",
         key="check",
         disabled=not ready,
+        on_click=_begin,
         help=None if ready else "Name a model and give concepts first.",
-    ):
-        st.session_state[_KEY] = _begin(model.strip(), path.strip(), file)
+    )
 
 
-def _begin(model: str, path: str, file: Any) -> Checking:
-    if file is None:
-        return Checking(Wanted.of(model, path))
-    content = file.getvalue()
-    stored, remove = upload(file.name, content)
-    return Checking(Wanted.of(model, stored, content, label=file.name), after=remove)
+# Called before the page is drawn: what the browser keeps must name the check-up while it goes on.
+def _begin() -> None:
+    state = st.session_state
+    model, path, file = state[_MODEL].strip(), state[_PATH].strip(), state.get(_FILE)
+    state.pop(_SAID, None)
+
+    def make() -> Checking:
+        if file is None:
+            return Checking(Wanted.of(model, path))
+        content = file.getvalue()
+        stored, remove = upload(file.name, content)
+        return Checking(Wanted.of(model, stored, content, label=file.name), after=remove)
+
+    try:
+        owned.begin(make)
+    except EngramError as error:
+        state[_SAID] = str(error)
+    else:
+        state[_LAST] = _PATH if file is None else file.name[:_LONGEST]
 
 
 def _found() -> None:
-    checking: Checking | None = st.session_state.get(_KEY)
+    checking = owned.checking()
     if checking is None:
         return
     st.divider()
     status = st.empty()
     if not checking.wait(0.1):
-        with status.status(f"Reading and checking {checking.wanted.model}", expanded=True):
+        with status.status(f"Reading and checking {plain(checking.wanted.model)}", expanded=True):
             st.caption("A few inputs go through the model by the clock; the rest is counted from them.")
+            line = st.empty()
             while not checking.wait(0.3):
-                pass
+                # Also lets go of this run when its visitor has moved on: the work itself goes on.
+                line.caption(f"{time.monotonic() - checking.begun:.0f} s so far")
         status.empty()
     try:
         opened = checking.opened()
@@ -121,7 +196,7 @@ def _duration(seconds: float) -> str:
 def _report(opened: Opened) -> None:
     check = opened.check
     covered = int(check.layers["covered"].sum())
-    st.markdown(f"##### Check-up of {opened.wanted.name}")
+    st.markdown(f"##### Check-up of {opened.name}")
     st.html(
         stats(
             [
@@ -137,8 +212,12 @@ def _report(opened: Opened) -> None:
     for note in check.notes:
         st.info(note)
     if st.button("Open it on all pages", type="primary", key="open_own", disabled=not check.ok):
-        session.own_model(opened.wanted.name, opened.loading)
-        session.go("live", model=opened.wanted.name)
+        try:
+            session.own_model(opened.name, opened.loading)
+        except EngramError as error:
+            st.warning(plain(str(error)))
+        else:
+            session.go("live", model=opened.name)
     layers, concepts = st.tabs(["Layers", "Concepts"])
     with layers:
         _table(check.layers, "layers")

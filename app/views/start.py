@@ -10,7 +10,7 @@ import streamlit as st
 from engram_core.errors import EngramError
 
 from .. import frame, session
-from ..adapter.about import ModelFacts, facts_of, others
+from ..adapter.about import Missing, ModelFacts, facts_of, missing, others
 from ..adapter.base import Base
 from ..started import started
 from . import live_images, live_text, tour
@@ -103,6 +103,15 @@ def _loaded(base: Base) -> None:
     with st.expander("The other models on this server"):
         for known in others(session.models(), base.facts.name):
             _card(known, chosen=False)
+        # A public screen's visitors cannot install anything.
+        for absent in () if started().demo else missing():
+            _absent(absent)
+
+
+def _absent(sample: Missing) -> None:
+    st.markdown(f"**{sample.title}** (`{sample.name}`), not installed. {sample.summary}")
+    st.markdown("To add it, run this on the server and load the page again:", width="content")
+    st.code(sample.command, language="bash", wrap_lines=True)
 
 
 def _card(known: ModelFacts, *, chosen: bool) -> None:

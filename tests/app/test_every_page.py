@@ -5,6 +5,7 @@ nonsense is answered politely.
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -156,15 +157,16 @@ def test_the_choice_that_makes_sense_stays_in_force():
     assert app.pills(key="class").value == "3" and app.number_input(key="image").value == 1
 
 
-def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open():
+def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open(monkeypatch):
     from app import session
 
-    app = open_page({"page": "live", "model": "digits-mlp", "concepts": "7"})
     session.own_model("mine-abc123", lambda: Loading.of_sample("digits-mlp"))
     try:
-        app.run().selectbox(key="model").set_value("mine-abc123").run()
+        app = open_page({"page": "live", "model": "mine-abc123"})
         app.pills(key="concepts").set_value(["7"]).run()
         assert not app.exception and not app.info
+        later = time.monotonic() + 3600
+        monkeypatch.setattr(session._own(), "_clock", lambda: later)
         for number in range(4):  # four newer ones
             session.own_model(f"other-{number}", lambda: pytest.fail("nobody asks for it"))
         app.run()

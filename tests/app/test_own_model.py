@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import threading
+import time
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
+from app import owned
+from app.adapter import about
 from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
 from app.started import Started, environment
+from app.views import kept, model
+from engram_core.architectures import build
 
 NAMES = ("Fabrice Pelliningway", "Sabine Marroweck")
 
@@ -52,12 +61,25 @@ def html(app: AppTest) -> str:
     return " ".join(block.proto.body for block in app.get("html"))
 
 
+def give(app: AppTest, model: str, path: Path | str) -> AppTest:
+    """Name a model and a path and have them checked."""
+    app.text_input(key="_own_model").set_value(model).run()
+    app.text_input(key="_own_path").set_value(str(path)).run()
+    return app.button(key="check").click().run()
+
+
+@pytest.fixture(autouse=True)
+def _nobody_else() -> Iterator[None]:
+    """Begin with no own model and no check-up, and leave none."""
+    yield
+    owned.own.clear()
+    owned._checks.clear()
+
+
 def test_own_texts_are_checked_and_opened(tmp_path):
     app = open_page()
     assert app.button(key="check").disabled
-    app.text_input(key="_own_model").set_value("authors-lm").run()
-    app.text_input(key="_own_path").set_value(str(texts(tmp_path))).run()
-    app.button(key="check").click().run()
+    give(app, "authors-lm", texts(tmp_path))
     assert not app.exception and not app.error and "21 of 30" in html(app)
     layers, concepts = (frame.value for frame in app.dataframe)
     assert layers["covered"].sum() == 21 and set(NAMES) <= set(concepts["concept"])
@@ -80,7 +102,7 @@ def test_own_pictures_are_checked_and_opened():
     base = opened.loading().base()
     # The pictures are digits the model was trained on: bytes must become the inputs they were.
     assert base.facts.classes == ("3", "7") and min(base.scores.values()) == 1.0
-    assert Wanted.of("digits-mlp", path, content).name == opened.wanted.name
+    assert Wanted.of("digits-mlp", path, content).name() == opened.name
 
 
 def png(size: tuple[int, int]) -> bytes:
@@ -131,10 +153,7 @@ def test_what_cannot_be_used_is_said_in_a_sentence(model, name, content, said, m
 def test_a_bad_file_loses_nothing_that_was_chosen(tmp_path):
     bad = tmp_path / "bad.csv"
     bad.write_text("who,what\na,b\n")
-    app = open_page(model="digits-mlp", concepts="7", strength="1.5")
-    app.text_input(key="_own_model").set_value("authors-lm").run()
-    app.text_input(key="_own_path").set_value(str(bad)).run()
-    app.button(key="check").click().run()
+    app = give(open_page(model="digits-mlp", concepts="7", strength="1.5"), "authors-lm", bad)
     assert not app.exception and app.error and "who" in app.code[-1].value
     assert app.text_input(key="_own_path").value == str(bad)
     assert app.session_state["concepts"] == ["7"] and app.session_state["strength"] == 1.5
@@ -165,3 +184,314 @@ def test_a_server_can_be_started_with_an_own_model(tmp_path, monkeypatch):
         assert list(app.pills(key="concepts").options) == list(NAMES)
     finally:
         session._own.clear()
+
+
+# -- plain state_dicts and pictures ---------------------------------------------------------------
+
+
+def plain_model(folder: Path) -> Path:
+    """Write the bundled digits network as a `state_dict` of one's own."""
+    sample = ec.load_sample("digits-mlp")
+    folder.mkdir()
+    state = {name: tensor.contiguous() for name, tensor in sample.model.state_dict().items()}
+    save_file(state, folder / "model.safetensors")
+    named = {key: sample.config[key] for key in ("architecture", "options", "classes")}
+    (folder / "config.json").write_text(json.dumps(named))
+    return folder
+
+
+def class_folder(folder: Path) -> Path:
+    with zipfile.ZipFile(io.BytesIO(pictures())) as packed:
+        packed.extractall(folder)
+    return folder
+
+
+def test_a_state_dict_with_a_folder_of_pictures_is_checked_and_opened_by_path(tmp_path):
+    app = give(open_page(), str(plain_model(tmp_path / "mine")), class_folder(tmp_path / "pictures"))
+    assert not app.exception and not app.error and app.dataframe[0].value["covered"].sum() == 3
+    assert list(app.dataframe[1].value["concept"]) == ["3", "7"]
+    app.button(key="open_own").click().run()
+    assert not app.exception and app.selectbox(key="model").value.startswith("mine-")
+    app.pills(key="concepts").set_value(["7"]).run()
+    assert not app.exception and "7 off" in html(app)
+
+
+def test_an_uploaded_zip_of_a_class_folder_is_checked_and_opened():
+    app = open_page()
+    app.text_input(key="_own_model").set_value("digits-mlp").run()
+    app.file_uploader(key="_own_file").upload("digits.zip", pictures(), "application/zip").run()
+    app.button(key="check").click().run()
+    assert not app.exception and not app.error
+    assert list(app.dataframe[1].value["concept"]) == ["3", "7"]
+    app.button(key="open_own").click().run()
+    app.pills(key="concepts").set_value(["7"]).run()
+    assert not app.exception and "7 off" in html(app)
+    code = " ".join(block.value for block in app.code)
+    assert "digits.zip" in code and "engram-upload" not in code
+
+
+def test_the_page_names_the_architectures_and_a_config_that_works():
+    said = " ".join(block.value for block in open_page().markdown)
+    for name in ec.architectures.architecture_names():
+        assert f"`{name}`" in said
+    shown = json.loads(said.split("```json")[1].split("```")[0])
+    assert len(list(build(shown).parameters())) > 4 and len(shown["classes"]) == 3
+
+
+# -- a name stands for content --------------------------------------------------------------------
+
+
+def test_a_file_that_was_changed_and_checked_again_is_opened_as_it_is_now(tmp_path):
+    path = texts(tmp_path, NAMES[:1])
+    app = give(open_page(), "authors-lm", path)
+    app.button(key="open_own").click().run()
+    first = app.selectbox(key="model").value
+    assert list(app.pills(key="concepts").options) == [NAMES[0]]
+    texts(tmp_path, NAMES[1:])
+    app = give(open_page(), "authors-lm", path)
+    assert NAMES[1] in set(app.dataframe[1].value["concept"])
+    app.button(key="open_own").click().run()
+    assert list(app.pills(key="concepts").options) == [NAMES[1]]
+    assert app.selectbox(key="model").value != first
+    # And back: the same content has the same name.
+    texts(tmp_path, NAMES[:1])
+    assert Wanted.of("authors-lm", str(path)).name() == first
+
+
+def changed(path: Path) -> None:
+    """Change a file's time, as whoever writes to it does; its size stays."""
+    found = path.stat()
+    os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns + 10**9))
+
+
+def test_a_name_stands_for_the_content_of_folders_too(tmp_path):
+    place, images = plain_model(tmp_path / "mine"), class_folder(tmp_path / "pictures")
+    wanted = Wanted.of(str(place), str(images))
+    names = [wanted.name()]
+    assert wanted.name() == names[0]
+    changed(next(images.glob("7/*.png")))
+    names.append(wanted.name())
+    next(images.glob("3/*.png")).rename(images / "7" / "other.png")
+    names.append(wanted.name())
+    changed(place / "model.safetensors")
+    names.append(wanted.name())
+    (place / "config.json").write_text((place / "config.json").read_text() + " ")
+    names.append(wanted.name())
+    assert len(set(names)) == len(names)
+
+
+def test_what_is_opened_is_what_was_checked_whatever_becomes_of_its_files(tmp_path):
+    place, images = plain_model(tmp_path / "mine"), class_folder(tmp_path / "pictures")
+    opened = Checking(Wanted.of(str(place), str(images))).opened()
+    before = {name: tensor.clone() for name, tensor in opened.sample.model.state_dict().items()}
+    # In place, as a copy over it is: files that are only read are mapped into memory.
+    file = place / "model.safetensors"
+    size = file.stat().st_size
+    with open(file, "r+b") as out:
+        out.seek(size // 2)
+        out.write(b"\xff" * (size - size // 2))
+    base = opened.loading().base()
+    for name, tensor in base.sample.model.state_dict().items():
+        assert tensor.equal(before[name]), name
+    assert min(base.scores.values()) == 1.0
+
+
+def test_what_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
+    path, load = texts(tmp_path), ec.load_subject
+
+    def slow(*args, **options):  # noqa: ANN002, ANN003, ANN202
+        found = load(*args, **options)
+        texts(tmp_path, NAMES[:1])
+        return found
+
+    monkeypatch.setattr(ec, "load_subject", slow)
+    with pytest.raises(ec.errors.EngramError, match="changed while they were read"):
+        Checking(Wanted.of("authors-lm", str(path))).opened()
+
+
+def test_a_server_refuses_what_is_not_what_it_was_started_with(tmp_path):
+    wanted = Wanted.of("authors-lm", str(texts(tmp_path)), hidden=True)
+    name = wanted.name()
+    texts(tmp_path, NAMES[:1])
+    with pytest.raises(ec.errors.EngramError, match="changed since") as caught:
+        wanted.loading(name).base()
+    assert str(tmp_path) not in str(caught.value)
+
+
+# -- reloads --------------------------------------------------------------------------------------
+
+
+class Browser:
+    """The storage of one tab: what a page gave it, a page in the same tab gets back after a reload."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.kept: dict[str, str] = {}
+        monkeypatch.setattr(kept, "exchange", self.exchange)
+
+    def exchange(self, keep: dict[str, str], *, known: bool) -> dict[str, str]:
+        if known:
+            self.kept = dict(keep)
+            return {}
+        return dict(self.kept)
+
+
+def test_a_reload_in_the_middle_of_a_check_finds_the_same_check(tmp_path, monkeypatch):
+    browser, go_on, calls, load = Browser(monkeypatch), threading.Event(), [], ec.load_subject
+
+    def slow(*args, **options):  # noqa: ANN002, ANN003, ANN202
+        calls.append(args)
+        assert go_on.wait(60)
+        return load(*args, **options)
+
+    monkeypatch.setattr(ec, "load_subject", slow)
+    path = texts(tmp_path)
+    # The first session is left in the middle of its run, as by a reload.
+    page = open_page()
+    page.text_input(key="_own_model").set_value("authors-lm").run()
+    page.text_input(key="_own_path").set_value(str(path)).run()
+    threading.Thread(target=lambda: page.button(key="check").click().run(), daemon=True).start()
+    while not calls:
+        time.sleep(0.05)
+    assert browser.kept["path"] == str(path) and str(path) not in str(dict(page.query_params))
+    begun = owned._checks().get(browser.kept["visitor"])
+    assert begun is not None and begun.running
+    threading.Timer(1.0, go_on.set).start()
+    again = AppTest.from_file(str(MAIN), default_timeout=60)
+    again.query_params["page"] = "model"
+    again.run()
+    assert not again.exception and not again.error and not again.warning
+    assert again.text_input(key="_own_path").value == str(path)
+    assert set(NAMES) <= set(again.dataframe[1].value["concept"]) and len(calls) == 1
+    # Its visitor has the models that were opened on every page, also without a link to them.
+    again.button(key="open_own").click().run()
+    name = again.selectbox(key="model").value
+    assert name in open_page(page="learn").selectbox(key="model").options
+    # And nobody else sees any of it.
+    browser.kept = {}
+    assert name not in open_page(page="learn").selectbox(key="model").options
+    assert not open_page().dataframe
+
+
+@pytest.mark.parametrize("uploaded", [False, True])
+def test_after_a_restart_of_the_server_what_was_typed_is_there_and_the_rest_is_said(
+    tmp_path, monkeypatch, uploaded
+):
+    browser, page = Browser(monkeypatch), open_page()
+    page.text_input(key="_own_model").set_value("digits-mlp").run()
+    if uploaded:
+        page.file_uploader(key="_own_file").upload("my<b>.zip", pictures(), "application/zip").run()
+    else:
+        page.text_input(key="_own_path").set_value(str(class_folder(tmp_path / "p"))).run()
+    page.button(key="check").click().run()
+    assert page.button(key="open_own")
+    found = open_page()  # a reload finds it
+    assert found.button(key="open_own") and not found.warning
+    owned._checks.clear()  # as by a new process
+    again = open_page()
+    assert not again.exception and again.text_input(key="_own_model").value == "digits-mlp"
+    said = again.warning[0].value
+    if uploaded:
+        assert "upload" in said and "my\\<b\\>.zip" in said
+        return
+    assert "Check it" in said and "upload" not in said
+    again.button(key="check").click().run()
+    assert not again.warning and again.button(key="open_own")
+    assert browser.kept["last"] == model._PATH
+
+
+def test_what_was_typed_and_cleared_does_not_come_back(monkeypatch):
+    browser, page = Browser(monkeypatch), open_page()
+    page.text_input(key="_own_model").set_value("digits-mlp").run()
+    page.text_input(key="_own_model").set_value("").run()
+    page.run()
+    assert page.text_input(key="_own_model").value == "" == browser.kept["model"]
+
+
+# -- links to a model that is not here ------------------------------------------------------------
+
+
+def test_a_link_to_an_own_model_that_is_gone_is_left_alone_and_comes_back_with_the_model(tmp_path):
+    path = texts(tmp_path)
+    app = give(open_page(), "authors-lm", path)
+    app.button(key="open_own").click().run()
+    name = app.selectbox(key="model").value
+    app.pills(key="concepts").set_value([NAMES[1]]).run()
+    app.slider(key="strength").set_value(1.5).run()
+    link = dict(app.query_params)
+    assert (link["model"], link["strength"], link["concepts"]) == (name, "1.5", NAMES[1])
+    owned.own.clear()  # as by a new process
+    owned._checks.clear()
+
+    lost = open_page(page="live", **link)
+    assert f"no model “{name}”" in lost.info[0].value.replace("\\", "")
+    assert lost.selectbox(key="model").value == "digits-mlp" and dict(lost.query_params) == link
+    assert dict(lost.run().query_params) == link
+    lost = open_page(page="start", **link)
+    lost.button(key="door_model").click().run()
+    assert dict(lost.query_params) == link and "no model" in lost.info[0].value
+    give(lost, "authors-lm", path).button(key="open_own").click().run()
+    assert not lost.exception and not lost.info
+    assert lost.selectbox(key="model").value == name and dict(lost.query_params) == link
+    assert f"{NAMES[1]} off, strength 1.5" in html(lost)
+
+
+def test_once_something_else_is_chosen_the_address_follows_again():
+    app = open_page(page="live", model="mine-123456789abc", concepts="sky", strength="1.5")
+    assert app.query_params["model"] == "mine-123456789abc" and app.query_params["concepts"] == "sky"
+    app.pills(key="concepts").set_value(["7"]).run()
+    assert "mine-123456789abc" not in str(dict(app.query_params)) and app.query_params["concepts"] == "7"
+    assert not app.info
+    other = open_page(page="live", model="mine-123456789abc", concepts="sky")
+    other.selectbox(key="model").set_value("fashion-cnn").run()
+    assert other.query_params["model"] == "fashion-cnn" and not other.info
+
+
+# -- many visitors --------------------------------------------------------------------------------
+
+
+def sample() -> owned.Loading:
+    return owned.Loading.of_sample("digits-mlp")
+
+
+def test_an_own_model_is_listed_to_whoever_opened_it_or_came_by_its_link(tmp_path):
+    app = give(open_page(), "authors-lm", texts(tmp_path))
+    app.button(key="open_own").click().run()
+    name = app.selectbox(key="model").value
+    stranger = open_page(page="start")
+    assert name in app.selectbox(key="model").options
+    assert name not in stranger.selectbox(key="model").options
+    assert f"choose_{name}" not in {button.key for button in stranger.button}
+    assert name in open_page(page="learn", model=name).selectbox(key="model").options
+
+
+def test_a_full_server_lets_go_of_nothing_that_another_visitor_uses(tmp_path, monkeypatch):
+    page = give(open_page(page="model"), "digits-mlp", class_folder(tmp_path / "p"))
+    now = time.monotonic()
+    monkeypatch.setattr(owned.own(), "_clock", lambda: now)
+    for number in range(owned.MOST_MODELS):
+        owned.own().put(f"other-{number}", lambda: sample, f"visitor {number}")
+    page.button(key="open_own").click().run()
+    assert not page.exception and "4 own models" in page.warning[0].value
+    assert "30 min" in page.warning[0].value and page.selectbox(key="model").value == "digits-mlp"
+    now += 29 * 60
+    owned.own().get("other-0", "visitor 0")
+    now += 2 * 60
+    page.button(key="open_own").click().run()
+    assert not page.exception and page.selectbox(key="model").value.startswith("digits-mlp-")
+    assert [name for name in owned.own() if name.startswith("other")] == ["other-0", "other-2", "other-3"]
+
+
+def test_start_names_the_sample_that_is_not_installed(monkeypatch):
+    config = {
+        "title": "A title",
+        "summary": "A sentence.",
+        "weights": {"command": "pip install some-weights"},
+    }
+    monkeypatch.setattr(about, "missing_samples", lambda: {"not-here": config})
+    app = open_page(page="start")
+    assert "`not-here`), not installed" in " ".join(block.value for block in app.markdown)
+    assert [block.value for block in app.code if "pip" in block.value] == ["pip install some-weights"]
+    for key, value in environment(Started(demo=True)).items():
+        monkeypatch.setenv(key, value)
+    shown = open_page(page="start")
+    assert not any("pip" in block.value for block in shown.code)
