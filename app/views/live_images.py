@@ -19,7 +19,7 @@ from ..figures.images import data_uri
 from ..figures.text import HOW, marks_of, say_answer
 from ..pictures import DRAWABLE, Picture, clean_picture
 from . import controls
-from .drawing import canvas
+from .drawing import HINT, canvas
 from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "outputs"]
@@ -28,6 +28,8 @@ TITLE = "Switch a memory off and watch the answer change"
 
 _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
+_KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
+_CANVAS = "_canvas"  # how often a drawing has come from elsewhere
 
 
 def inputs(base: Base) -> None:
@@ -37,8 +39,7 @@ def inputs(base: Base) -> None:
     if not session.picture_of(base).drawn:
         st.session_state["drawn"] = ""  # what is no drawing must not be drawn
     if base.sample.image_shape == DRAWABLE:
-        # Follows the drawing in the address, and keeps no choice of its own.
-        st.session_state.setdefault("source", _DRAW if st.session_state.get("drawn") else _GALLERY)
+        _follow(st.session_state.get("drawn", ""))
         source = st.segmented_control(
             "Where the image comes from",
             (_GALLERY, _DRAW),
@@ -53,15 +54,27 @@ def inputs(base: Base) -> None:
         _gallery(base)
 
 
+def _follow(drawn: str) -> None:
+    """Show gallery or canvas as a drawing has come or gone by link, tour, history or another page.
+
+    Setting the drawing is all that those have to do: the switch above it keeps no choice of its own.
+    """
+    if st.session_state.get(_KNOWN) != drawn:
+        st.session_state["source"] = _DRAW if drawn else _GALLERY
+        st.session_state[_CANVAS] = st.session_state.get(_CANVAS, 0) + 1
+    st.session_state.setdefault("source", _DRAW if drawn else _GALLERY)
+    st.session_state[_KNOWN] = drawn
+
+
 def _source_changed() -> None:
-    st.session_state["drawn"] = ""
+    st.session_state["drawn"] = st.session_state[_KNOWN] = ""
 
 
 def _drawing() -> None:
-    st.caption("White on black, as the model sees it: draw with the mouse or a finger, large, in the middle.")
-    drawn = canvas(st.session_state.get("drawn", ""))
+    st.caption(HINT)
+    drawn = canvas(st.session_state.get("drawn", ""), key=f"canvas_{st.session_state[_CANVAS]}")
     if drawn != st.session_state.get("drawn", ""):
-        st.session_state["drawn"] = drawn
+        st.session_state["drawn"] = st.session_state[_KNOWN] = drawn
         st.rerun()  # the link in the menu above was made before the canvas spoke
 
 
