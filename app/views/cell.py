@@ -11,13 +11,14 @@ import streamlit as st
 from .. import frame
 from ..adapter.base import Base
 from ..adapter.images import pixels
-from ..adapter.measures import Selection, answers_behind, images_behind
+from ..adapter.measures import WRITTEN, Selection, answers_behind, images_behind
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
 from ..figures.heatmaps import cell_of, label
 from ..figures.images import data_uri
 from ..figures.text import describe_edit
 from ..pictures import Picture
+from ..snippets import answers_code, images_code
 from . import controls
 from .sending import send_to_live
 
@@ -125,12 +126,6 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
-    code = (
-        "from engram_core.language import recall\n"
-        f"table = recall(edited, sample.task.tokenizer, sample.task.texts, concepts=[{probed!r}])"
-        if base.of_text
-        else f"inputs = sample.concepts[{probed!r}].probe\n"
-        "answers = sample.task.logits(edited, inputs).argmax(-1)"
-    )
+    code = answers_code(probed, most=WRITTEN) if base.of_text else images_code(probed)
     name = f"Inputs of {probed}: {describe_edit(row)}"
     frame.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

@@ -11,12 +11,14 @@ import streamlit as st
 from engram_core.errors import EngramError
 
 from .. import frame, session
+from ..adapter import scoring
 from ..adapter.base import Base
 from ..adapter.scoring import control_steps, edit_steps
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
 from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores
+from ..snippets import scores_code
 from . import controls, live_images, live_text, proof
 
 __all__ = ["page"]
@@ -134,7 +136,7 @@ def _scores(base: Base, choice: Choice) -> None:
             chart,
             words=said,
             numbers=_table(base, choice, scores, control),
-            code="scores = sample.task.measure(edited, sample.concepts).score",
+            code=scores_code(choice, 0 if control is None else scoring.CONTROL_SEEDS),
             place=place.container(),
         )
 

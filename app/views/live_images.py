@@ -18,6 +18,7 @@ from ..figures.hero import hero
 from ..figures.images import data_uri
 from ..figures.text import HOW, marks_of, say_answer
 from ..pictures import DRAWABLE, Picture, clean_picture
+from ..snippets import answer_code
 from . import controls
 from .drawing import HINT, canvas
 from .proof import status
@@ -152,7 +153,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
                     "edited probability": said.edited,
                 }
             ),
-            code=_code(picture),
+            code=answer_code(picture, base.sample.value_range),
         )
 
 
@@ -170,18 +171,6 @@ def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Ans
         truth=said.truth,
         about=about,
         **status(base, choice, proof),
-    )
-
-
-def _code(picture: Picture) -> str:
-    if picture.drawn:
-        return (
-            f"# the drawing: 8 x 8 letters, 0 to g for 0 to 16 sixteenths of ink\ndrawn = {picture.drawn!r}"
-        )
-    return (
-        f"image = sample.concepts[{picture.concept!r}].probe[{picture.number - 1}:{picture.number}]\n"
-        "before = sample.task.probabilities(sample.model, image)\n"
-        "after = sample.task.probabilities(edited, image)"
     )
 
 

@@ -73,8 +73,15 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
             f"{table['base nll'].mean():.2f} → {table['edited nll'].mean():.2f} nats per token."
         ),
         code=(
-            "from engram_core.language import recall\n"
-            f"after = recall(edited, sample.task.tokenizer, sample.task.texts, concepts={list(concepts)!r})"
+            "import pandas as pd\nfrom engram_core.language import recall\n\n"
+            f"concepts = {list(concepts)!r}\n"
+            "before, after = (\n"
+            "    recall(m, sample.task.tokenizer, sample.task.texts, concepts=concepts)\n"
+            "    for m in (sample.model, edited)\n)\n"
+            'numbers = ["exact", "nll", "first"]\n'
+            "table = pd.concat(\n"
+            "    [before.drop(columns=numbers), before[numbers].add_prefix('base '),\n"
+            "     after[numbers].add_prefix('edited ')],\n    axis=1,\n)"
         ),
     )
 

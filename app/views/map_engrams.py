@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..columns import columns_of
 from ..figures.heatmaps import Scale, cell_of, heatmap, label
 from ..figures.map_text import HOW, say_cosines
 from ..figures.scatter import Cloud, axes_of, picked_points, scatter
+from ..snippets import plain_atlas
 from . import controls
 from .map_wait import wait_for
 from .sending import send_to_live
@@ -45,6 +47,10 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
         found = maps.cosines(base, names, layer)
     _map(base, choice, found, layer, method, dimensions, colour or _COLOURS[0])
     _matrix(base, choice, layer)
+
+
+def _cosines_code(choice: Choice, layer: str, names: Sequence[str]) -> str:
+    return f"found = ec.engram_cosines({plain_atlas(choice)}, {layer or None!r}, concepts={list(names)!r})"
 
 
 def _where(layer: str) -> str:
@@ -93,9 +99,11 @@ def _map(
     event = part.figure(
         f"engrams_{shown}", scatter(cloud), words=words, numbers=numbers,
         code=(
-            f"found = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(found.concepts)!r})\n"
-            f"numbers = found.nearest().join(ec.project(found.matrix, method={shown!r}, "
-            f"dimensions={dimensions}).table())"
+            f"{_cosines_code(choice, layer, found.concepts)}\n"
+            f"places = ec.project(found.matrix, method={shown!r}, dimensions={dimensions})\n"
+            "table = found.nearest().join(places.table())\n"
+            "scores = sample.task.measure(sample.model, sample.concepts, found.concepts).score\n"
+            'table["held-out score"] = table["concept"].map(scores)'
         ),
         **options,
     )  # fmt: skip
@@ -140,7 +148,7 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
             scale=Scale("Cosine", high=1.0, signed=True),
         ),
         words=words, numbers=found.table(),
-        code=f"numbers = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(names)!r}).table()",
+        code=f"{_cosines_code(choice, layer, names)}\ntable = found.table()",
         on_select="rerun", selection_mode="points", key="cosines",
     )  # fmt: skip
     cell = cell_of(event)
