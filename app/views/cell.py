@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,7 @@ from .sending import send_to_live
 __all__ = ["choose", "clickable", "show"]
 
 _THUMBNAILS = 20
+_CELL = "_cell"  # the cell that a number among its inputs was chosen for
 
 
 def choose(chosen: Selection) -> tuple[str, str]:
@@ -70,6 +72,17 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         _images(base, row, probed, page)
 
 
+def _ready(numbers: Sequence[int], cell: tuple[Choice, str]) -> None:
+    """Give the choice among the inputs a number that is there; another cell begins with its first.
+
+    An address names the number for the cell that it opens with.
+    """
+    known = st.session_state.get(_CELL)
+    if known not in (None, cell) or st.session_state.get("behind") not in numbers:
+        st.session_state["behind"] = numbers[0]
+    st.session_state[_CELL] = cell
+
+
 def _words(base: Base, row: Choice, probed: str, before: float, after: float) -> str:
     verb = "kept alone" if row.keeps else "amplified" if row.strength < 0 else "erased"
     return say_cell(row.concepts[0], probed, verb, before, after)
@@ -91,13 +104,15 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
     def thumbnail(n: int) -> str:
         return f"![{probed}, image {n}, now {says[n]}]({data_uri(pixels(base, Picture(probed, n)))})"
 
+    numbers = some["image"].tolist()
+    _ready(numbers, (row, probed))
     with st.container(key="thumbnails"):
         number = st.pills(
             f"Held-out images of {probed}",
-            some["image"].tolist(),
+            numbers,
             format_func=thumbnail,
-            default=int(some["image"].iloc[0]),
-            key=f"_behind {row.concepts[0]} {probed} {row.mode}",
+            key="behind",
+            persist_state="session",
             required=True,
             label_visibility="collapsed",
             wrap=True,
@@ -119,10 +134,17 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
     st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))
+    _ready(range(1, len(asked) + 1), (row, probed))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        prompt = st.selectbox("Question", asked, key=f"_asked {row.concepts[0]} {probed} {row.mode}")
+        number = st.selectbox(
+            "Question",
+            range(1, len(asked) + 1),
+            format_func=lambda n: asked[n - 1],
+            key="behind",
+            persist_state="session",
+        )
         if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
-            send_to_live(row, prompt=prompt)
+            send_to_live(row, prompt=asked[(number or 1) - 1])
 
 
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:

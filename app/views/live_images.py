@@ -12,7 +12,7 @@ from .. import frame, session
 from ..adapter.base import Base
 from ..adapter.images import Answer, answer, pixels
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean
+from ..choice import Choice, clean, plain
 from ..figures.bars import probability_figure
 from ..figures.hero import hero
 from ..figures.images import data_uri
@@ -23,7 +23,7 @@ from . import controls
 from .drawing import HINT, canvas
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "outputs"]
+__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
 TITLE = "Switch a memory off and watch the answer change"
 
@@ -31,6 +31,12 @@ _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
 _KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
 _CANVAS = "_canvas"  # how often a drawing has come from elsewhere
+
+
+def named(base: Base) -> str:
+    """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
+    picture = session.picture_of(base)
+    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number}"
 
 
 def inputs(base: Base) -> None:
@@ -136,34 +142,29 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     """Draw what both models say."""
     picture = session.picture_of(base)
     said = answer(base, visitor, picture)
-    top.html(_panel(base, choice, proof, picture, said))
-    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    panel = _panel(base, choice, proof, picture, said)
+    with top:
+        st.html(panel.html)
+        frame.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
     with right:
         frame.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(
                 said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
             ),
-            words=words,
-            numbers=pd.DataFrame(
-                {
-                    "class": said.classes,
-                    "true class": [name == said.truth for name in said.classes],
-                    "base probability": said.base,
-                    "edited probability": said.edited,
-                }
-            ),
-            code=answer_code(picture, base.sample.value_range),
+            words=panel.words,
+            numbers=panel.numbers,
+            code=panel.code,
         )
 
 
-def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> str:
+def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> frame.Panel:
     about = (
         "your drawing"
         if picture.drawn
         else f"held-out image {picture.number} of {base.facts.held_out[picture.concept]}"
     )
-    return hero(
+    shown = hero(
         said.pixels,
         said.classes,
         said.base,
@@ -172,14 +173,25 @@ def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Ans
         about=about,
         **status(base, choice, proof),
     )
+    numbers = pd.DataFrame(
+        {
+            "class": said.classes,
+            "true class": [name == said.truth for name in said.classes],
+            "base probability": said.base,
+            "edited probability": said.edited,
+        }
+    )
+    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    return frame.Panel(shown, words, numbers, answer_code(picture, base.sample.value_range))
 
 
-def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
-    """Return the panel of an example as HTML: one image before and after."""
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+    """Return the panel of an example and what it is called: one image before and after."""
     choice = clean({"concepts": values["concepts"]} | dict(values), base.facts)
     picture = clean_picture(values, base.facts, base.sample.image_shape)
     proof = visitor.put(choice)
-    return _panel(base, choice, proof, picture, answer(base, visitor, picture))
+    part = frame.Part("start", "The example: one image, both answers", HOW["panel"], base, choice)
+    return part, _panel(base, choice, proof, picture, answer(base, visitor, picture))
 
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:

@@ -6,7 +6,7 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 
-from .. import frame
+from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Visitor
@@ -88,7 +88,9 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
 
 def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     part = frame.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
-    by_layer = st.toggle("Layer by layer", key="_by_layer", help=HOW["by_layer"]) and choice.changes
+    session.tidy("bylayer", (True, False))
+    wanted = st.toggle("Layer by layer", key="bylayer", persist_state="session", help=HOW["by_layer"])
+    by_layer = wanted and choice.changes
     by = None
     if by_layer:
         by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"

@@ -181,14 +181,16 @@ def _map(
     options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
+    numbers = _numbers(measured, found)
+    code = _code(measured, layer, shown, dimensions, fit, choice)
     event = part.figure(
         f"map_{shown}", scatter(cloud), words=words,
-        numbers=_numbers(measured, found), code=_code(measured, layer, shown, dimensions, fit, choice),
+        numbers=numbers, code=code,
         place=plot, **options,
     )  # fmt: skip
     if side is not None:
         with side:
-            map_picked.draw(base, choice, measured, event)
+            map_picked.draw(part, measured, event, numbers=numbers, code=code)
     if waiting:
         wait_for(job, status)
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from .. import frame
 from ..adapter import maps
 from ..adapter.base import Base
-from ..choice import ERASE, Choice
-from ..columns import columns_of
+from ..choice import ERASE, Choice, one_of
 from ..figures.heatmaps import Scale, cell_of, heatmap, label
 from ..figures.map_text import HOW, say_cosines
 from ..figures.scatter import Cloud, axes_of, picked_points, scatter
@@ -22,12 +22,12 @@ from . import controls
 from .map_wait import wait_for
 from .sending import send_to_live
 
-__all__ = ["draw"]
+__all__ = ["COLOURS", "draw"]
 
 PAGE = "map"
 _ROWS = 24
 _NAMED = 40
-_COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine")
+COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine")
 
 
 def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -> None:
@@ -41,11 +41,13 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
         dimensions: 2 or 3.
     """
     names = maps.shown_concepts(base, choice, engrams=True)
-    controls.ready("_map_shade", _COLOURS, _COLOURS[0])
-    colour = st.segmented_control("Colour by", _COLOURS, key="_map_shade", required=True)
+    controls.ready("engramcolour", COLOURS, COLOURS[0])
+    colour = st.segmented_control(
+        "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
+    )
     with st.spinner("Comparing the engrams of every two concepts"):
         found = maps.cosines(base, names, layer)
-    _map(base, choice, found, layer, method, dimensions, colour or _COLOURS[0])
+    _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
 
 
@@ -68,9 +70,9 @@ def _map(
     numbers = nearest.join(placed.table())
     numbers["held-out score"] = [base.scores[name] for name in found.concepts]
     values, title = {
-        _COLOURS[0]: (found.norms, "‖E‖, Frobenius norm"),
-        _COLOURS[1]: (100 * numbers["held-out score"].to_numpy(float), f"{base.sample.task.unit} (per cent)"),
-        _COLOURS[2]: (nearest["cosine"].to_numpy(float), "Cosine to the nearest engram"),
+        COLOURS[0]: (found.norms, "‖E‖, Frobenius norm"),
+        COLOURS[1]: (100 * numbers["held-out score"].to_numpy(float), f"{base.sample.task.unit} (per cent)"),
+        COLOURS[2]: (nearest["cosine"].to_numpy(float), "Cosine to the nearest engram"),
     }[colour]
     hover = [
         f"<b>{label(row.concept)}</b><br>nearest: {label(str(row.nearest))}, cosine {row.cosine:.2f}"
@@ -110,14 +112,23 @@ def _map(
     # In 3-D nothing can be picked, and what comes back is no event.
     picked = picked_points(event) if dimensions == 2 else []
     if picked:
-        _behind(base, choice, [found.concepts[i] for i in picked if i < count], nearest)
+        _behind(part, layer, [found.concepts[i] for i in picked if i < count], nearest)
     if waiting:
         wait_for(job, st.empty())
 
 
-def _behind(base: Base, choice: Choice, names: list[str], nearest: Any) -> None:
+def _behind(part: frame.Part, layer: str, names: list[str], nearest: pd.DataFrame) -> None:
+    base, choice = part.base, part.choice
     table = nearest[nearest["concept"].isin(names)]
-    st.dataframe(table, hide_index=True, width="stretch", column_config=columns_of(table))
+    every = nearest["concept"].tolist()
+    frame.Part(part.page, f"Picked engrams {_where(layer)}", HOW["engrams"], base, choice).table(
+        "picked_engrams",
+        table,
+        words="",
+        code=(
+            f'{_cosines_code(choice, layer, every)}\ntable = found.nearest().query("concept in {names!r}")'
+        ),
+    )
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left:
         name = st.selectbox("Engram", names, key="_map_engram")

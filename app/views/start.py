@@ -66,15 +66,17 @@ def _picture(base: Base) -> None:
     example = _example(base)
     side = live_text if base.of_text else live_images
     try:
-        st.html(side.example(base, session.visitor_of(base), example))
+        part, panel = side.example(base, session.visitor_of(base), example)
     except EngramError as error:
         st.warning(str(error))
         return
+    st.html(panel.html)
     names = ", ".join(example["concepts"])
     st.caption(
         f"Computed just now on {base.facts.name}: the same input, before and after the memory of {names} is "
         "switched off. Nothing here is recorded or drawn by hand."
     )
+    part.below("example", panel)
 
 
 def _doors(base: Base) -> None:

@@ -105,7 +105,7 @@ NONSENSE = {
             key: EVIL
             for key in (
                 "mode", "null", "own", "scaling", "power", "clip", "layers", "class", "about", "section",
-                "criterion", "at", "order", "state", "edited", "probed", "points", "method", "dimensions",
+                "criterion", "at", "behind", "engramcolour", "bylayer", "state", "edited", "probed", "points", "method", "dimensions",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
                 "drawn", "control", "shown", "chat", "alpha." + EVIL,
             )

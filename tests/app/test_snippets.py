@@ -90,11 +90,27 @@ def _few():
 
 @cache
 def solved(name: str):
-    """Load and solve one sample by the lines that every snippet begins with."""
+    """Load and solve a sample as every snippet begins; the large one as the app has it."""
+    if name != "digits-mlp":
+        from app.session import base_of
+
+        return base_of(name).sample, base_of(name).atlas
     sample = ec.load_sample(name)
     return sample, ec.extract(sample.model, ec.record(sample.model, sample.concepts))
 
 
+_drawn: dict = {}
+
+
+def draw(atlas: ec.Atlas, concepts: ec.ConceptSet, *, size: int, seeds: range) -> ec.Atlas:
+    key = (id(atlas), size, seeds)
+    if key not in _drawn:
+        _drawn[key] = DRAW(atlas, concepts, size=size, seeds=seeds), atlas
+    return _drawn[key][0]
+
+
+# Solved once however many snippets ask.
+TABLE, DRAW = cache(ec.layer_table), ec.subset_atlas
 _known: dict[str, pd.DataFrame] = {}
 
 
@@ -102,14 +118,12 @@ def run(code: str, name: str) -> pd.DataFrame:
     """Run a snippet; return its table."""
     if code not in _known:
         sample, atlas = solved(name)
-        # Solved once however many snippets ask.
-        table, drawn = cache(ec.layer_table), cache(ec.subset_atlas)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(ec, "load_sample", lambda asked: sample if asked == name else pytest.fail(asked))
             patch.setattr(ec, "record", lambda model, concepts: (model, concepts))
             patch.setattr(ec, "extract", lambda model, recording: atlas)
-            patch.setattr(ec, "layer_table", table)
-            patch.setattr(ec, "subset_atlas", drawn)
+            patch.setattr(ec, "layer_table", TABLE)
+            patch.setattr(ec, "subset_atlas", draw)
             scope: dict = {}
             exec(compile(code, f"<snippet of {name}>", "exec"), scope)
         _known[code] = scope["table"]
