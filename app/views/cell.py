@@ -26,7 +26,7 @@ from .sending import send_to_live
 __all__ = ["choose", "clickable", "show"]
 
 _THUMBNAILS = 20
-_CELL = "_cell"  # the cell that a number among its inputs was chosen for
+_CELL = "_cell"  # the cell that was open last, and the number chosen among its inputs
 
 
 def choose(chosen: Selection) -> tuple[str, str]:
@@ -72,15 +72,16 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         _images(base, row, probed, page)
 
 
-def _ready(numbers: Sequence[int], cell: tuple[Choice, str]) -> None:
+def _ready(numbers: Sequence[int], cell: tuple[str, ...]) -> None:
     """Give the choice among the inputs a number that is there; another cell begins with its first.
 
-    An address names the number for the cell that it opens with.
+    An address, and the browser's back button, name cell and number together.
     """
-    known = st.session_state.get(_CELL)
-    if known not in (None, cell) or st.session_state.get("behind") not in numbers:
-        st.session_state["behind"] = numbers[0]
-    st.session_state[_CELL] = cell
+    number = st.session_state.get("behind")
+    last, then = st.session_state.get(_CELL) or (cell, number)
+    if (last != cell and then == number) or number not in numbers:
+        number = st.session_state["behind"] = numbers[0]
+    st.session_state[_CELL] = cell, number
 
 
 def _words(base: Base, row: Choice, probed: str, before: float, after: float) -> str:
@@ -105,7 +106,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
         return f"![{probed}, image {n}, now {says[n]}]({data_uri(pixels(base, Picture(probed, n)))})"
 
     numbers = some["image"].tolist()
-    _ready(numbers, (row, probed))
+    _ready(numbers, (row.concepts[0], probed, row.mode))
     with st.container(key="thumbnails"):
         number = st.pills(
             f"Held-out images of {probed}",
@@ -134,7 +135,7 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
     st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))
-    _ready(range(1, len(asked) + 1), (row, probed))
+    _ready(range(1, len(asked) + 1), (row.concepts[0], probed, row.mode))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         number = st.selectbox(
             "Question",
