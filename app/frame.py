@@ -66,7 +66,10 @@ def _link(page: str) -> str:
 def _share(page: str) -> None:
     with st.popover("Share", icon=":material/ios_share:", type="tertiary", key="share"):
         link = _link(page)
-        st.markdown("**Link to this view.** Whoever opens it on this server sees what you see.")
+        st.markdown(
+            "**Link to this view.** Whoever opens it on this server sees what you see. To copy it, press the "
+            ":material/content_copy: at the right end of the line."
+        )
         st.code(link, language=None, wrap_lines=True)
         st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
         st.download_button(

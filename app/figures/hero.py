@@ -32,7 +32,7 @@ def _answer(kind: str, classes: Sequence[str], values: np.ndarray, truth: str | 
     return _box(
         kind,
         f'<div class="ee-name" data-answer="{kind}">{escape(classes[first])}</div>'
-        f'<div class="ee-sure">{escape(percent(values[first]))}{badge}</div>'
+        f'<div class="ee-sure"><span>{escape(percent(values[first]))}</span>{badge}</div>'
         f'<div class="ee-track"><div class="ee-fill" style="width:{100 * values[first]:.2f}%"></div></div>'
         f'<div class="ee-next">then {escape(classes[second])}, {escape(percent(values[second]))}</div>',
     )
@@ -102,8 +102,12 @@ def say_texts(base: str, edited: str) -> str:
     if not count:
         left = len(before) - len(after)
         return f"The edited model leaves out {left} of the base's {len(before)} words and adds none."
-    which = f"from word {ranges[0][0] + 1} on" if ranges[0][0] else "from the first word on"
-    return f"The continuations part {which}: {count} of the edited model's {len(after)} words differ."
+    if count == len(after):
+        return "The two continuations have no word in common."
+    return (
+        f"The continuations part at word {ranges[0][0] + 1}: {count} of the edited model's {len(after)} "
+        f"words {'differs' if count == 1 else 'differ'}."
+    )
 
 
 def _marked(text: str, base: str, done: bool) -> str:
