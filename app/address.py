@@ -28,12 +28,12 @@ KINDS: dict[str, type] = {
     "class": str, "image": int, "drawn": str,
     # Live, text.
     "prompt": str, "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
-    "section": str, "control": bool,
+    "section": str, "bylayer": bool, "control": bool,
     # Criteria.
-    "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
+    "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
-    "after": bool, "fit": str,
+    "after": bool, "fit": str, "engramcolour": str,
     # Layers.
     "look": str, "lookat": str, "which": str, "by": str, "shade": str,
     # Learn.

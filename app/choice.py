@@ -251,7 +251,8 @@ def problems(
         if wrong:
             few = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
             found.append(f"{key} {quoted(wrong)} is not one of {few}")
-    limits = dict(bounds or {}) | {"strength": facts.strengths}
+    most = max(facts.held_out.values(), default=1)
+    limits = dict(bounds or {}) | {"strength": facts.strengths, "behind": (1, most)}
     if facts.kind == "image":
         shown = one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
         limits["image"] = (1, facts.held_out[shown])

@@ -24,7 +24,7 @@ from .report import Item, figure_page, report_page
 from .snippets import edit_code
 from .started import started
 
-__all__ = ["CHART", "PAGES", "Part", "heading", "on_screen", "part", "run", "settings_of", "title"]
+__all__ = ["CHART", "PAGES", "Panel", "Part", "heading", "on_screen", "part", "run", "settings_of", "title"]
 
 PAGES: dict[str, str] = {}
 """Path in the address of every page by its name; `main` fills it. The first page's path is empty."""
@@ -66,7 +66,10 @@ def _link(page: str) -> str:
 def _share(page: str) -> None:
     with st.popover("Share", icon=":material/ios_share:", type="tertiary", key="share"):
         link = _link(page)
-        st.markdown("**Link to this view.** Whoever opens it on this server sees what you see.")
+        st.markdown(
+            "**Link to this view.** Whoever opens it on this server sees what you see. To copy it, press the "
+            ":material/content_copy: at the right end of the line."
+        )
         st.code(link, language=None, wrap_lines=True)
         st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
         st.download_button(
@@ -113,8 +116,12 @@ def heading(text: str, how: str) -> None:
     """
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"##### {text}", width="content")
-        with st.popover("How to read this", type="tertiary"):
-            st.markdown(how)
+        _explain(how)
+
+
+def _explain(how: str, key: str | None = None) -> None:
+    with st.popover("How to read this", type="tertiary", key=key):
+        st.markdown(how)
 
 
 def _note(text: str) -> None:
@@ -167,6 +174,23 @@ def on_screen(chart: go.Figure) -> go.Figure:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """What stands largest on a page: a picture that is HTML, and what it shows.
+
+    Attributes:
+        html: the picture, escaped by whoever made it.
+        words: what it shows, in a sentence.
+        numbers: what it is made of, tidy.
+        code: Python that gives `numbers`, after the lines that make `atlas` and `edited`.
+    """
+
+    html: str
+    words: str
+    numbers: pd.DataFrame
+    code: str
+
+
+@dataclass(frozen=True)
 class Part:
     """A part of a page: what its figures and tables are called, and the setting they belong to.
 
@@ -194,6 +218,7 @@ class Part:
         numbers: pd.DataFrame,
         code: str = "",
         names: str = "",
+        html: str = "",
         place: Any = None,
         **options: Any,
     ) -> Any:
@@ -206,6 +231,7 @@ class Part:
             numbers: the figure's numbers, tidy.
             code: Python that gives `numbers`, after the lines that make `atlas` and `edited`.
             names: what names in it mean, in a sentence (Markdown).
+            html: what stands above it on the page already, to be taken away with it.
             place: container to draw in.
             options: for `st.plotly_chart` (`on_select`, `key`, …).
 
@@ -217,7 +243,7 @@ class Part:
             event = st.plotly_chart(on_screen(chart), **({"config": config} | options), alt=words)
             _note(words)
             _note(names)
-            _offer(self._item(words, code, numbers, figure=chart), key)
+            _offer(self._item(words, code, numbers, figure=chart, html=html), key)
         return event
 
     def table(
@@ -231,6 +257,16 @@ class Part:
         _note(words)
         _note(names)
         _offer(self._item(words, code, numbers, html=html), key)
+
+    def below(self, key: str, panel: Panel) -> None:
+        """Draw one row below a panel that stands on the page: how to read it, and its take-away."""
+        with st.container(horizontal=True, gap="medium"):
+            _explain(self.how, f"how_{key}")
+            self.offer(key, panel)
+
+    def offer(self, key: str, panel: Panel) -> None:
+        """Offer what stands on the page to be taken away; see `figure`."""
+        _offer(self._item(panel.words, panel.code, panel.numbers, html=panel.html), key)
 
     def _item(self, words: str, code: str, numbers: pd.DataFrame, **picture: Any) -> Item:
         base, choice = self.base, self.choice

@@ -35,7 +35,8 @@ def _side_bar() -> None:
             "Presenter mode",
             key="present",
             persist_state="session",
-            help="Large type, and this side bar folded away: the arrow at the top left brings it back.",
+            help="Large type, the controls behind buttons, and this side bar folded away: the arrow at the "
+            "top left brings it back.",
         )
 
 

@@ -12,6 +12,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
+from .style import PANELS
+
 __all__ = ["Item", "figure_page", "report_page"]
 
 _STYLE = """
@@ -45,7 +47,7 @@ class Item:
         code: Python that reproduces it.
         table: its numbers.
         figure: its picture, if it has one.
-        html: a picture that is HTML, escaped by whoever made it.
+        html: a picture that is HTML, or what stands above the figure, escaped by whoever made it.
     """
 
     page: str
@@ -78,10 +80,10 @@ def _section(item: Item) -> str:
         f"<h2>{escape(item.page)}: {escape(item.title)}</h2>",
         f'<p class="setting">{escape(item.setting)}</p>',
     ]
-    if item.figure is not None:
-        parts.append(_figure(item.figure))
     if item.html:
         parts.append(item.html)
+    if item.figure is not None:
+        parts.append(_figure(item.figure))
     if item.words:
         parts.append(f"<p>{escape(item.words)}</p>")
     parts.append(f'<p class="how">{_plain(item.how)}</p>')
@@ -112,7 +114,7 @@ def _page(title: str, body: str) -> str:
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta name="viewport" content="width=device-width">'
-        f"<style>{_STYLE}</style><script>{get_plotlyjs()}</script></head><body>{body}</body></html>"
+        f"<style>{_STYLE}\n{PANELS}</style><script>{get_plotlyjs()}</script></head><body>{body}</body></html>"
     )
 
 

@@ -409,6 +409,8 @@ def pending() -> str | None:
         if set(values) & {*choices.DEFAULTS, "model"}:
             reset(name)
         _put(model=name)
+    if {"class", "image"} & set(values):
+        _put(drawn="")  # a drawing would be shown instead of the image that is named
     _put(**{key: value for key, value in values.items() if key != "model"})
     return page
 

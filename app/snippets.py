@@ -1,12 +1,37 @@
-"""Python that reproduces what a page shows, by the core's own names."""
+"""Python that reproduces what a page shows, by the core's own names.
+
+Every snippet ends with the assignment of a table that holds the columns beside the figure; the tests run each
+one and compare.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from .choice import Choice
+from .pictures import LEVELS, Picture
 
-__all__ = ["edit_code", "model_code", "subset_code"]
+__all__ = [
+    "answer_code",
+    "answers_code",
+    "continuations_code",
+    "edit_code",
+    "images_code",
+    "model_code",
+    "plain_atlas",
+    "scores_code",
+    "shams_code",
+    "subset_code",
+]
+
+
+def _sharpened(choice: Choice) -> bool:
+    return choice.power != 1 or choice.clip
+
+
+def plain_atlas(choice: Choice) -> str:
+    """Return the name that a snippet gives to the engrams as published, whatever the sharpness chosen."""
+    return "plain" if _sharpened(choice) else "atlas"
 
 
 def model_code(load: str, choice: Choice) -> str:
@@ -21,10 +46,10 @@ def model_code(load: str, choice: Choice) -> str:
         "",
         load,
         "recording = ec.record(sample.model, sample.concepts)",
-        "atlas = ec.extract(sample.model, recording)",
+        f"{plain_atlas(choice)} = ec.extract(sample.model, recording)",
     ]
-    if choice.power != 1 or choice.clip:
-        lines.append(f"atlas = atlas.sharpen({choice.power:g}{', clip=True' if choice.clip else ''})")
+    if _sharpened(choice):
+        lines.append(f"atlas = plain.sharpen({choice.power:g}{', clip=True' if choice.clip else ''})")
     return "\n".join(lines)
 
 
@@ -33,6 +58,21 @@ def subset_code(names: Sequence[str], classes: Sequence[str]) -> str:
     if len(names) == len(classes):
         return "some = sample"
     return f"some = ec.Subject(sample.model, sample.concepts.subset({list(names)!r}), sample.task)"
+
+
+def shams_code(names: Sequence[str], seeds: int) -> str:
+    """Return the lines that make `shams`: engrams of random inputs, as many as each concept has.
+
+    Drawn from all concepts together: left to themselves, the criteria draw from those that are probed.
+    """
+    return (
+        f"sizes = {{name: atlas.counts[name] for name in {list(names)!r}}}\n"
+        "drawn = {\n"
+        f"    size: ec.subset_atlas(atlas, sample.concepts, size=size, seeds=range({seeds}))\n"
+        "    for size in set(sizes.values())\n"
+        "}\n"
+        "shams = {name: drawn[size] for name, size in sizes.items()}"
+    )
 
 
 def edit_code(load: str, choice: Choice, classes: Sequence[str]) -> str:
@@ -49,3 +89,127 @@ def edit_code(load: str, choice: Choice, classes: Sequence[str]) -> str:
     else:
         strengths = choice.strengths
     return f"{code}\nedited = atlas.apply(sample.model, erase={strengths!r}{layers}{scaling})"
+
+
+def answer_code(picture: Picture, value_range: tuple[float, float] | None) -> str:
+    """Return the lines that ask both models about a picture.
+
+    Args:
+        picture: a held-out image or a drawing.
+        value_range: what black and white are to the model; None for 0 and 1.
+    """
+    lines = ["import pandas as pd"]
+    if picture.drawn:
+        low, high = value_range or (0.0, 1.0)
+        scaled = "" if (low, high) == (0.0, 1.0) else f" * {high - low!r} + {low!r}"
+        lines += [
+            "import torch",
+            "",
+            f"# a drawing of 8 x 8 pixels: a letter each, {LEVELS[0]} to {LEVELS[-1]} for 0 to "
+            f"{len(LEVELS) - 1} sixteenths of ink",
+            f"drawn = {picture.drawn!r}",
+            f"ink = torch.tensor([{LEVELS!r}.index(letter) for letter in drawn]) / {len(LEVELS) - 1}",
+            f"image = ink.reshape(1, 1, 8, 8){scaled}",
+        ]
+    else:
+        number = picture.number
+        lines += ["", f"image = sample.concepts[{picture.concept!r}].probe[{number - 1}:{number}]"]
+    return "\n".join(
+        [
+            *lines,
+            "before, after = (sample.task.probabilities(m, image)[0] for m in (sample.model, edited))",
+            "table = pd.DataFrame(",
+            '    {"class": sample.task.classes, "base probability": before, "edited probability": after}',
+            ")",
+        ]
+    )
+
+
+def scores_code(choice: Choice, seeds: int) -> str:
+    """Return the lines that score every concept before and after, and under random edits of the same size.
+
+    Args:
+        choice: the edit.
+        seeds: random edits; 0 for no control.
+    """
+    lines = [
+        "import pandas as pd",
+        "",
+        "before, after = (sample.task.measure(m, sample.concepts).score for m in (sample.model, edited))",
+        'table = pd.DataFrame({"base": before, "edited": after})',
+        'table["difference"] = table["edited"] - table["base"]',
+    ]
+    if seeds and choice.changes:
+        lines += [
+            "edit = ec.live_edit(edited).edit",
+            f"shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({seeds})]",
+            "control = pd.DataFrame([sample.task.measure(m, sample.concepts).score for m in shams])",
+            'table["control mean"] = control.mean()',
+            'table["control low"], table["control high"] = control.min(), control.max()',
+        ]
+    return "\n".join([*lines, 'table = table.rename_axis("concept").reset_index()'])
+
+
+def continuations_code(prompt: str, *, max_new_tokens: int, temperature: float, seed: int, chat: bool) -> str:
+    """Return the lines that continue a prompt with both models."""
+    options = f"max_new_tokens={max_new_tokens}, temperature={temperature:g}, seed={seed}, chat={chat}"
+    return "\n".join(
+        [
+            "import pandas as pd",
+            "from engram_core.language import generate",
+            "",
+            f"prompt = {prompt!r}",
+            "texts = {",
+            f'    kind: "".join(t.text for t in generate(m, sample.task.tokenizer, prompt, {options}))',
+            '    for kind, m in {"base": sample.model, "edited": edited}.items()',
+            "}",
+            'table = pd.DataFrame({"model": texts.keys(), "prompt": prompt, "continuation": texts.values()})',
+        ]
+    )
+
+
+def images_code(concept: str) -> str:
+    """Return the lines that ask both models about every held-out image of a class."""
+    return "\n".join(
+        [
+            "import numpy as np",
+            "import pandas as pd",
+            "",
+            f"inputs, classes = sample.concepts[{concept!r}].probe, np.array(sample.task.classes)",
+            "before, after = (",
+            "    classes[sample.task.logits(m, inputs).argmax(-1)] for m in (sample.model, edited)",
+            ")",
+            "table = pd.DataFrame(",
+            f'    {{"image": range(1, len(inputs) + 1), "truth": {concept!r},',
+            '     "base": before, "edited": after}',
+            ")",
+        ]
+    )
+
+
+def answers_code(concept: str, *, most: int) -> str:
+    """Return the lines that ask both models every question of a concept.
+
+    Args:
+        concept: whose questions.
+        most: new tokens of what the edited model writes.
+    """
+    return "\n".join(
+        [
+            "import pandas as pd",
+            "from engram_core.language import complete, recall",
+            "",
+            "task = sample.task",
+            "before, after = (",
+            f"    recall(m, task.tokenizer, task.texts, concepts=[{concept!r}], template=task.template)",
+            "    for m in (sample.model, edited)",
+            ")",
+            'asked = before["prompt"].tolist()',
+            f"says = complete(edited, task.tokenizer, asked, max_new_tokens={most}, chat=task.template)",
+            "table = pd.DataFrame(",
+            '    {"question": asked, "answer": before["answer"], "base": before["exact"],',
+            '     "edited": after["exact"], "base nats": before["nll"], "edited nats": after["nll"],',
+            '     "edited says": [text.strip() for text in says]}',
+            ")",
+        ]
+    )

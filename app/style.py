@@ -6,15 +6,17 @@ from pathlib import Path
 
 from .figures.palette import BASE, EDITED, GAIN, LOSS
 
-__all__ = ["CSS", "PRESENTER"]
+__all__ = ["CSS", "PANELS", "PRESENTER"]
 
-_COLOURS = f".stApp {{ --ee-base: {BASE}; --ee-edited: {EDITED}; --ee-gain: {GAIN}; --ee-loss: {LOSS}; }}"
+_COLOURS = f"--ee-base: {BASE}; --ee-edited: {EDITED}; --ee-gain: {GAIN}; --ee-loss: {LOSS};"
 
 
 def _rules(name: str) -> str:
     return Path(__file__).with_name(name).read_text(encoding="utf-8")
 
 
-CSS = f"<style>{_COLOURS}\n{_rules('style.css')}</style>"
+CSS = f"<style>.stApp {{ {_COLOURS} }}\n{_rules('panels.css')}\n{_rules('style.css')}</style>"
+PANELS = f":root {{ {_COLOURS} }}\n{_rules('panels.css')}"
+"""What panels need outside the app, in a file."""
 PRESENTER = f"<style>{_rules('presenter.css')}</style>"
 """Large type for a projector; goes on top of `CSS`."""

@@ -24,6 +24,7 @@ from .scoring import gaussian_makers
 from .visitor import edit_of, edited_view
 
 __all__ = [
+    "WRITTEN",
     "Function",
     "Selection",
     "against_shams",
@@ -38,6 +39,9 @@ __all__ = [
 
 SHAMS = 3
 """Seeds of each kind of control on a page; the core's own default is 20."""
+
+WRITTEN = 12
+"""New tokens of each answer written out behind a cell."""
 
 _EVERY = 16  # concepts up to which all are measured
 _EDITED, _PROBED = 12, 24
@@ -322,7 +326,7 @@ def answers_behind(base: Base, row: Choice, probed: str) -> pd.DataFrame:
         order = np.argsort((frame["base"] == frame["edited"]).to_numpy(), kind="stable")
         frame = frame.iloc[order].reset_index(drop=True)
         asked = frame["question"].tolist()[:_QUESTIONS]
-        written = complete(view, task.tokenizer, asked, max_new_tokens=12, chat=task.template)  # type: ignore[attr-defined]
+        written = complete(view, task.tokenizer, asked, max_new_tokens=WRITTEN, chat=task.template)  # type: ignore[attr-defined]
         frame["edited says"] = [*(text.strip() for text in written), *[""] * (len(frame) - len(asked))]
         return frame
 

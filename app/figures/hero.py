@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from difflib import SequenceMatcher
 from html import escape
 
 import numpy as np
@@ -10,7 +12,7 @@ import numpy as np
 from .images import data_uri
 from .text import percent
 
-__all__ = ["hero", "stats", "text_hero"]
+__all__ = ["hero", "say_texts", "stats", "text_hero"]
 
 
 def _box(kind: str, inner: str, *, verdict: str = "", idle: bool = False) -> str:
@@ -30,7 +32,7 @@ def _answer(kind: str, classes: Sequence[str], values: np.ndarray, truth: str | 
     return _box(
         kind,
         f'<div class="ee-name" data-answer="{kind}">{escape(classes[first])}</div>'
-        f'<div class="ee-sure">{escape(percent(values[first]))}{badge}</div>'
+        f'<div class="ee-sure"><span>{escape(percent(values[first]))}</span>{badge}</div>'
         f'<div class="ee-track"><div class="ee-fill" style="width:{100 * values[first]:.2f}%"></div></div>'
         f'<div class="ee-next">then {escape(classes[second])}, {escape(percent(values[second]))}</div>',
     )
@@ -79,13 +81,60 @@ def hero(
     return _panel("ee-row", row, status, on, facts)
 
 
-def _said(kind: str, prompt: str, text: str, answer: str, done: bool) -> str:
+def _spans(text: str) -> list[tuple[int, int]]:
+    return [found.span() for found in re.finditer(r"\S+", text)]
+
+
+def _others(base: str, edited: str) -> list[tuple[int, int]]:
+    """Return which words of `edited` are not the base's at their place, as ranges of word numbers."""
+    before, after = base.split(), edited.split()
+    found = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    return [(start, end) for kind, _, _, start, end in found if kind in ("replace", "insert")]
+
+
+def say_texts(base: str, edited: str) -> str:
+    """Say in a sentence whether two continuations agree, word by word."""
+    before, after = base.split(), edited.split()
+    if before == after:
+        return "Both go on with the same words." if after else "Neither model adds a word."
+    ranges = _others(base, edited)
+    count = sum(end - start for start, end in ranges)
+    if not count:
+        left = len(before) - len(after)
+        return f"The edited model leaves out {left} of the base's {len(before)} words and adds none."
+    if count == len(after):
+        return "The two continuations have no word in common."
+    return (
+        f"The continuations part at word {ranges[0][0] + 1}: {count} of the edited model's {len(after)} "
+        f"words {'differs' if count == 1 else 'differ'}."
+    )
+
+
+def _marked(text: str, base: str, done: bool) -> str:
+    """Return the edited text as HTML with the words marked that the base does not have there."""
+    spans, parts, last = _spans(text), [], 0
+    for start, end in _others(base, text):
+        # The last word may be unfinished, in either text.
+        end = end if done or end < len(spans) else end - 1
+        if start >= end:
+            continue
+        first, beyond = spans[start][0], spans[end - 1][1]
+        parts += [escape(text[last:first]), f'<mark class="ee-diff">{escape(text[first:beyond])}</mark>']
+        last = beyond
+    return "".join([*parts, escape(text[last:])])
+
+
+def _said(kind: str, prompt: str, text: str, answer: str, done: bool, base: str | None = None) -> str:
     right = text.strip().lower().startswith(answer.strip().lower())
+    shown = escape(text) if base is None else _marked(text, base, done)
+    note = ""
+    if base is not None and done:
+        note = f'<div class="ee-next" data-agree="1">{escape(say_texts(base, text))}</div>'
     cursor = "" if done else '<span class="ee-cursor" aria-hidden="true"></span>'
     return _box(
         kind,
         f'<div class="ee-said"><span class="ee-prompt">{escape(prompt)}</span>'
-        f'<span class="ee-more" data-answer="{kind}">{escape(text)}</span>{cursor}</div>',
+        f'<span class="ee-more" data-answer="{kind}">{shown}</span>{cursor}</div>{note}',
         verdict=_verdict(right) if answer and done else "",
     )
 
@@ -116,7 +165,7 @@ def text_hero(
         hint: what to do, shown instead of the edited answer when nothing is edited.
     """
     row = _said("base", prompt, base, answer, done)
-    row += _hint(hint) if hint is not None else _said("edited", prompt, edited, answer, done)
+    row += _hint(hint) if hint is not None else _said("edited", prompt, edited, answer, done, base)
     return _panel("ee-row ee-texts", row, status, on, facts)
 
 

@@ -12,6 +12,19 @@ from .bars import Control
 __all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "percent", "say_answer", "say_scores"]
 
 HOW: dict[str, str] = {
+    "panel": (
+        "**How to read this.** The image, what the base model says to it and what the edited model says: the "
+        "likeliest class with its probability, and the one after it. “Correct” and “wrong” hold the answer "
+        "against the image's own class; to a drawing nobody knows it. The last line says what is on, how "
+        "large the edit is against the weights it changes, and which model was loaded."
+    ),
+    "texts": (
+        "**How to read this.** The same prompt, continued by the base model and by the edited one. Words "
+        "that the base's continuation does not have at their place are underlined on a tinted ground, and "
+        "the sentence below counts them. “Correct” and “wrong” hold the continuation against the known "
+        "answer, where there is one. The last line says what is on, how large the edit is against the "
+        "weights it changes, and which model was loaded."
+    ),
     "answer": (
         "**How to read this.** Both models see the same image. Each bar is the probability a model gives "
         "to a class; all bars of one model add up to 100%. Grey is the base model, blue the edited one. "

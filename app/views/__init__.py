@@ -9,7 +9,7 @@ from typing import Any
 from ..choice import NULLS, Facts
 from ..figures.criteria_text import NAMES
 from ..figures.layers_text import LOOKS, SHADES
-from . import criteria, criteria_responses, layers, learn, live, live_inside, map, model, start
+from . import criteria, criteria_responses, layers, learn, live, live_inside, map, map_engrams, model, start
 
 __all__ = ["REGISTRY", "View", "offered"]
 
@@ -51,7 +51,7 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "criterion": NAMES, "state": NULLS, "at": (criteria_responses.MEAN, *facts.layers),
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
-        "lookat": facts.layers, "which": facts.classes,
+        "lookat": facts.layers, "which": facts.classes, "engramcolour": map_engrams.COLOURS,
     }  # fmt: skip
     if facts.kind == "text":
         known |= {"about": facts.classes, "section": live_inside.SECTIONS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -11,19 +12,21 @@ import streamlit as st
 from .. import frame
 from ..adapter.base import Base
 from ..adapter.images import pixels
-from ..adapter.measures import Selection, answers_behind, images_behind
+from ..adapter.measures import WRITTEN, Selection, answers_behind, images_behind
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
 from ..figures.heatmaps import cell_of, label
 from ..figures.images import data_uri
 from ..figures.text import describe_edit
 from ..pictures import Picture
+from ..snippets import answers_code, images_code
 from . import controls
 from .sending import send_to_live
 
 __all__ = ["choose", "clickable", "show"]
 
 _THUMBNAILS = 20
+_CELL = "_cell"  # the cell that was open last, and the number chosen among its inputs
 
 
 def choose(chosen: Selection) -> tuple[str, str]:
@@ -69,6 +72,18 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         _images(base, row, probed, page)
 
 
+def _ready(numbers: Sequence[int], cell: tuple[str, ...]) -> None:
+    """Give the choice among the inputs a number that is there; another cell begins with its first.
+
+    An address, and the browser's back button, name cell and number together.
+    """
+    number = st.session_state.get("behind")
+    last, then = st.session_state.get(_CELL) or (cell, number)
+    if (last != cell and then == number) or number not in numbers:
+        number = st.session_state["behind"] = numbers[0]
+    st.session_state[_CELL] = cell, number
+
+
 def _words(base: Base, row: Choice, probed: str, before: float, after: float) -> str:
     verb = "kept alone" if row.keeps else "amplified" if row.strength < 0 else "erased"
     return say_cell(row.concepts[0], probed, verb, before, after)
@@ -90,13 +105,15 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
     def thumbnail(n: int) -> str:
         return f"![{probed}, image {n}, now {says[n]}]({data_uri(pixels(base, Picture(probed, n)))})"
 
+    numbers = some["image"].tolist()
+    _ready(numbers, (row.concepts[0], probed, row.mode))
     with st.container(key="thumbnails"):
         number = st.pills(
             f"Held-out images of {probed}",
-            some["image"].tolist(),
+            numbers,
             format_func=thumbnail,
-            default=int(some["image"].iloc[0]),
-            key=f"_behind {row.concepts[0]} {probed} {row.mode}",
+            key="behind",
+            persist_state="session",
             required=True,
             label_visibility="collapsed",
             wrap=True,
@@ -118,19 +135,20 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
     st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))
+    _ready(range(1, len(asked) + 1), (row.concepts[0], probed, row.mode))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        prompt = st.selectbox("Question", asked, key=f"_asked {row.concepts[0]} {probed} {row.mode}")
+        number = st.selectbox(
+            "Question",
+            range(1, len(asked) + 1),
+            format_func=lambda n: asked[n - 1],
+            key="behind",
+            persist_state="session",
+        )
         if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
-            send_to_live(row, prompt=prompt)
+            send_to_live(row, prompt=asked[(number or 1) - 1])
 
 
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
-    code = (
-        "from engram_core.language import recall\n"
-        f"table = recall(edited, sample.task.tokenizer, sample.task.texts, concepts=[{probed!r}])"
-        if base.of_text
-        else f"inputs = sample.concepts[{probed!r}].probe\n"
-        "answers = sample.task.logits(edited, inputs).argmax(-1)"
-    )
+    code = answers_code(probed, most=WRITTEN) if base.of_text else images_code(probed)
     name = f"Inputs of {probed}: {describe_edit(row)}"
     frame.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

@@ -53,9 +53,20 @@ def _selected(base: Base, chosen: Selection, choice: Choice, criterion: str) -> 
             f"{len(chosen.probed) - len(chosen.edited)} more. Choose others under “Edit”."
         )
     if criterion == "Necessity":
-        text += f" Strength {choice.strength:g}, {choice.scaling} scaling."
+        text += f" {_strengths(chosen, choice)}, {choice.scaling} scaling."
     else:
         text += " At strength 1."
     if choice.power != 1 or choice.clip:
         text += f" Sharpened: μ^{choice.power:g}{', clipped' if choice.clip else ''}."
     return text.replace(" -", " −")
+
+
+def _strengths(chosen: Selection, choice: Choice) -> str:
+    """Say at which strength each concept is erased; those with an own one are named."""
+    own = {name: value for name, value in choice.own if name in chosen.edited}
+    if not own or set(own.values()) == {choice.strength}:
+        return f"Strength {choice.strength:g}"
+    few = [f"{value:g} for {name}" for name, value in list(own.items())[:6]]
+    more = f" and {len(own) - 6} more of their own" if len(own) > 6 else ""
+    rest = f", {choice.strength:g} for the others" if len(own) < len(chosen.edited) else ""
+    return f"Strengths {', '.join(few)}{more}{rest}"

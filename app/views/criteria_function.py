@@ -15,7 +15,7 @@ from ..figures.criteria_text import HOW, say_function, say_shams
 from ..figures.dots import Dots, dots
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
-from ..snippets import subset_code
+from ..snippets import shams_code, subset_code
 from . import cell, controls
 
 __all__ = ["draw"]
@@ -66,7 +66,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         figure,
         words=say_function(table, criterion, null),
         numbers=table,
-        code=_code(base, choice, chosen, criterion, null, 0),
+        code=_code(base, choice, chosen, criterion, null),
         **cell.clickable(f"matrix_{criterion}_{null}"),
     )
     row = measures.key_of(choice, edited, criterion.lower(), null)
@@ -104,17 +104,71 @@ def _table(found: Function, chosen: Selection, criterion: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _code(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, count: int) -> str:
-    options = [f"concepts={list(chosen.edited)!r}"]
-    if not choice.everywhere:
-        options.append(f"layers={list(choice.layers)!r}")
+def _options(choice: Choice, criterion: str, null: str) -> list[str]:
+    options = [] if choice.everywhere else [f"layers={list(choice.layers)!r}"]
     if criterion == "Necessity":
-        options += [f"strength={choice.strength:g}", f"scaling={choice.scaling!r}"]
-    else:
-        options.append(f"null={'nothing' if null == FROM_NOTHING else 'in place'!r}")
-    options.append(f"controls={count}")
-    some = subset_code(chosen.probed, base.facts.classes)
-    return f"{some}\ntable = ec.{criterion.lower()}(some, atlas, {', '.join(options)})"
+        return [*options, f"scaling={choice.scaling!r}"]
+    return [*options, f"null={'nothing' if null == FROM_NOTHING else 'in place'!r}"]
+
+
+def _strengths(choice: Choice, chosen: Selection, criterion: str, null: str) -> dict[str, float]:
+    return {name: measures.key_of(choice, name, criterion.lower(), null).strength for name in chosen.edited}
+
+
+def _code(
+    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, controls: str = "controls=0"
+) -> str:
+    lines = [subset_code(chosen.probed, base.facts.classes)]
+    strengths = _strengths(choice, chosen, criterion, null)
+    options = ", ".join([*_options(choice, criterion, null), controls])
+    call = f"ec.{criterion.lower()}(some, atlas, concepts={{}}, strength={{}}, {options})"
+    if len(set(strengths.values())) == 1:
+        made = call.format(repr(list(strengths)), f"{next(iter(strengths.values())):g}")
+    else:  # the core's criteria know one strength for all
+        lines = ["import pandas as pd", "", *lines, f"strengths = {strengths!r}"]
+        each = call.format("[name]", "strength")
+        made = f"pd.concat(\n    [{each} for name, strength in strengths.items()]\n)"
+    return "\n".join([*lines, f"table = {made}"])
+
+
+def _shams_code(
+    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, subset: bool
+) -> str:
+    if subset:
+        lines = [
+            shams_code(chosen.edited, measures.SHAMS),
+            _code(base, choice, chosen, criterion, null, f"controls={measures.SHAMS}, shams=shams"),
+            'table = table.drop_duplicates("concept")',
+        ]
+        return "\n".join(lines)
+    # Without random subsets, the core's criteria have no control at all; the Gaussian one can be had alone.
+    strengths = _strengths(choice, chosen, criterion, null)
+    necessity = criterion == "Necessity"
+    verb = "erase" if necessity else "keep"
+    options = "".join(f", {option}" for option in _options(choice, criterion, null))
+    return "\n".join(
+        [
+            "import pandas as pd",
+            "from engram_core.controls import significance",
+            "from engram_core.gain_loss import selective_effect",
+            "",
+            subset_code(chosen.probed, base.facts.classes),
+            "base, rows = some.task.measure(some.model, some.concepts).score, []",
+            f"for name, strength in {strengths!r}.items():",
+            f"    view = atlas.apply({verb}={{name: strength}}{options})",
+            "    edit = ec.live_edit(view).edit",
+            f"    shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({measures.SHAMS})]",
+            "    effect, *random = [",
+            "        selective_effect(some.task.measure(m, some.concepts), base, name, "
+            f"{'loss' if necessity else 'gain'!r})",
+            "        for m in (view, *shams)",
+            "    ]",
+            "    mean, _, _, p = significance(effect, random)",
+            "    rows.append((name, effect, mean, p))",
+            'names = ["concept", "selective", "selective_gaussian", "selective_gaussian_p"]',
+            "table = pd.DataFrame(rows, columns=names)",
+        ]
+    )
 
 
 def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str) -> None:
@@ -142,7 +196,7 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
         ),
         words=say_shams(effect, gaussian, subset),
         numbers=numbers,
-        code=_code(base, choice, chosen, criterion, null, seeds),
+        code=_shams_code(base, choice, chosen, criterion, null, bool(any(subset))),
     )
     if found.refused:
         st.caption(f"No random subset: {found.refused}")

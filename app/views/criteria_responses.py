@@ -15,7 +15,7 @@ from ..figures.criteria_text import HOW, say_response
 from ..figures.dots import Dots, dots
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
-from ..snippets import subset_code
+from ..snippets import shams_code, subset_code
 from . import cell, controls
 
 __all__ = ["MEAN", "draw"]
@@ -41,11 +41,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
     table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers))
     edited, probed = cell.choose(chosen)
-    code = (
-        f"{subset_code(chosen.probed, base.facts.classes)}\n"
-        f"table = ec.responses(some, atlas, concepts={list(chosen.edited)!r}, layers={list(layers)!r}, "
-        f"controls={measures.SHAMS})"
-    )
+    code = _code(base, chosen, layers, controlled="ratio_gaussian" in table)
     asked = [
         ("cosine", "Direction: cosine of E X and W X", "Reactivation"),
         ("explained", "Explained share of the response", "explained"),
@@ -98,6 +94,18 @@ def _at(base: Base) -> str:
     return at if at in options else MEAN
 
 
+def _code(base: Base, chosen: Selection, layers: tuple[str, ...], *, controlled: bool) -> str:
+    names = list(chosen.edited)
+    options = f"concepts={names!r}, layers={list(layers)!r}"
+    lines = [subset_code(chosen.probed, base.facts.classes)]
+    if controlled:
+        lines.append(shams_code(names, measures.SHAMS))
+        options += f", controls={measures.SHAMS}, shams=shams"
+    else:
+        options += ", controls=0"
+    return "\n".join([*lines, f"table = ec.responses(some, atlas, {options})"])
+
+
 def _top(greatest: float, most: float) -> tuple[float, str]:
     """Return the value of the lightest colour, and a sentence where that is not 1: nothing would be seen."""
     if not 0 < greatest < _FAINT:
@@ -139,7 +147,13 @@ def _shams(
         dots(chosen.edited, series, row="Concept", value=title, span=span),
         words=words.replace("-", "−"),
         numbers=numbers,
-        code=code,
+        code=(
+            f"{code}\n"
+            'mean = table.groupby(["concept", "probe"], as_index=False).mean(numeric_only=True)\n'
+            f'others = mean[mean["concept"] != mean["probe"]].groupby("concept")[{measure!r}].mean()\n'
+            'own = mean[mean["concept"] == mean["probe"]].set_index("concept")\n'
+            "table = own.assign(others=others).reset_index()"
+        ),
     )
 
 
@@ -169,5 +183,5 @@ def _by_layer(
         ),
         words=words.replace("-", "−") + faint,
         numbers=own[["layer", "concept", measure]],
-        code=code,
+        code=f'{code}\ntable = table[table["concept"] == table["probe"]]',
     )

@@ -15,6 +15,7 @@ from ..choice import Choice
 from ..figures import layers_text as text
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.spectra import FAINT, exclusivity_figure, spectrum_figure
+from ..snippets import plain_atlas
 from . import controls, layers_effect
 
 __all__ = ["page"]
@@ -146,7 +147,7 @@ def _directions(base: Base, choice: Choice) -> None:
         spectrum_figure(first["eigenvalue"].to_numpy(), threshold),
         words=text.say_spectrum(first, threshold, form, groups),
         numbers=table,
-        code=f"table = atlas.spectra([{layer!r}])",
+        code=f"table = {plain_atlas(choice)}.spectra([{layer!r}])",
     )
     mu = frame.run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
     counts = base.atlas.counts
@@ -157,9 +158,17 @@ def _directions(base: Base, choice: Choice) -> None:
         exclusivity_figure(mu[mu > FAINT], share),
         words=text.say_exclusivity(mu, concept, layer),
         numbers=pd.DataFrame({"direction": range(1, len(mu) + 1), "mu": mu}),
-        code=f"table = ec.exclusivity_table(atlas, layers=[{layer!r}], concepts=[{concept!r}])",
+        code=_exclusivity_code(choice, concept, f", layers=[{layer!r}]"),
     )
     _by_layer(base, choice, concept)
+
+
+def _exclusivity_code(choice: Choice, concept: str, layers: str) -> str:
+    # A layer in groups has directions of each; on the page they are counted together.
+    return (
+        f"table = ec.exclusivity_table({plain_atlas(choice)}, concepts=[{concept!r}]{layers})\n"
+        'table["direction"] = table.groupby("layer")["mu"].rank(method="first", ascending=False)'
+    )
 
 
 def _by_layer(base: Base, choice: Choice, concept: str) -> None:
@@ -190,7 +199,7 @@ def _by_layer(base: Base, choice: Choice, concept: str) -> None:
             ],
             columns=["layer", "direction", "mu"],
         ),
-        code=f"table = ec.exclusivity_table(atlas, concepts=[{concept!r}])",
+        code=_exclusivity_code(choice, concept, ""),
         names=text.say_kinds(layers),
     )
 
@@ -212,6 +221,12 @@ def _coverage(base: Base, choice: Choice) -> None:
         "coverage",
         table,
         words=f"{covered} of {len(table)} layers hold engrams; every other one is named with its reason.",
-        code="table = atlas.coverage  # a list of LayerInfo",
+        code=(
+            "import pandas as pd\n\n"
+            "table = pd.DataFrame(\n"
+            "    [(i.name or '(model)', i.kind, i.covered, i.width, i.outputs, i.reason)\n"
+            "     for i in atlas.coverage],\n"
+            "    columns=['layer', 'kind', 'covered', 'inputs', 'outputs', 'reason'],\n)"
+        ),
         names=text.say_kinds(base.facts.layers),
     )

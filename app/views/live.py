@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from types import ModuleType
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engram_core.errors import EngramError
 
 from .. import frame, session
+from ..adapter import scoring
 from ..adapter.base import Base
 from ..adapter.scoring import control_steps, edit_steps
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
 from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores
+from ..snippets import scores_code
 from . import controls, live_images, live_text, proof
 
 __all__ = ["page"]
@@ -36,12 +40,7 @@ def page(base: Base) -> None:
     side = live_text if base.of_text else live_images
     frame.title(side.TITLE, "", page=PAGE)
     top = st.container()
-    left, right = st.columns([5, 7], gap="large")
-    with left:
-        controls.edit(base.facts)
-        controls.advanced(base.facts)
-        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
-        side.inputs(base)
+    right = _folded(base, side) if st.session_state.get("present") is True else _open(base, side)
     choice = session.choice_of(base.facts)
     visitor = session.visitor_of(base)
     try:
@@ -55,6 +54,27 @@ def page(base: Base) -> None:
     with below:
         _scores(base, choice)
         side.more(base, visitor, choice)
+
+
+def _open(base: Base, side: ModuleType) -> DeltaGenerator:
+    """Draw the controls beside the figures; return the figures' place."""
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        controls.edit(base.facts)
+        controls.advanced(base.facts)
+        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+        side.inputs(base)
+    return right
+
+
+def _folded(base: Base, side: ModuleType) -> DeltaGenerator:
+    """Draw the controls behind two buttons, so that the figures have the whole width of a projector."""
+    left, right = st.columns(2)
+    with left:
+        controls.folded(base.facts)
+    with right, st.popover(side.named(base), width="stretch", key="inputs_popover"):
+        side.inputs(base)
+    return st.container()
 
 
 def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
@@ -107,7 +127,8 @@ def _scores(base: Base, choice: Choice) -> None:
             facts.classes, base.scores, scores, gone, control,
             what="concept" if base.of_text else "class", score=base.sample.task.unit,
         )  # fmt: skip
-        numbers.html(stats(_summary(base, choice, scores, control)))
+        summary = stats(_summary(base, choice, scores, control))
+        numbers.html(summary)
         shown = _shown(base, choice, scores)
         if not choice.changes:
             said = "Nothing is switched off: base and edited agree."
@@ -134,7 +155,8 @@ def _scores(base: Base, choice: Choice) -> None:
             chart,
             words=said,
             numbers=_table(base, choice, scores, control),
-            code="scores = sample.task.measure(edited, sample.concepts).score",
+            code=scores_code(choice, 0 if control is None else scoring.CONTROL_SEEDS),
+            html=summary,
             place=place.container(),
         )
 

@@ -12,22 +12,31 @@ from .. import frame, session
 from ..adapter.base import Base
 from ..adapter.images import Answer, answer, pixels
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean
+from ..choice import Choice, clean, plain
 from ..figures.bars import probability_figure
 from ..figures.hero import hero
 from ..figures.images import data_uri
 from ..figures.text import HOW, marks_of, say_answer
 from ..pictures import DRAWABLE, Picture, clean_picture
+from ..snippets import answer_code
 from . import controls
-from .drawing import canvas
+from .drawing import HINT, canvas
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "outputs"]
+__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
 TITLE = "Switch a memory off and watch the answer change"
 
 _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
+_KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
+_CANVAS = "_canvas"  # how often a drawing has come from elsewhere
+
+
+def named(base: Base) -> str:
+    """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
+    picture = session.picture_of(base)
+    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number}"
 
 
 def inputs(base: Base) -> None:
@@ -37,8 +46,7 @@ def inputs(base: Base) -> None:
     if not session.picture_of(base).drawn:
         st.session_state["drawn"] = ""  # what is no drawing must not be drawn
     if base.sample.image_shape == DRAWABLE:
-        # Follows the drawing in the address, and keeps no choice of its own.
-        st.session_state.setdefault("source", _DRAW if st.session_state.get("drawn") else _GALLERY)
+        _follow(st.session_state.get("drawn", ""))
         source = st.segmented_control(
             "Where the image comes from",
             (_GALLERY, _DRAW),
@@ -53,15 +61,27 @@ def inputs(base: Base) -> None:
         _gallery(base)
 
 
+def _follow(drawn: str) -> None:
+    """Show gallery or canvas as a drawing has come or gone by link, tour, history or another page.
+
+    Setting the drawing is all that those have to do: the switch above it keeps no choice of its own.
+    """
+    if st.session_state.get(_KNOWN) != drawn:
+        st.session_state["source"] = _DRAW if drawn else _GALLERY
+        st.session_state[_CANVAS] = st.session_state.get(_CANVAS, 0) + 1
+    st.session_state.setdefault("source", _DRAW if drawn else _GALLERY)
+    st.session_state[_KNOWN] = drawn
+
+
 def _source_changed() -> None:
-    st.session_state["drawn"] = ""
+    st.session_state["drawn"] = st.session_state[_KNOWN] = ""
 
 
 def _drawing() -> None:
-    st.caption("White on black, as the model sees it: draw with the mouse or a finger, large, in the middle.")
-    drawn = canvas(st.session_state.get("drawn", ""))
+    st.caption(HINT)
+    drawn = canvas(st.session_state.get("drawn", ""), key=f"canvas_{st.session_state[_CANVAS]}")
     if drawn != st.session_state.get("drawn", ""):
-        st.session_state["drawn"] = drawn
+        st.session_state["drawn"] = st.session_state[_KNOWN] = drawn
         st.rerun()  # the link in the menu above was made before the canvas spoke
 
 
@@ -122,34 +142,29 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     """Draw what both models say."""
     picture = session.picture_of(base)
     said = answer(base, visitor, picture)
-    top.html(_panel(base, choice, proof, picture, said))
-    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    panel = _panel(base, choice, proof, picture, said)
+    with top:
+        st.html(panel.html)
+        frame.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
     with right:
         frame.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(
                 said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
             ),
-            words=words,
-            numbers=pd.DataFrame(
-                {
-                    "class": said.classes,
-                    "true class": [name == said.truth for name in said.classes],
-                    "base probability": said.base,
-                    "edited probability": said.edited,
-                }
-            ),
-            code=_code(picture),
+            words=panel.words,
+            numbers=panel.numbers,
+            code=panel.code,
         )
 
 
-def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> str:
+def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> frame.Panel:
     about = (
         "your drawing"
         if picture.drawn
         else f"held-out image {picture.number} of {base.facts.held_out[picture.concept]}"
     )
-    return hero(
+    shown = hero(
         said.pixels,
         said.classes,
         said.base,
@@ -158,26 +173,25 @@ def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Ans
         about=about,
         **status(base, choice, proof),
     )
-
-
-def _code(picture: Picture) -> str:
-    if picture.drawn:
-        return (
-            f"# the drawing: 8 x 8 letters, 0 to g for 0 to 16 sixteenths of ink\ndrawn = {picture.drawn!r}"
-        )
-    return (
-        f"image = sample.concepts[{picture.concept!r}].probe[{picture.number - 1}:{picture.number}]\n"
-        "before = sample.task.probabilities(sample.model, image)\n"
-        "after = sample.task.probabilities(edited, image)"
+    numbers = pd.DataFrame(
+        {
+            "class": said.classes,
+            "true class": [name == said.truth for name in said.classes],
+            "base probability": said.base,
+            "edited probability": said.edited,
+        }
     )
+    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    return frame.Panel(shown, words, numbers, answer_code(picture, base.sample.value_range))
 
 
-def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
-    """Return the panel of an example as HTML: one image before and after."""
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+    """Return the panel of an example and what it is called: one image before and after."""
     choice = clean({"concepts": values["concepts"]} | dict(values), base.facts)
     picture = clean_picture(values, base.facts, base.sample.image_shape)
     proof = visitor.put(choice)
-    return _panel(base, choice, proof, picture, answer(base, visitor, picture))
+    part = frame.Part("start", "The example: one image, both answers", HOW["panel"], base, choice)
+    return part, _panel(base, choice, proof, picture, answer(base, visitor, picture))
 
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:

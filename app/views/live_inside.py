@@ -6,7 +6,7 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 
-from .. import frame
+from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Visitor
@@ -73,15 +73,24 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
             f"{table['base nll'].mean():.2f} → {table['edited nll'].mean():.2f} nats per token."
         ),
         code=(
-            "from engram_core.language import recall\n"
-            f"after = recall(edited, sample.task.tokenizer, sample.task.texts, concepts={list(concepts)!r})"
+            "import pandas as pd\nfrom engram_core.language import recall\n\n"
+            f"concepts = {list(concepts)!r}\n"
+            "before, after = (\n"
+            "    recall(m, sample.task.tokenizer, sample.task.texts, concepts=concepts)\n"
+            "    for m in (sample.model, edited)\n)\n"
+            'numbers = ["exact", "nll", "first"]\n'
+            "table = pd.concat(\n"
+            "    [before.drop(columns=numbers), before[numbers].add_prefix('base '),\n"
+            "     after[numbers].add_prefix('edited ')],\n    axis=1,\n)"
         ),
     )
 
 
 def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     part = frame.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
-    by_layer = st.toggle("Layer by layer", key="_by_layer", help=HOW["by_layer"]) and choice.changes
+    session.tidy("bylayer", (True, False))
+    wanted = st.toggle("Layer by layer", key="bylayer", persist_state="session", help=HOW["by_layer"])
+    by_layer = wanted and choice.changes
     by = None
     if by_layer:
         by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"

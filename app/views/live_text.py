@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from engram_core.errors import EngramError
@@ -13,14 +14,16 @@ from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean, writing
-from ..figures.hero import text_hero
+from ..choice import Choice, clean, plain, writing
+from ..figures.hero import say_texts, text_hero
+from ..figures.text import HOW
 from ..figures.tokens import HOW_TOKENS, next_token_figure, say_next
+from ..snippets import continuations_code
 from ..started import started
 from .live_inside import draw
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "outputs"]
+__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
 TITLE = "Switch a fact off and watch what the model says"
 
@@ -41,6 +44,13 @@ def _first_prompt(base: Base) -> str:
         return str(known)
     questions = texts.questions_of(base, _about(base))
     return questions[0].prompt if questions else "The"
+
+
+def named(base: Base) -> str:
+    """Return in a phrase what is asked, for the button that the inputs are behind when presenting."""
+    prompt = st.session_state.get("prompt")
+    text = prompt if isinstance(prompt, str) else _first_prompt(base)
+    return "Prompt: " + plain(text if len(text) <= 60 else text[:59] + "…")
 
 
 def inputs(base: Base) -> None:
@@ -147,7 +157,7 @@ def _answer(base: Base, prompt: str, choice: Choice) -> str:
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
     """Draw how both models go on, as they write, and the next token."""
     prompt, options = st.session_state["prompt"], _options(base)
-    panel, button = top.empty(), top.empty()
+    panel, button, row = top.empty(), top.empty(), top.container()
     shown = {"answer": _answer(base, prompt, choice)} | status(base, choice, proof)
     if not prompt.strip():
         panel.warning("The prompt is empty. Write a word, or choose a question.")
@@ -155,25 +165,44 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     try:
         with right:
             _next(base, visitor, choice, prompt, chat=options["chat"])
-        _stream(base, choice, prompt, options, shown, panel, button)
+        far, html = _stream(base, choice, prompt, options, shown, panel, button)
+        with row:
+            made = _panel(html, far, prompt, options)
+            frame.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
     except EngramError as error:
         panel.warning(str(error))
 
 
-def _stream(base, choice, prompt, options, shown, panel, button) -> None:  # noqa: ANN001
+def _stream(base, choice, prompt, options, shown, panel, button) -> tuple[texts.Continuation, str]:  # noqa: ANN001
+    """Write into the panel as both models do; return what they wrote, and the panel at the end."""
     signature = (base.facts.name, prompt, choice, tuple(sorted(options.items())))
     stopped = st.session_state.get("_stopped")
     if stopped is not None and stopped[0] == signature:
-        panel.html(text_hero(prompt, *stopped[1], done=True, **shown))
+        base_text, edited_text = stopped[1]
+        html = text_hero(prompt, base_text, edited_text, done=True, **shown)
+        panel.html(html)
         button.caption("Stopped. Change anything, or ask again, to go on.")
-        return
+        return texts.Continuation(base_text, edited_text, False), html
+    html = ""
     far = texts.Continuation("", "", False)
     for number, far in enumerate(texts.continue_both(base, choice, prompt, **options)):
         st.session_state["_far"] = (signature, (far.base, far.edited))
-        panel.html(text_hero(prompt, far.base, far.edited, done=far.done, **shown))
+        html = text_hero(prompt, far.base, far.edited, done=far.done, **shown)
+        panel.html(html)
         if number == 0 and not far.done:
             button.button("Stop writing", on_click=_stop, key="stop", type="tertiary")
     button.empty()
+    return far, html
+
+
+def _panel(html: str, far: texts.Continuation, prompt: str, options: Mapping[str, Any]) -> frame.Panel:
+    numbers = pd.DataFrame(
+        {"model": ["base", "edited"], "prompt": prompt, "continuation": [far.base, far.edited]}
+    )
+    code = continuations_code(prompt, **options)
+    if not far.done:
+        code += "\n# On the page, writing was stopped before its end: these texts go on."
+    return frame.Panel(html, say_texts(far.base, far.edited), numbers, code)
 
 
 def _stop() -> None:
@@ -194,15 +223,15 @@ def _next(base: Base, visitor: Visitor, choice: Choice, prompt: str, *, chat: bo
     )
 
 
-def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
-    """Return the panel of an example as HTML: one prompt, continued before and after."""
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+    """Return the panel of an example and what it is called: one prompt, continued before and after."""
     choice = clean(dict(values), base.facts)
     proof = visitor.put(choice)
     prompt = str(values.get("prompt") or texts.questions_of(base, choice.concepts[0])[0].prompt)
     options = {"max_new_tokens": 8, "temperature": 0.0, "seed": 0, "chat": False}
     far = list(texts.continue_both(base, choice, prompt, **options))[-1]
     answer = next((q.answer for q in texts.questions_of(base, choice.concepts[0]) if q.prompt == prompt), "")
-    return text_hero(
+    html = text_hero(
         prompt,
         far.base,
         far.edited,
@@ -210,6 +239,8 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> str:
         done=True,
         **status(base, choice, proof),
     )
+    part = frame.Part("start", "The example: one prompt, both continuations", HOW["texts"], base, choice)
+    return part, _panel(html, far, prompt, options)
 
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:

@@ -21,6 +21,7 @@ from ..choice import Choice, one_of
 from ..figures.heatmaps import label
 from ..figures.map_text import HOW, say_map, say_moved
 from ..figures.scatter import Cloud, axes_of, scatter
+from ..snippets import plain_atlas
 from . import controls, map_engrams, map_picked
 from .map_wait import wait_for
 
@@ -180,14 +181,16 @@ def _map(
     options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
+    numbers = _numbers(measured, found)
+    code = _code(measured, layer, shown, dimensions, fit, choice)
     event = part.figure(
         f"map_{shown}", scatter(cloud), words=words,
-        numbers=_numbers(measured, found), code=_code(measured, layer, shown, dimensions, fit, choice),
+        numbers=numbers, code=code,
         place=plot, **options,
     )  # fmt: skip
     if side is not None:
         with side:
-            map_picked.draw(base, choice, measured, event)
+            map_picked.draw(part, measured, event, numbers=numbers, code=code)
     if waiting:
         wait_for(job, status)
 
@@ -215,23 +218,33 @@ def _hover(base: Base, choice: Choice, measured: Measured, relative: np.ndarray)
 def _numbers(measured: Measured, found: Any) -> pd.DataFrame:
     table = measured.inputs.table()
     table["base answer"], table["edited answer"] = measured.base_says, measured.edited_says
-    table["base specificity"] = measured.specificity
-    table["edited specificity"] = measured.edited_specificity
+    if not np.isnan(measured.specificity).all():
+        table["base specificity"] = measured.specificity
+        table["edited specificity"] = measured.edited_specificity
     return pd.concat([table, found.table()], axis=1)
 
 
 def _code(measured: Measured, layer: str, method: str, dimensions: int, fit: str, choice: Choice) -> str:
     recorded = ", recorded=True" if measured.recorded else ""
-    lines = [f"inputs = ec.draw_inputs(sample, {list(measured.inputs.names)!r}{recorded})"]
+    atlas = plain_atlas(choice)
     measure = (
-        f"ec.hidden_states({{}}, atlas, inputs, {layer!r})"
+        f"ec.hidden_states(m, {atlas}, inputs, {layer!r})"
         if layer
-        else "ec.trace_strengths({}, atlas, inputs)"
+        else f"ec.trace_strengths(m, {atlas}, inputs)"
     )
-    lines.append(f"before = {measure.format('sample.model')}.matrix")
-    lines.append(f"after = {measure.format('edited')}.matrix" if choice.changes else "after = before")
-    lines.append(
-        f"numbers = ec.joint_projection(before, after, method={method!r}, dimensions={dimensions}, "
-        f"fit={fit!r}).table()"
-    )
+    lines = [
+        "import pandas as pd",
+        "from engram_core.map_inputs import answers",
+        "",
+        f"inputs = ec.draw_inputs(sample, {list(measured.inputs.names)!r}{recorded})",
+        f"before, after = ({measure} for m in (sample.model, edited))",
+        f"places = ec.joint_projection(before.matrix, after.matrix, method={method!r}, "
+        f"dimensions={dimensions}, fit={fit!r})",
+        "table = pd.concat([inputs.table(), places.table()], axis=1)",
+        'table["base answer"] = answers(sample, inputs)',
+        'table["edited answer"] = answers(sample, inputs, edited)',
+    ]
+    if not layer:
+        lines.append('table["base specificity"] = before.specificity')
+        lines.append('table["edited specificity"] = after.specificity')
     return "\n".join(lines)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from .. import frame
 from ..adapter import maps
 from ..adapter.base import Base
-from ..choice import ERASE, Choice
-from ..columns import columns_of
+from ..choice import ERASE, Choice, one_of
 from ..figures.heatmaps import Scale, cell_of, heatmap, label
 from ..figures.map_text import HOW, say_cosines
 from ..figures.scatter import Cloud, axes_of, picked_points, scatter
+from ..snippets import plain_atlas
 from . import controls
 from .map_wait import wait_for
 from .sending import send_to_live
 
-__all__ = ["draw"]
+__all__ = ["COLOURS", "draw"]
 
 PAGE = "map"
 _ROWS = 24
 _NAMED = 40
-_COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine")
+COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine")
 
 
 def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -> None:
@@ -39,12 +41,18 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
         dimensions: 2 or 3.
     """
     names = maps.shown_concepts(base, choice, engrams=True)
-    controls.ready("_map_shade", _COLOURS, _COLOURS[0])
-    colour = st.segmented_control("Colour by", _COLOURS, key="_map_shade", required=True)
+    controls.ready("engramcolour", COLOURS, COLOURS[0])
+    colour = st.segmented_control(
+        "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
+    )
     with st.spinner("Comparing the engrams of every two concepts"):
         found = maps.cosines(base, names, layer)
-    _map(base, choice, found, layer, method, dimensions, colour or _COLOURS[0])
+    _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
+
+
+def _cosines_code(choice: Choice, layer: str, names: Sequence[str]) -> str:
+    return f"found = ec.engram_cosines({plain_atlas(choice)}, {layer or None!r}, concepts={list(names)!r})"
 
 
 def _where(layer: str) -> str:
@@ -62,9 +70,9 @@ def _map(
     numbers = nearest.join(placed.table())
     numbers["held-out score"] = [base.scores[name] for name in found.concepts]
     values, title = {
-        _COLOURS[0]: (found.norms, "‖E‖, Frobenius norm"),
-        _COLOURS[1]: (100 * numbers["held-out score"].to_numpy(float), f"{base.sample.task.unit} (per cent)"),
-        _COLOURS[2]: (nearest["cosine"].to_numpy(float), "Cosine to the nearest engram"),
+        COLOURS[0]: (found.norms, "‖E‖, Frobenius norm"),
+        COLOURS[1]: (100 * numbers["held-out score"].to_numpy(float), f"{base.sample.task.unit} (per cent)"),
+        COLOURS[2]: (nearest["cosine"].to_numpy(float), "Cosine to the nearest engram"),
     }[colour]
     hover = [
         f"<b>{label(row.concept)}</b><br>nearest: {label(str(row.nearest))}, cosine {row.cosine:.2f}"
@@ -93,23 +101,34 @@ def _map(
     event = part.figure(
         f"engrams_{shown}", scatter(cloud), words=words, numbers=numbers,
         code=(
-            f"found = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(found.concepts)!r})\n"
-            f"numbers = found.nearest().join(ec.project(found.matrix, method={shown!r}, "
-            f"dimensions={dimensions}).table())"
+            f"{_cosines_code(choice, layer, found.concepts)}\n"
+            f"places = ec.project(found.matrix, method={shown!r}, dimensions={dimensions})\n"
+            "table = found.nearest().join(places.table())\n"
+            "scores = sample.task.measure(sample.model, sample.concepts, found.concepts).score\n"
+            'table["held-out score"] = table["concept"].map(scores)'
         ),
         **options,
     )  # fmt: skip
     # In 3-D nothing can be picked, and what comes back is no event.
     picked = picked_points(event) if dimensions == 2 else []
     if picked:
-        _behind(base, choice, [found.concepts[i] for i in picked if i < count], nearest)
+        _behind(part, layer, [found.concepts[i] for i in picked if i < count], nearest)
     if waiting:
         wait_for(job, st.empty())
 
 
-def _behind(base: Base, choice: Choice, names: list[str], nearest: Any) -> None:
+def _behind(part: frame.Part, layer: str, names: list[str], nearest: pd.DataFrame) -> None:
+    base, choice = part.base, part.choice
     table = nearest[nearest["concept"].isin(names)]
-    st.dataframe(table, hide_index=True, width="stretch", column_config=columns_of(table))
+    every = nearest["concept"].tolist()
+    frame.Part(part.page, f"Picked engrams {_where(layer)}", HOW["engrams"], base, choice).table(
+        "picked_engrams",
+        table,
+        words="",
+        code=(
+            f'{_cosines_code(choice, layer, every)}\ntable = found.nearest().query("concept in {names!r}")'
+        ),
+    )
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     with left:
         name = st.selectbox("Engram", names, key="_map_engram")
@@ -140,7 +159,7 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
             scale=Scale("Cosine", high=1.0, signed=True),
         ),
         words=words, numbers=found.table(),
-        code=f"numbers = ec.engram_cosines(atlas, {layer or None!r}, concepts={list(names)!r}).table()",
+        code=f"{_cosines_code(choice, layer, names)}\ntable = found.table()",
         on_select="rerun", selection_mode="points", key="cosines",
     )  # fmt: skip
     cell = cell_of(event)

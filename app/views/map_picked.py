@@ -6,12 +6,13 @@ import html
 from collections.abc import Sequence
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from ..adapter.base import Base
+from .. import frame
 from ..adapter.images import pixels
 from ..adapter.maps import Measured
-from ..choice import Choice, plain
+from ..choice import plain
 from ..figures.images import data_uri
 from ..figures.scatter import picked_points
 from ..pictures import Picture
@@ -23,15 +24,17 @@ _CARDS = 12
 _PICKED = "_map_picked"
 
 
-def draw(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
+def draw(part: frame.Part, measured: Measured, event: Any, *, numbers: pd.DataFrame, code: str) -> None:
     """Draw the inputs that were picked, with the way to Live.
 
     Args:
-        base: the model.
-        choice: the edit.
+        part: what the map is called, with its model and edit.
         measured: the inputs on the map.
         event: what the map's widget returned.
+        numbers: one row per input on the map.
+        code: Python that gives `numbers` as `table`.
     """
+    base, choice = part.base, part.choice
     now = picked_points(event)
     # A selection ends when its figure changes; what was picked stays in sight until something else is.
     kept: dict[str, Any] = st.session_state.setdefault(_PICKED, {})
@@ -55,6 +58,7 @@ def draw(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
         + (f": {inputs.text[i]}" if base.of_text else "")
         for i in shown
     }
+    cards = ""
     if not base.of_text:
         uris = {i: data_uri(pixels(base, Picture(inputs.concept[i], inputs.number[i]))) for i in shown}
         # Straight from numbers and PNG data; names are escaped.
@@ -65,7 +69,8 @@ def draw(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
             f"→ {html.escape(measured.edited_says[i])}</figcaption></figure>"
             for i in shown
         )
-        st.html(f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>')
+        cards = f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>'
+        st.html(cards)
     chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
     if base.of_text and chosen in shown:
         st.markdown(f"> {plain(inputs.text[chosen])}")
@@ -74,6 +79,11 @@ def draw(base: Base, choice: Choice, measured: Measured, event: Any) -> None:
         if base.of_text:
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
         send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
+    taken = frame.Panel(
+        cards, f"Picked on the map: {len(picked)} inputs.", numbers.iloc[picked],
+        f"{code}\ntable = table.iloc[{picked!r}]",
+    )  # fmt: skip
+    frame.Part(part.page, f"{part.text}: picked inputs", part.how, base, choice).offer("picked", taken)
 
 
 def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:

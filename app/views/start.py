@@ -58,22 +58,25 @@ def page(base: Base) -> None:
 def _example(base: Base) -> dict[str, Any]:
     """Return the example that comes with a model, or its first concept."""
     known = base.explorer.get("show") or {"concepts": [base.facts.classes[0]]}
-    return dict(known)
+    # What it does not name is named here: Live would show what the visitor had there.
+    return ({} if base.of_text else {"class": base.facts.classes[0], "image": 1}) | dict(known)
 
 
 def _picture(base: Base) -> None:
     example = _example(base)
     side = live_text if base.of_text else live_images
     try:
-        st.html(side.example(base, session.visitor_of(base), example))
+        part, panel = side.example(base, session.visitor_of(base), example)
     except EngramError as error:
         st.warning(str(error))
         return
+    st.html(panel.html)
     names = ", ".join(example["concepts"])
     st.caption(
         f"Computed just now on {base.facts.name}: the same input, before and after the memory of {names} is "
         "switched off. Nothing here is recorded or drawn by hand."
     )
+    part.below("example", panel)
 
 
 def _doors(base: Base) -> None:

@@ -181,11 +181,11 @@ class SocketVisitor:
         if "data-status" not in body:
             return
         status, base, edited = (
-            unescape(re.search(pattern, body, re.S).group(1))  # type: ignore[union-attr]
+            unescape(re.sub("<[^>]+>", "", re.search(pattern, body, re.S).group(1)))  # type: ignore[union-attr]
             for pattern in (
                 r"<span data-status[^>]*>(.*?)</span>",
-                r'data-answer="base">(.*?)</',
-                r'data-answer="edited">(.*?)</',
+                r'data-answer="base">(.*?)</(?:span|div)>',
+                r'data-answer="edited">(.*?)</(?:span|div)>',
             )
         )
         about = re.search(r"(held-out image \d+) of", body) or re.search(r'ee-prompt">(.*?)</', body)

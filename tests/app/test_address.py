@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from app.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
 
+APP = Path(__file__).parents[2] / "app"
 PAGES = ("live", "map")
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)
 
@@ -50,6 +52,13 @@ def test_unknown_keys_and_wrong_kinds_are_left_out():
 def test_a_file_that_is_no_session_is_refused_in_a_sentence(data, said):
     with pytest.raises(SessionFileError, match=said):
         from_file(data, PAGES)
+
+
+def test_every_key_of_the_choice_has_a_widget_or_is_one_of_the_tour():
+    sources = "".join(path.read_text(encoding="utf-8") for path in APP.rglob("*.py"))
+    without = {"drawn", "step", "shown"}  # a canvas, and buttons
+    for key in KINDS.keys() - without:
+        assert f'key="{key}"' in sources or f', "{key}")' in sources, key
 
 
 def test_every_key_has_a_kind_that_can_be_read():

@@ -42,6 +42,8 @@ def test_a_good_address_raises_no_problem():
     [
         ("class", "x"),
         ("image", "10"),
+        ("behind", "10"),
+        ("behind", "0"),
         ("image", "nan"),
         ("strength", "1e9"),
         ("strength", "much"),

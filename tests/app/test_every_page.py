@@ -25,8 +25,8 @@ CONCEPT = {
 # What else a page keeps in the address; a sample of one kind and one of the other.
 MORE = {
     "live": {"class": "3", "image": "5", "power": "2"},
-    "criteria": {"criterion": "Specificity", "at": "fc2", "edited": "7", "probed": "9"},
-    "map": {"points": "Engrams", "dimensions": "3-D", "maplayer": "fc1"},
+    "criteria": {"criterion": "Specificity", "at": "fc2", "edited": "7", "probed": "9", "behind": "3"},
+    "map": {"points": "Engrams", "dimensions": "3-D", "maplayer": "fc1", "engramcolour": "Nearest cosine"},
     "layers": {"look": "Leak"},
 }
 EVIL = "<script>alert(1)</script>"
@@ -90,6 +90,30 @@ def test_what_a_page_keeps_beside_the_edit_is_in_its_address(page):
     check_again(address | MORE[page])
 
 
+def test_what_a_language_model_s_pages_keep_is_in_their_addresses():
+    chosen = {"model": "authors-lm", "concepts": CONCEPT["authors-lm"], "tokens": "3"}
+    app = check_again(chosen | {"page": "live", "section": "Tokens of a text", "bylayer": "true"})
+    assert app.toggle(key="bylayer").value and len(app.get("plotly_chart")) == 3
+    app = check_again(chosen | {"page": "criteria", "criterion": "Necessity", "behind": "2"})
+    asked = app.selectbox(key="behind").value
+    app.button(key="to_live").click().run()
+    assert not app.exception and asked == 2
+    questions = app.session_state["_items"]["criteria", "behind"].table["question"]
+    assert app.session_state["prompt"] == questions.drop_duplicates().iloc[1]
+
+
+def test_the_image_behind_a_cell_follows_the_cell_and_the_address():
+    chosen = {"page": "criteria", "model": "digits-mlp", "edited": "7", "probed": "9", "behind": "3"}
+    app = open_page(chosen)
+    behind = next(group for group in app.get("button_group") if group.key == "behind")
+    assert behind.value == 3 and "Image 3: base" in " ".join(m.value for m in app.markdown)
+    app.selectbox(key="probed").set_value("7").run()
+    first = app.session_state["_items"]["criteria", "behind"].table["image"].iloc[0]
+    assert app.session_state["behind"] == first
+    app.button(key="to_live").click().run()
+    assert not app.exception and app.session_state["image"] == first and app.session_state["class"] == "7"
+
+
 NONSENSE = {
     "unknown model": ({"model": "no-such-model"}, ("no-such-model",)),
     "numbers out of all bounds": (
@@ -106,7 +130,8 @@ NONSENSE = {
             key: EVIL
             for key in (
                 "mode", "null", "own", "scaling", "power", "clip", "layers", "class", "about", "section",
-                "criterion", "at", "order", "state", "edited", "probed", "points", "method", "dimensions",
+                "criterion", "at", "behind", "state", "edited", "probed", "points", "method", "dimensions",
+                "engramcolour", "bylayer",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
                 "drawn", "control", "shown", "chat", "alpha." + EVIL,
             )

@@ -28,9 +28,9 @@ def open_page(model: str = "authors-lm", **params) -> AppTest:
 
 def said(app: AppTest, kind: str) -> str:
     html = " ".join(block.proto.body for block in app.get("html"))
-    found = re.search(rf'data-answer="{kind}">(.*?)<', html)
+    found = re.search(rf'data-answer="{kind}">(.*?)</(?:span|div)>', html)
     assert found, f"no answer of the {kind} model"
-    return unescape(found.group(1))
+    return unescape(re.sub("<[^>]+>", "", found.group(1)))
 
 
 def numbers(app: AppTest, at: int) -> dict:
@@ -78,7 +78,7 @@ def test_every_section_draws(section):
     assert any(AUTHOR in m.value or section in m.value for m in app.markdown)
     if section == "Tokens of a text":
         assert "ee-tokens" in " ".join(block.proto.body for block in app.get("html"))
-        app.toggle(key="_by_layer").set_value(True).run()
+        app.toggle(key="bylayer").set_value(True).run()
         assert not app.exception and len(app.get("plotly_chart")) == 3
     else:
         assert numbers(app, 2)["data"][0]["type"] == "heatmap"

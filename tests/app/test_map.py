@@ -121,10 +121,10 @@ def test_the_python_on_offer_gives_the_numbers_on_offer(points):
     for item in items:
         scope: dict = {}
         exec(item.code, scope)
-        columns = [c for c in scope["numbers"].select_dtypes("number") if c in item.table]
+        columns = [c for c in scope["table"].select_dtypes("number") if c in item.table]
         assert columns
         np.testing.assert_allclose(
-            scope["numbers"][columns].to_numpy(), item.table[columns].to_numpy(), rtol=1e-3, atol=1e-4
+            scope["table"][columns].to_numpy(), item.table[columns].to_numpy(), rtol=1e-3, atol=1e-4
         )
 
 

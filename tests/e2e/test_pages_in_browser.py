@@ -58,7 +58,7 @@ def test_every_page_fits_and_follows_the_theme(opener, name: str):
     )
 
 
-def test_presenting_makes_it_large_and_folds_the_side_bar(opener):
+def test_presenting_makes_it_large_and_folds_side_bar_and_controls(opener):
     page = opener(PAGES["live"])
     size = "parseFloat(getComputedStyle(document.querySelector('.ee-name')).fontSize)"
     before = page.evaluate(size)
@@ -68,6 +68,17 @@ def test_presenting_makes_it_large_and_folds_the_side_bar(opener):
     assert "present=true" in page.url and status(page) == "7 off, strength 1"
     other = opener(share_link(page))
     assert other.evaluate(size) > 1.2 * before
+    # The controls are behind buttons, and the figures have the width that they leave.
+    assert (
+        other.locator(".st-key-concepts").count() == 0 or not other.locator(".st-key-concepts").is_visible()
+    )
+    assert other.locator(".st-key-edit_popover").is_visible()
+    wide = other.locator(".stPlotlyChart").first.bounding_box()
+    whole = other.locator(".ee-hero").bounding_box()
+    assert wide and whole and wide["width"] > 0.95 * whole["width"]
+    other.locator(".st-key-inputs_popover button").first.click()
+    other.locator(".st-key-thumbnails").get_by_role("radio").nth(4).click()
+    other.wait_for_function("document.querySelector('.ee-image').textContent.includes('image 5 of')")
     side = other.get_by_test_id("stSidebar")
     box = side.bounding_box() if side.count() else None
     assert box is None or box["x"] + box["width"] <= 1

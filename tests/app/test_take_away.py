@@ -1,0 +1,152 @@
+"""Every figure, table and panel, on every page, can be taken away and says in words what it shows."""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+import plotly.graph_objects as go
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import report
+from app.adapter import layer_tables, maps, measures
+from app.figures.criteria_text import NAMES
+from app.figures.hero import say_texts, text_hero
+from app.figures.layers_text import LOOKS
+from app.launch import MAIN
+from app.views import map as map_page
+from app.views import map_engrams, map_picked
+from app.views.live_inside import SECTIONS
+
+AUTHOR = "Fabrice Pelliningway"
+VIEWS = [
+    {"page": "start"},
+    {"page": "live"},
+    *({"page": "criteria", "criterion": name} for name in NAMES),
+    *({"page": "map", "points": points} for points in map_page.POINTS),
+    *({"page": "layers", "look": look} for look in LOOKS),
+]
+IMAGES = [{"model": "digits-mlp", "concepts": "7"} | view for view in VIEWS]
+TEXTS = [
+    {"model": "authors-lm", "concepts": AUTHOR, "tokens": "3"} | view
+    for view in (
+        VIEWS[0], *({"page": "live", "section": section} for section in SECTIONS[:4]),
+        {"page": "criteria", "criterion": "Necessity"},
+    )
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measures, "SHAMS", 2)
+        patch.setattr(measures, "_EDITED", 1)
+        patch.setattr(measures, "_PROBED", 2)
+        patch.setattr(layer_tables, "SHAMS", 2)
+        patch.setattr(maps, "warm", lambda: None)
+        patch.setattr(map_engrams, "picked_points", lambda event: (0, 3))
+        patch.setattr(map_picked, "picked_points", lambda event: (0, 40))
+        yield
+
+
+def open_page(address: dict) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=600)
+    for key, value in address.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception and not app.warning
+    return app
+
+
+def offered(app: AppTest) -> list[str]:
+    return [
+        button.key.removeprefix("html_")
+        for button in app.get("download_button")
+        if button.key.startswith("html_")
+    ]
+
+
+@pytest.mark.parametrize("address", IMAGES + TEXTS, ids=lambda a: " ".join(a.values())[:48])
+def test_everything_that_shows_numbers_can_be_taken_away(address):
+    app = open_page(address)
+    charts = app.get("plotly_chart")
+    blocks = [block.proto.body for block in app.get("html") if "<style" not in block.proto.body]
+    drawn = [body for body in blocks if "ee-stats" not in body]
+    keys = offered(app)
+    # One for each that stands on the page; picked texts, which stand in a list, have one too.
+    listed = address["page"] == "map" and "Inputs" in address["points"] and not drawn
+    assert len(keys) == len(charts) + len(app.dataframe) + len(drawn) + listed, keys
+    assert len(set(keys)) == len(keys)
+    items = {key: item for (_, key), item in app.session_state["_items"].items()}
+    for key in keys:
+        item = items[key]
+        assert item.table is not None and len(item.table) and item.code and item.how
+        assert item.figure is not None or item.html or key in (
+            "behind", "questions", "rest", "coverage", "picked_engrams", "picked"
+        )  # fmt: skip
+    for body in blocks:  # what stands as HTML on the page goes into the file as it stands
+        assert any(item.html == body for item in items.values()), body[:80]
+    assert all(chart.proto.alt for chart in charts)
+
+
+def test_a_panel_looks_in_its_file_as_on_the_page():
+    app = open_page({"model": "digits-mlp", "page": "live", "concepts": "7"})
+    item = app.session_state["_items"]["live", "panel"]
+    for page in (report.figure_page(item), report.report_page([item], title="t", link="l")):
+        assert item.html in page and "--ee-base:" in page and ".ee-hero {" in page and ".ee-fill {" in page
+        assert not re.search(r'(?:src|href)="(?!data:)', re.sub("(?s)<script>.*?</script>", "", page))
+    said = [popover for popover in app.get("popover") if popover.proto.popover.label == "How to read this"]
+    assert len(said) == 4 and "likeliest class" in item.how
+
+
+def test_a_figure_takes_along_what_stands_above_it():
+    item = report.Item(
+        "live", "t", "h", "w", "s", {}, "code", pd.DataFrame({"a": [1]}), go.Figure(), "<b>above</b>"
+    )
+    page = report.figure_page(item)
+    assert page.index("<b>above</b>") < page.index("plotly-graph-div")
+
+
+def hero(base: str, edited: str, *, done: bool = True) -> str:
+    return text_hero("P", base, edited, answer="", done=done, status="s", on=True, facts="f")
+
+
+@pytest.mark.parametrize(
+    ("base", "edited", "marked", "said"),
+    [
+        (" born in Rome.", " born in Rome.", [], "the same words"),
+        (" born in Rome.", " born in Oslo.", ["Oslo."], "at word 3: 1 of the edited model's 3 words differs"),
+        (" a b c d", " a x y d", ["x y"], "part at word 2: 2 of the edited model's 4 words differ"),
+        (" a b c", " a new b c", ["new"], "part at word 2"),
+        (" Rome", " Oslo <b>", ["Oslo &lt;b&gt;"], "no word in common"),
+        (" a b c", " a b", [], "leaves out 1 of the base's 3 words"),
+        ("", "", [], "Neither model adds a word"),
+    ],
+)  # fmt: skip
+def test_only_the_words_that_differ_are_marked(base, edited, marked, said):
+    html = hero(base, edited)
+    assert re.findall('<mark class="ee-diff">(.*?)</mark>', html) == marked
+    assert said in say_texts(base, edited) and "data-agree" in html
+
+
+def test_a_word_that_is_still_being_written_is_not_marked():
+    assert "<mark" not in hero(" born in Ro", " born in Rom", done=False)
+    assert re.findall("<mark[^>]*>(.*?)</mark>", hero(" on a hill", " in a vil", done=False)) == ["in"]
+
+
+@pytest.mark.parametrize("model", ["digits-mlp", "authors-lm"])
+def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model):
+    app = open_page({"model": model, "page": "live", "tokens": "3"})
+    assert any(column.get("plotly_chart") for column in app.columns)
+    keys = [popover.proto.popover.label for popover in app.get("popover")]
+    assert not any(label.startswith("Edit:") for label in keys)
+    app.toggle(key="present").set_value(True).run()
+    assert not app.exception
+    labels = [popover.proto.popover.label for popover in app.get("popover")]
+    assert any(label.startswith("Edit: ") for label in labels)
+    assert any(label.startswith(("Image: 0, number 1", "Prompt: ")) for label in labels)
+    inside = [popover for popover in app.get("popover") if popover.proto.popover.label.startswith("Edit:")][0]
+    assert any(slider.key == "strength" for slider in inside.get("slider"))
+    in_columns = [chart for column in app.columns for chart in column.get("plotly_chart")]
+    assert app.get("plotly_chart") and not in_columns
