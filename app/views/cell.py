@@ -10,8 +10,9 @@ import streamlit as st
 
 from .. import frame
 from ..adapter.base import Base
+from ..adapter.behind import answers_behind, images_behind
 from ..adapter.images import pixels
-from ..adapter.measures import Selection, answers_behind, images_behind
+from ..adapter.measures import Selection
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
 from ..figures.heatmaps import cell_of, label
@@ -75,7 +76,7 @@ def _words(base: Base, row: Choice, probed: str, before: float, after: float) ->
 
 
 def _images(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = images_behind(base, row, probed)
+    table = frame.run(images_behind(base, row, probed))
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
@@ -114,7 +115,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = answers_behind(base, row, probed)
+    table = frame.run(answers_behind(base, row, probed))
     st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))

@@ -60,7 +60,7 @@ def draw(base: Base, visitor: Visitor, choice: Choice, *, about: str, text: str)
 
 
 def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
-    table = texts.answers(base, choice, concepts)
+    table = frame.run(texts.answers(base, choice, concepts))
     lost = table["base exact"] & ~table["edited exact"]
     unseen = table["split"] == "probe"
     frame.part(PAGE, SECTIONS[0], HOW["questions"], base, choice).table(
@@ -85,7 +85,7 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     by = None
     if by_layer:
         by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"
-    table = texts.changes(base, visitor, text, by=by)
+    table = frame.run(texts.changes(base, choice, text, by=by), key=by or "")
     whole = table[table["part"] == "whole edit"]
     code = _code("token_changes", f"sample.model, edited, sample.task.tokenizer, {text!r}, by={by!r}")
     part.table(
@@ -107,7 +107,7 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
 
 
 def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
-    table = texts.reactivation(base, choice, concept, text)
+    table = frame.run(texts.reactivation(base, choice, concept, text))
     rows = "layer" if table["layer"].nunique() <= _MOST_ROWS else "block"
     title = f"Where {concept} answers the tokens of the prompt"
     frame.part(PAGE, title, tokens.HOW_TOKENS["map"], base, choice).figure(
@@ -121,7 +121,7 @@ def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
 
 
 def _energy(base: Base, choice: Choice, concept: str) -> None:
-    table = texts.energy(base, choice, concept)
+    table = frame.run(texts.energy(base, choice, concept))
     title = f"Which modules hold the engram of {concept}"
     frame.part(PAGE, title, tokens.HOW_TOKENS["modules"], base, choice).figure(
         "energy",

@@ -41,8 +41,7 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
     names = maps.shown_concepts(base, choice, engrams=True)
     controls.ready("_map_shade", _COLOURS, _COLOURS[0])
     colour = st.segmented_control("Colour by", _COLOURS, key="_map_shade", required=True)
-    with st.spinner("Comparing the engrams of every two concepts"):
-        found = maps.cosines(base, names, layer)
+    found = frame.run(maps.cosines(base, names, layer))
     _map(base, choice, found, layer, method, dimensions, colour or _COLOURS[0])
     _matrix(base, choice, layer)
 
@@ -128,7 +127,7 @@ def _send(base: Base, choice: Choice, names: list[str]) -> None:
 
 def _matrix(base: Base, choice: Choice, layer: str) -> None:
     names = maps.shown_concepts(base, choice)[:_ROWS]
-    found = maps.cosines(base, names, layer)
+    found = frame.run(maps.cosines(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."
