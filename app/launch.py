@@ -25,6 +25,8 @@ SETTINGS: dict[str, str] = {
     "server.enableStaticServing": "false",
     # On a machine that never ran Streamlit it would ask for an e-mail address, in the terminal, and wait.
     "server.showEmailPrompt": "false",
+    # Its welcome speaks of Streamlit; `main` says what was started.
+    "logger.hideWelcomeMessage": "true",
     "theme.light.primaryColor": "#0072B2",
     "theme.dark.primaryColor": "#56B4E9",
     "theme.baseRadius": "0.5rem",
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--demo", action="store_true", help="public screen: no paths, uploads or hub names")
     options = parser.parse_args()
     started = Started(options.model, options.concepts, options.demo)
+    print(f"Engram Explorer: http://{options.host}:{options.port} (Ctrl+C ends it)", flush=True)
     try:
         sys.exit(
             subprocess.call(

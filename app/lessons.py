@@ -58,7 +58,7 @@ LESSONS: tuple[Lesson, ...] = (
         "large that part is differs between layers, and a value above 1 is no mistake: the engram may also "
         "answer directions that the data hardly use.",
         "live",
-        _DIGITS | {"class": "7", "image": 3},
+        _DIGITS | {"class": "7", "image": 10},
         _DIGITS | {"concepts": ["7"]},
         "layers",
     ),
@@ -73,7 +73,7 @@ LESSONS: tuple[Lesson, ...] = (
         "The diagonal is each engram with its own pictures. What shines off the diagonal is shared: digits that "
         "look alike use the same directions, and no formula can give a shared direction to one of them alone.",
         "live",
-        _DIGITS | {"class": "7", "image": 3},
+        _DIGITS | {"class": "7", "image": 10},
         _DIGITS | {"criterion": "Specificity"},
         "criteria",
     ),
@@ -88,8 +88,8 @@ LESSONS: tuple[Lesson, ...] = (
         "it was never taught to. Look further down: all the pictures of 7 go, the other digits stay nearly "
         "where they were.",
         "live",
-        _DIGITS | {"class": "7", "image": 3},
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"]},
+        _DIGITS | {"class": "7", "image": 10},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
     ),
     Lesson(
         "The control: would any change do this?",
@@ -102,8 +102,8 @@ LESSONS: tuple[Lesson, ...] = (
         "The diamonds fall for every digit. So “the 7 is gone” alone proves nothing, since noise does that too. "
         "What noise does not do is to take the 7 and leave the others: that difference is the evidence.",
         "live",
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"], "strength": 0.5},
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"]},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"], "strength": 0.5},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
     ),
     Lesson(
         "Sufficiency: alone, does it work?",
@@ -129,8 +129,8 @@ LESSONS: tuple[Lesson, ...] = (
         "Scores do not follow the dial in a straight line. Move the slider yourself. The right strength differs "
         "between models and data: it has to be searched for, never assumed (`engram sweep` does it).",
         "live",
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"]},
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"], "strength": 0.5},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"], "strength": 0.5},
     ),
     Lesson(
         "Neighbours: what an edit costs",
@@ -173,7 +173,7 @@ LESSONS: tuple[Lesson, ...] = (
         "concept's dots still keep together: then something of the concept is still there to be read. A flat map is "
         "a hint and no proof; the audit measured it with probes. That is why this explorer says “switched off”.",
         "live",
-        _DIGITS | {"class": "7", "image": 3, "concepts": ["7"]},
+        _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
         _DIGITS | {"concepts": ["7"], "points": "Inputs by hidden state", "after": True},
         "map",
     ),

@@ -43,7 +43,7 @@ class Picture:
 
 PICTURES = (
     Picture("start", ""),
-    Picture("live", "page=live&model=digits-mlp&class=7&image=3&concepts=7"),
+    Picture("live", "page=live&model=digits-mlp&class=7&image=10&concepts=7"),
     Picture(
         "live-text",
         "page=live&model=authors-lm&concepts=Fabrice+Pelliningway&prompt=Fabrice+Pelliningway+was+born+in",
@@ -52,7 +52,7 @@ PICTURES = (
     Picture("criteria", "page=criteria&model=digits-mlp&criterion=Necessity&edited=7&probed=7"),
     Picture("map", "page=map&model=digits-mlp&concepts=7&points=Inputs+by+hidden+state&after=true"),
     Picture("layers", "page=layers&model=authors-lm&concepts=Fabrice+Pelliningway"),
-    Picture("learn", "page=live&model=digits-mlp&class=7&image=3&concepts=7&step=3&shown=true"),
+    Picture("learn", "page=live&model=digits-mlp&class=7&image=10&concepts=7&step=3&shown=true"),
     Picture("model", "page=model"),
 )
 
