@@ -31,6 +31,7 @@ KINDS: dict[str, type] = {
     "section": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
+    "seeds": str, "kept": str, "measure_kept": bool,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
     "after": bool, "fit": str,

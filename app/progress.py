@@ -76,7 +76,7 @@ class Bar:
 
     def _say(self, far: int) -> None:
         self._place.caption(
-            f"Stopped at {far} %. What is done is remembered: go on, or change anything to begin something else."
+            f"Stopped at {far} %. What is done is remembered: go on, or change anything to begin anew."
         )
         self._button.button(
             "Go on", icon=":material/play_arrow:", key=f"go_on_{self._key}", type="tertiary",

@@ -195,21 +195,23 @@ def function_steps(
         doing = f"Control: random sets of {size} recorded inputs"
         edit = edit_of(atlas, row)
         for seeds in _few(controls):
-            # Concepts of one size and one strength share them.
-            keys = {seed: ("subset", size, f"subset {seed}", row.strength) for seed in seeds}
-            sham = None
-            if any(base.remembered.get(remembered(key)) is None for key in keys.values()):
-                try:
-                    for _, said, sham in _subset_atlas(base, atlas, size, seeds, choice.layers):  # noqa: B007
-                        yield done / total, f"{doing}{said and ': '}{said}", found
-                except EngramError as error:
-                    found.refused = str(error)
-                    break
-            for key in keys.values():
+            sham: ec.Atlas | None = None
+            for seed in seeds:
+                # Concepts of one size and one strength share them.
+                key = ("subset", size, f"subset {seed}", row.strength)
+                if sham is None and base.remembered.get(remembered(key)) is None:
+                    try:
+                        for _, said, sham in _subset_atlas(base, atlas, size, seeds, choice.layers):  # noqa: B007
+                            yield done / total, f"{doing}{said and ': '}{said}", found
+                    except EngramError as error:
+                        found.refused = str(error)
+                        break
                 for _, scores in scored(key, partial(_subset_view, base, sham, edit, key[2])):  # noqa: B007
                     yield done / total, doing, found
                 found.subset.setdefault(name, []).append(scores)
                 done += 1
+            if found.refused:
+                break
         if found.refused:
             break
     yield 1.0, "", found
@@ -220,8 +222,9 @@ def _few(count: int) -> list[range]:
     return [range(start, min(start + SHAMS, count)) for start in range(0, count, SHAMS)]
 
 
-def _subset_view(base: Base, sham: ec.Atlas, edit: ec.Edit, subset: str) -> nn.Module:
+def _subset_view(base: Base, sham: ec.Atlas | None, edit: ec.Edit, subset: str) -> nn.Module:
     """Return the model with the engram of a random subset in the place of the edit's own."""
+    assert sham is not None, "it is recorded where a score is missing"
     if edit.keep is None:
         edit = replace(edit, erase=((subset, edit.erase[0][1]),))
     else:
@@ -243,7 +246,7 @@ def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Itera
 
 def _subset_atlas(
     base: Base, atlas: ec.Atlas, size: int, seeds: range, layers: tuple[str, ...]
-) -> Iterator[tuple[float, str, ec.Atlas]]:
+) -> Iterator[tuple[float, str, ec.Atlas | None]]:
     """Record random subsets; yields the share done, what is being done, and at the end their engrams."""
     key = ("subset", size, atlas.sharpness, seeds, layers)
     found = base.remembered.get(key)
@@ -281,7 +284,8 @@ def response_steps(
                 for share, said, sham in _subset_atlas(base, atlas, size, range(seeds), layers):  # noqa: B007
                     if share < 1:
                         yield 0.0, f"{doing}{said and ': '}{said}", None
-                shams |= {name: sham for name in chosen.edited if atlas.counts[name] == size}
+                if sham is not None:
+                    shams |= {name: sham for name in chosen.edited if atlas.counts[name] == size}
         except EngramError:  # inputs that cannot be drawn from; the effect is measured all the same
             shams = {}
 

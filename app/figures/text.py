@@ -63,6 +63,10 @@ HOW: dict[str, str] = {
         "model has any, and the share of continuations that became degenerate, that is, in which one trigram "
         "of words covers more than half of the text. Edits that are too strong show here first."
     ),
+    "seeds": (
+        "Each seed is another random edit. A few show whether the control is anywhere near; 20 are a test, "
+        "and take as many times longer."
+    ),
     "control": (
         "Scores random edits of the same size as this one. On a model of this size that takes minutes, so it "
         "is not run unasked; without it, the effect stands without its control."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -10,8 +12,9 @@ from .. import frame
 from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Selection
-from ..choice import FROM_NOTHING, Choice
-from ..figures.criteria_text import HOW, say_response
+from ..choice import FROM_NOTHING, SEEDS, Choice
+from ..columns import columns_of
+from ..figures.criteria_text import HOW, how_test, say_response
 from ..figures.dots import Dots, dots
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
@@ -39,7 +42,10 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     at = _at(base)
     layers = choice.layers if at == MEAN else (at,)
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
-    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers))
+    # Asked below, where the controls are drawn, but all is measured at once: the last answer counts.
+    controls.ready("seeds", SEEDS, SEEDS[0])
+    seeds = measures.SHAMS if st.session_state["seeds"] == SEEDS[0] else measures.MANY
+    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(chosen)
     code = (
         f"{subset_code(chosen.probed, base.facts.classes)}\n"
@@ -76,11 +82,17 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
             **cell.clickable(f"{measure}_{at}"),
         )
     row = measures.key_of(choice, edited, "necessity", FROM_NOTHING)
-    cell.show(base, row, chosen, edited, probed, page=PAGE)
+    with suppress(frame.Stopped):
+        cell.show(base, row, chosen, edited, probed, page=PAGE)
+    if any(f"{measure}_gaussian" in table for measure, *_ in asked):
+        controls.seeds_wanted(
+            measures.SHAMS, measures.MANY, note="Controls: a check; 20 seeds are a test, with z and p."
+        )
+    how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     for measure, title, _ in asked:
         name = f"{title} against its controls, {where}"
-        part = frame.Part(PAGE, name, HOW["response shams"].format(seeds=measures.SHAMS), base, choice)
-        _shams(part, table, chosen, measure, title, code)
+        part = frame.Part(PAGE, name, how, base, choice)
+        _shams(part, table, chosen, measure, title, code, seeds)
     if at == MEAN:
         for measure, title, _ in asked:
             name = f"{title} on own inputs, layer by layer"
@@ -106,7 +118,13 @@ def _top(greatest: float, most: float) -> tuple[float, str]:
 
 
 def _shams(
-    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+    part: frame.Part,
+    table: pd.DataFrame,
+    chosen: Selection,
+    measure: str,
+    title: str,
+    code: str,
+    seeds: int,
 ) -> None:
     columns = [c for c in (measure, f"{measure}_gaussian", f"{measure}_subset") if c in table]
     if len(columns) == 1:
@@ -124,6 +142,9 @@ def _shams(
         Dots("random subset", own[f"{measure}_subset"].to_numpy(), SUBSET, "square-open"),
     ]
     numbers = own.drop(columns="probe").reset_index().assign(others=elsewhere)
+    tests = _tests(table, chosen, measure) if seeds > measures.SHAMS else None
+    if tests is not None:
+        numbers = numbers.join(tests.reset_index(drop=True))
     words = (
         f"{title}: own inputs {own[measure].mean():.2f}, others' {np.nanmean(elsewhere):.2f}, Gaussian "
         f"control {own[f'{measure}_gaussian'].mean():.2f}, random subset "
@@ -137,10 +158,40 @@ def _shams(
     part.figure(
         f"{measure}_shams",
         dots(chosen.edited, series, row="Concept", value=title, span=span),
-        words=words.replace("-", "−"),
+        words=words.replace("-", "−") + ("" if tests is None else _say_tests(tests, seeds)),
         numbers=numbers,
         code=code,
     )
+    if tests is not None:
+        with st.expander("z and p of every concept"):
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+
+
+def _tests(table: pd.DataFrame, chosen: Selection, measure: str) -> pd.DataFrame:
+    """Return z and p of every concept on its own inputs; over several layers, in how many p ≤ .05."""
+    own = table[table["concept"] == table["probe"]].set_index("concept")
+    kinds = ("gaussian", "subset")
+    if table["layer"].nunique() == 1:
+        columns = [f"{measure}_{kind}_{tail}" for kind in kinds for tail in ("z", "p")]
+        return own[columns].reindex(list(chosen.edited))
+    layers = own.groupby(level=0, sort=False)
+    found = {
+        f"layers with p ≤ .05 ({kind})": layers[f"{measure}_{kind}_p"].agg(lambda p: int((p <= 0.05).sum()))
+        for kind in kinds
+    }
+    return pd.DataFrame(found).reindex(list(chosen.edited)).assign(layers=table["layer"].nunique())
+
+
+def _say_tests(tests: pd.DataFrame, seeds: int) -> str:
+    said = []
+    for name, title in (("gaussian", "Gaussian changes"), ("subset", "random subsets")):
+        p = next((tests[c] for c in tests if c.endswith(f"{name}_p")), None)
+        if p is not None:
+            said.append(f"p ≤ .05 against {title} for {int((p <= 0.05).sum())} of {len(p)} concepts")
+        else:
+            share = tests[f"layers with p ≤ .05 ({name})"] / tests["layers"]
+            said.append(f"p ≤ .05 against {title} in {share.mean():.0%} of the layers (mean over concepts)")
+    return f" With {seeds} seeds: {'; '.join(said)}."
 
 
 def _by_layer(

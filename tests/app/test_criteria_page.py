@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.adapter import measures
+from app.adapter import behind, measures
 from app.choice import ERASE, FROM_NOTHING, KEEP, Facts, clean
 from app.launch import MAIN
 
@@ -152,7 +152,7 @@ def test_behind_a_cell_changed_answers_come_first_and_add_up():
     base = base_of()
     choice = clean({"concepts": ["7"]}, base.facts)
     row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-    table = measures.images_behind(base, row, "7")
+    *_, (_, _, table) = behind.images_behind(base, row, "7")
     assert sorted(table["image"]) == list(range(1, base.facts.held_out["7"] + 1))
     score = base.sample.task.measure(base.atlas.apply(erase="7"), base.sample.concepts, ["7"]).score["7"]
     assert (table["edited"] == "7").mean() == pytest.approx(score)
