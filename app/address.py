@@ -28,10 +28,11 @@ KINDS: dict[str, type] = {
     "class": str, "image": int, "drawn": str,
     # Live, text.
     "prompt": str, "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
-    "section": str, "control": bool,
+    "section": str, "inside": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
     "seeds": str, "kept": str, "measure_kept": bool,
+    "every_layer": bool,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
     "after": bool, "fit": str,

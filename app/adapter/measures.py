@@ -277,7 +277,7 @@ def response_steps(
         layer: ("responses", atlas.sharpness, chosen, layer, seeds) for layer in layers
     }
     shams: dict[str, ec.Atlas] = {}
-    if any(base.remembered.get(key) is None for key in keys.values()):
+    if seeds and any(base.remembered.get(key) is None for key in keys.values()):
         try:
             for size in sorted({atlas.counts[name] for name in chosen.edited}):
                 doing = f"Control: random sets of {size} recorded inputs"

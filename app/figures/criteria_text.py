@@ -64,7 +64,7 @@ HOW: dict[str, str] = {
         "**How to read this.** Each cell is one concept in one layer, on the concept's own held-out inputs: "
         "the "
         "diagonal of the figure above, layer by layer, in forward order. Dark layers hold little of the "
-        "concept."
+        "concept. Click a cell to see that layer's figures, with the concept's own inputs behind."
     ),
     "Sufficiency": (
         "**How to read this.** Column: the only concept that is kept, at strength 1. Row: whose held-out "
@@ -94,6 +94,7 @@ HOW: dict[str, str] = {
         "concepts are all the data, both are the same.\n\n"
         "The dashed line is the base model's score of the kept concepts."
     ),
+    "asked": "With a model of this size it takes minutes, so it is not measured unasked.",
     "Necessity": (
         "**How to read this.** Column: the concept that is erased, alone. Row: whose held-out inputs are "
         "tested. "

@@ -54,5 +54,5 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "lookat": facts.layers, "which": facts.classes, "seeds": SEEDS, "kept": KEPT,
     }  # fmt: skip
     if facts.kind == "text":
-        known |= {"about": facts.classes, "section": live_inside.SECTIONS}
+        known |= {"about": facts.classes, "inside": facts.classes, "section": live_inside.SECTIONS}
     return known

@@ -22,7 +22,7 @@ from ..pictures import Picture
 from . import controls
 from .sending import send_to_live
 
-__all__ = ["choose", "clickable", "show"]
+__all__ = ["choose", "clickable", "clickable_layers", "show"]
 
 _THUMBNAILS = 20
 
@@ -39,6 +39,18 @@ def clickable(key: str) -> dict[str, Any]:
     return {
         "on_select": partial(_opened, key), "selection_mode": "points", "key": key, "config": frame.CHART,
     }  # fmt: skip
+
+
+def clickable_layers(key: str) -> dict[str, Any]:
+    """Return the options of a figure of layers against concepts of which a click chooses both."""
+    return clickable(key) | {"on_select": partial(_layer_opened, key)}
+
+
+def _layer_opened(key: str) -> None:
+    clicked = cell_of(st.session_state.get(key))
+    if clicked is not None:
+        st.session_state["at"], st.session_state["edited"] = clicked
+        st.session_state["probed"] = clicked[1]  # the figure is about each concept's own inputs
 
 
 def _opened(key: str) -> None:

@@ -29,12 +29,12 @@ def ready(key: str, options: Sequence[str], start: str) -> None:
 
 def control_wanted(facts: Facts) -> bool:
     """Return whether the control is to be run; of a large model, which takes minutes, it is asked here."""
-    return wanted(facts, "Run the control", "control")
+    return wanted(facts, "Run the control", "control", HOW["control"])
 
 
-def wanted(facts: Facts, label: str, key: str) -> bool:
+def wanted(facts: Facts, label: str, key: str, help_text: str) -> bool:
     """Return whether something is to be measured: at once for a small model, of a large one it is asked."""
-    return not facts.large or st.toggle(label, key=key, persist_state="session", help=HOW["control"])
+    return not facts.large or st.toggle(label, key=key, persist_state="session", help=help_text)
 
 
 def seeds_wanted(few: int, many: int, *, note: str = "") -> int:

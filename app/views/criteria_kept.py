@@ -35,7 +35,7 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
     how = HOW["kept by layer"].format(sets=len(asked.concepts))
     part = frame.part(PAGE, name, how, base, choice)
     st.caption(_measured(base, asked))
-    if not controls.wanted(base.facts, "Measure it", "measure_kept"):
+    if not controls.wanted(base.facts, "Measure it", "measure_kept", HOW["asked"]):
         return
     table: pd.DataFrame = frame.run(kept.kept_steps(base, choice, chosen))
     rows = list(asked.places)

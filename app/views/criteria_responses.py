@@ -12,7 +12,7 @@ from .. import frame
 from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Selection
-from ..choice import FROM_NOTHING, SEEDS, Choice
+from ..choice import FROM_NOTHING, Choice
 from ..columns import columns_of
 from ..figures.criteria_text import HOW, how_test, say_response
 from ..figures.dots import Dots, dots
@@ -42,9 +42,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     at = _at(base)
     layers = choice.layers if at == MEAN else (at,)
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
-    # Asked below, where the controls are drawn, but all is measured at once: the last answer counts.
-    controls.ready("seeds", SEEDS, SEEDS[0])
-    seeds = measures.SHAMS if st.session_state["seeds"] == SEEDS[0] else measures.MANY
+    seeds = measures.SHAMS
     table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(chosen)
     code = (
@@ -84,22 +82,41 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     row = measures.key_of(choice, edited, "necessity", FROM_NOTHING)
     with suppress(frame.Stopped):
         cell.show(base, row, chosen, edited, probed, page=PAGE)
+    with suppress(frame.Stopped):
+        _controls(base, choice, chosen, layers, table, asked, where, code)
+    if at != MEAN:
+        if not controls.wanted(base.facts, "Layer against concept", "every_layer", HOW["asked"]):
+            return
+        # Without controls, which stand above for the layer that was chosen.
+        table = frame.run(measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer")
+    for measure, title, _ in asked:
+        name = f"{title} on own inputs, layer by layer"
+        part = frame.part(PAGE, name, HOW["by layer"], base, choice)
+        _by_layer(part, table, chosen, measure, title, code, (at, edited))
+
+
+def _controls(
+    base: Base,
+    choice: Choice,
+    chosen: Selection,
+    layers: tuple[str, ...],
+    table: pd.DataFrame,
+    asked: list[tuple[str, str, str]],
+    where: str,
+    code: str,
+) -> None:
+    seeds = measures.SHAMS
     if any(f"{measure}_gaussian" in table for measure, *_ in asked):
-        controls.seeds_wanted(
-            measures.SHAMS, measures.MANY, note="Controls: a check; 20 seeds are a test, with z and p."
-        )
+        note = "Controls: a check; 20 seeds are a test, with z and p."
+        seeds = controls.seeds_wanted(seeds, measures.MANY, note=note)
+    if seeds > measures.SHAMS:
+        steps = measures.response_steps(base, choice, chosen, layers, seeds)
+        table = frame.run(steps, key="controls")
     how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     for measure, title, _ in asked:
         name = f"{title} against its controls, {where}"
         part = frame.Part(PAGE, name, how, base, choice)
         _shams(part, table, chosen, measure, title, code, seeds)
-    if at == MEAN:
-        for measure, title, _ in asked:
-            name = f"{title} on own inputs, layer by layer"
-            part = frame.part(PAGE, name, HOW["by layer"], base, choice)
-            _by_layer(part, table, chosen, measure, title, code)
-    else:
-        st.caption(f"Layer against concept stands here for “{MEAN}”.")
 
 
 def _at(base: Base) -> str:
@@ -195,7 +212,13 @@ def _say_tests(tests: pd.DataFrame, seeds: int) -> str:
 
 
 def _by_layer(
-    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+    part: frame.Part,
+    table: pd.DataFrame,
+    chosen: Selection,
+    measure: str,
+    title: str,
+    code: str,
+    selected: tuple[str, str],
 ) -> None:
     own = table[table["concept"] == table["probe"]]
     layers = list(dict.fromkeys(own["layer"]))
@@ -217,8 +240,10 @@ def _by_layer(
             column="Concept",
             scale=Scale(title, 0.0, high),
             diagonal=False,
+            selected=selected,
         ),
         words=words.replace("-", "−") + faint,
         numbers=own[["layer", "concept", measure]],
         code=code,
+        **cell.clickable_layers(f"{measure}_layers_{selected[0]}"),
     )

@@ -43,20 +43,32 @@ def draw(base: Base, visitor: Visitor, choice: Choice, *, about: str, text: str)
     section = st.segmented_control(
         "Look closer", SECTIONS, key="section", persist_state="session", required=True
     )
-    concept = choice.concepts[0] if choice.concepts else about
     try:
         if section == SECTIONS[0]:
             _questions(base, choice, choice.concepts[:12] or (about,))
         elif section == SECTIONS[1]:
             _tokens(base, visitor, choice, text)
         elif section == SECTIONS[2]:
-            _where(base, choice, concept, text)
+            _where(base, choice, _one(choice, about), text)
         elif section == SECTIONS[3]:
-            _energy(base, choice, concept)
+            _energy(base, choice, _one(choice, about))
         else:
             _rest(base, choice)
     except EngramError as error:
         st.warning(str(error))
+
+
+def _one(choice: Choice, about: str) -> str:
+    """Return the concept that a picture of one is about; of several chosen ones it is asked which."""
+    if len(choice.concepts) < 2:
+        return choice.concepts[0] if choice.concepts else about
+    controls.ready("inside", choice.concepts, choice.concepts[0])
+    return str(
+        st.selectbox(
+            f"One of the {len(choice.concepts)} chosen concepts", choice.concepts, key="inside",
+            persist_state="session", width=360,
+        )
+    )  # fmt: skip
 
 
 def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
