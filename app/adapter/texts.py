@@ -131,6 +131,7 @@ def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> 
     def make(report: Report) -> pd.DataFrame:
         # A view of its own: the visitor's next click must not change it midway.
         view = edited_view(base, choice)
+        report.pause()
         return token_changes(base.sample.model, view, _tokenizer(base), text, by=by, progress=report)
 
     key = ("changes", edit_key(base, choice), text, by)
@@ -192,7 +193,13 @@ def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> Steps:
         the first token).
     """
     texts, tokenizer = base.sample.task.texts, _tokenizer(base)  # type: ignore[attr-defined]
-    view = cache(partial(edited_view, base, choice))
+
+    @cache
+    def view() -> nn.Module:
+        made = edited_view(base, choice)
+        HEAVY.pause()  # of many concepts it takes as long as the questions about some
+        return made
+
     keys: dict[str, Hashable] = {}
     asked: dict[str, Callable[[], pd.DataFrame]] = {}
     for side, model, edit in (

@@ -63,6 +63,11 @@ class Turns:
             else:
                 self._owner = None
 
+    def pause(self) -> None:
+        """Let those who wait have their turns, in the middle of one's own."""
+        self.release()
+        self.acquire()
+
     def __enter__(self) -> None:
         self.acquire()
 
@@ -110,8 +115,7 @@ class Report:
         """Let others have their turns; can be given as `stop`, since it never asks for a partial result."""
         self.check()
         if self._turns is not None:
-            self._turns.release()
-            self._turns.acquire()
+            self._turns.pause()
         self.check()
         return False
 
