@@ -1,6 +1,7 @@
 """How long one visitor's work keeps all others waiting: the longest time the lock is held without a break.
 
     python benchmarks/turn_time.py smollm2-135m
+    python benchmarks/turn_time.py smollm2-135m cosines effect     # only parts with these words
 
 Each part of a page that computes is worked through as the page does it. What is printed is the longest
 single turn, the whole time, and how many steps the bar got. Beside other work on the same machine all times
@@ -23,7 +24,8 @@ from app.choice import FROM_NOTHING, clean
 class Watch:
     """Notes how long turns are held."""
 
-    def __init__(self) -> None:
+    def __init__(self, parts: list[str]) -> None:
+        self._parts = parts or [""]
         self.longest = 0.0
         self._since = 0.0
         acquire, release = Turns.acquire, Turns.release
@@ -42,6 +44,8 @@ class Watch:
 
     def time(self, name: str, make: Callable[[], Iterator[Any]]) -> None:
         """Work through something, and print how long others had to wait."""
+        if not any(part in name for part in self._parts):
+            return
         self.longest, count, start = 0.0, 0, time.perf_counter()
         for _ in make():
             count += 1
@@ -49,9 +53,9 @@ class Watch:
         print(f"{name:42} {self.longest:8.2f} s {whole:8.1f} s {count:6} steps", flush=True)
 
 
-def main(model: str) -> None:
+def main(model: str, *parts: str) -> None:
     """Measure every part of the pages that computes for a language model."""
-    watch, base = Watch(), Loading.of_sample(model).base()
+    watch, base = Watch(list(parts)), Loading.of_sample(model).base()
     names, layers = base.facts.classes, base.facts.layers
     one, twelve = (clean({"concepts": list(names[:count])}, base.facts) for count in (1, 12))
     chosen = measures.selection(base.facts, one.concepts)
@@ -82,4 +86,4 @@ def main(model: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "authors-lm")
+    main(*(sys.argv[1:] or ["authors-lm"]))

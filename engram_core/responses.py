@@ -50,7 +50,7 @@ def responses(
         controls: number of shams of each kind; 0 leaves the control columns out.
         seed: of the first sham.
         shams: what `subset_shams` returned for the same seeds, if it was called before.
-        progress: called with (done, total, text), several times in every layer.
+        progress: called with (done, total, text) after every engram in every layer.
 
     Returns:
         Columns: layer, concept, probe; ``ratio = ‖E_c X_k‖ / ‖W X_k‖`` (specificity: 1 on the concept's
@@ -68,9 +68,10 @@ def responses(
     frames = []
     for done, layer in enumerate(chosen, start=1):
 
-        def told(share: float, done: int = done, layer: str = layer) -> None:
-            if progress is not None:  # in thousandths, since there are steps within a layer
-                progress(int(1000 * (done - 1 + share)), 1000 * len(chosen), f"measuring {layer}")
+        def told(concepts: int, done: int = done, layer: str = layer) -> None:
+            if progress is not None:
+                count = (done - 1) * len(names) + concepts
+                progress(count, len(chosen) * len(names), f"measuring {layer}")
 
         frames.append(_layer_responses(subject, atlas, layer, names, held, strength, seeds, shams, told))
     return pd.concat(frames, ignore_index=True)
@@ -139,22 +140,22 @@ def _layer_responses(
     strength: float,
     seeds: Sequence[int],
     shams: dict[str, Atlas],
-    told: Callable[[float], None],
+    told: Callable[[int], None],
 ) -> pd.DataFrame:
     names = list(subject.concepts)
     probes = _Probes(atlas, layer, held, names)
-    told(0.2)
+    told(0)
     unit = {layer: 1.0}
     noise = [probes.answer(matrix) for s in seeds for _, matrix in gaussian_matrices(atlas, unit, s)]
     subsets: dict[int, list[dict[str, np.ndarray]]] = {}
     for sham in shams.values():
-        told(0.4)
+        told(0)
         if id(sham) not in subsets:
             found = [probes.answer(sham.dense(layer, name, strength)) for name in sham.concepts]
             subsets[id(sham)] = [probes.measures(*pair) for pair in found]
     frames = []
     for done, concept in enumerate(concepts):
-        told(0.5 + 0.5 * done / len(concepts))
+        told(done)
         matrix = atlas.dense(layer, concept, strength)
         measured = probes.measures(*probes.answer(matrix))
         frame = pd.DataFrame({"layer": layer, "concept": concept, "probe": names, **measured})
@@ -167,7 +168,7 @@ def _layer_responses(
                 for kind, answers in kinds.items():
                     add_control(frame, f"{measure}_{kind}", effect, [a[measure] for a in answers])
         frames.append(frame)
-    told(1.0)
+    told(len(concepts))
     return pd.concat(frames, ignore_index=True)
 
 

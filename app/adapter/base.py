@@ -14,15 +14,15 @@ from torch import nn
 
 import engram_core as ec
 from engram_core.samples import Sample, load_sample
-from engram_core.tasks import Scores, Subject
+from engram_core.tasks import Scores, Subject, Task
 
 from ..choice import Facts, start_values
 from . import memory
 from .about import start_of
 from .remembered import Remembered, size_of
-from .turns import HEAVY
+from .turns import HEAVY, Report
 
-__all__ = ["HEAVY", "Base", "Loading", "Remembered", "portions", "size_of"]
+__all__ = ["HEAVY", "Base", "Loading", "Remembered", "pausing", "portions", "size_of"]
 
 # Once per process: changing it later makes every pool start again, and sessions would fight over it. On two
 # cores one thread is faster: the browser needs the other, and two threads that wait for each other's turn
@@ -223,6 +223,47 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
         large=parameters > _LARGE,
         **start_values(start),
     )
+
+
+@dataclass(frozen=True)
+class PausingTask:
+    """A task that scores in portions: what the core measures in one go, and long, others can come between.
+
+    Attributes:
+        facts: of the model.
+        task: its own task.
+        report: where others have their turns.
+    """
+
+    facts: Facts
+    task: Task
+    report: Report
+
+    @property
+    def unit(self) -> str:
+        """What a score is called."""
+        return self.task.unit
+
+    def measure(
+        self, model: nn.Module, concepts: Mapping[str, Any], probes: Iterable[str] | None = None
+    ) -> Scores:
+        """Return the scores; as the task itself has them."""
+        subject = Subject(model, concepts, self.task)  # type: ignore[arg-type]
+        score: dict[str, float] = {}
+        says: dict[str, dict[str, float]] = {}
+        details: dict[str, dict[str, float]] = {}
+        for part in portions(self.facts, subject, model, concepts if probes is None else probes):
+            score |= part.score
+            says |= part.says
+            for kind, values in part.details.items():
+                details.setdefault(kind, {}).update(values)
+            self.report.pause()
+        return Scores(score, says, details)
+
+
+def pausing(base: Base, subject: Subject, report: Report) -> Subject:
+    """Return a subject that scores in portions, for work `in_turns`."""
+    return Subject(subject.model, subject.concepts, PausingTask(base.facts, subject.task, report))
 
 
 def portions(facts: Facts, subject: Subject, model: nn.Module, names: Iterable[str]) -> Iterator[Scores]:

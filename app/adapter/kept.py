@@ -11,7 +11,7 @@ import engram_core as ec
 from engram_core.keeping import ALL_LAYERS
 
 from ..choice import Choice
-from .base import Base
+from .base import Base, pausing
 from .measures import Selection, subject_of
 from .turns import Report
 
@@ -65,8 +65,8 @@ def kept_steps(
 
     def make(name: str, report: Report) -> pd.DataFrame:
         return ec.sufficiency_by_layer(
-            subject, atlas, concepts=kept.concepts, groups={name: kept.places[name]}, whole=False,
-            others=kept.others, progress=report,
+            pausing(base, subject, report), atlas, concepts=kept.concepts,
+            groups={name: kept.places[name]}, whole=False, others=kept.others, progress=report,
         )  # fmt: skip
 
     for share, doing, found in base.remembered.each_in_turns(keys, make, "Keeping single concepts in"):

@@ -10,7 +10,7 @@ import pandas as pd
 import engram_core as ec
 
 from ..choice import Choice
-from .base import Base
+from .base import Base, pausing
 from .measures import selection, subject_of
 from .turns import Report
 
@@ -117,8 +117,8 @@ def effect_steps(
 
     def make(name: str, report: Report) -> pd.DataFrame:
         return ec.layer_effects(
-            subject, atlas, erase=choice.strengths, groups={name: places[name]}, scaling=choice.scaling,
-            controls=count, base=before, progress=report,
+            pausing(base, subject, report), atlas, erase=choice.strengths, groups={name: places[name]},
+            scaling=choice.scaling, controls=count, base=before, progress=report,
         )  # fmt: skip
 
     for share, doing, found in base.remembered.each_in_turns(keys, make, "Erasing in"):
