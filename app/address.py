@@ -28,9 +28,10 @@ KINDS: dict[str, type] = {
     "class": str, "image": int, "drawn": str,
     # Live, text.
     "prompt": str, "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
-    "section": str, "bylayer": bool, "control": bool,
+    "section": str, "bylayer": bool, "inside": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,
+    "seeds": str, "kept": str, "measure_kept": bool, "every_layer": bool,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
     "after": bool, "fit": str, "engramcolour": str,

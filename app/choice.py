@@ -21,6 +21,7 @@ __all__ = [
     "NULLS",
     "POWERS",
     "SCALINGS",
+    "SEEDS",
     "Choice",
     "Facts",
     "clean",
@@ -41,6 +42,8 @@ FROM_NOTHING, IN_PLACE = "from nothing", "in place"
 NULLS = (FROM_NOTHING, IN_PLACE)
 SCALINGS = ("plain", "adaptive")
 POWERS = ("1", "1.5", "2", "3", "4")
+SEEDS = ("a few", "20")
+"""How many shams an effect is held against: enough for a look, or for a test (SCIENCE.md section 7)."""
 ALPHA = "alpha."
 """Prefix of the address key that holds the own strength of one concept."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,11 +19,25 @@ from .choice import Choice
 from .columns import columns_of
 from .figures.large import enlarged
 from .figures.text import describe_edit
+from .progress import Bar, Stopped, run
 from .report import Item, figure_page, report_page
 from .snippets import edit_code
 from .started import started
 
-__all__ = ["CHART", "PAGES", "Panel", "Part", "heading", "on_screen", "part", "run", "settings_of", "title"]
+__all__ = [
+    "CHART",
+    "PAGES",
+    "Bar",
+    "Panel",
+    "Part",
+    "Stopped",
+    "heading",
+    "on_screen",
+    "part",
+    "run",
+    "settings_of",
+    "title",
+]
 
 PAGES: dict[str, str] = {}
 """Path in the address of every page by its name; `main` fills it. The first page's path is empty."""
@@ -128,23 +141,6 @@ def _note(text: str) -> None:
     """Draw a line in small type, if there is anything to say."""
     if text:
         st.caption(text)
-
-
-def run(steps: Iterator[tuple[float, str, Any]]) -> Any:
-    """Work through portions with a bar that says what is done; leaving the page ends it between two.
-
-    Args:
-        steps: share done, what is being done, and what is known so far.
-
-    Returns:
-        What is known at the end.
-    """
-    status, found = st.empty(), None
-    for share, doing, found in steps:  # noqa: B007
-        if share < 1:
-            status.progress(share, text=doing)
-    status.empty()
-    return found
 
 
 def settings_of(base: Base, choice: Choice, page: str) -> dict[str, Any]:

@@ -79,7 +79,10 @@ def _page(entry: View) -> None:
         return
     _about(base)
     _notes(base)
-    entry.draw(base)
+    try:
+        entry.draw(base)
+    except frame.Stopped:
+        pass  # the page says so where the work stood
 
 
 def main() -> None:

@@ -62,6 +62,7 @@ def subset_atlas(
     *,
     size: int,
     seeds: Sequence[int],
+    layers: str | Iterable[str] | None = None,
     progress: Callable[[int, int | None, str], None] | None = None,
 ) -> Atlas:
     """Return the engrams of random subsets of the recorded inputs, against the atlas's own total.
@@ -72,13 +73,16 @@ def subset_atlas(
         size: inputs per subset, drawn without replacement from all concepts together, also those
             that the atlas has no engram of.
         seeds: one subset each, 0 or more; the subset's name is ``"subset <seed>"``.
+        layers: which layers (see `layers.select_layers`); default all. The rows of twenty subsets in all
+            layers of a large model take gigabytes.
         progress: as in `recording.record`.
 
     Raises:
         DataError: if the inputs cannot be drawn from, or are fewer than `size`, or a seed is negative.
     """
-    recording = record(atlas.model, concepts.subsets(size, seeds), layers=atlas.layers, progress=progress)
-    return atlas.locate(recording)
+    chosen = atlas.select(layers)
+    recording = record(atlas.model, concepts.subsets(size, seeds), layers=chosen, progress=progress)
+    return atlas.locate(recording, layers=chosen)
 
 
 def significance(effect: float, shams: Iterable[float]) -> tuple[float, float, float, float]:

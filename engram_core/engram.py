@@ -193,17 +193,22 @@ class Atlas(Mapping[str, "Engram"]):
         other.about, other.lefts = self.about, self.lefts  # rows do not depend on the sharpness
         return other
 
-    def locate(self, recording: Recording) -> Atlas:
+    def locate(self, recording: Recording, *, layers: str | Iterable[str] | None = None) -> Atlas:
         """Return an atlas of other concepts against **this** total, which must contain them.
 
         For targets that are parts or regroupings of what was recorded, e.g. a random subset.
+
+        Args:
+            recording: of these concepts.
+            layers: which layers the new atlas has (see `layers.select_layers`); default all.
 
         Raises:
             ConceptOutsideTotalError: if a concept is not part of this total.
         """
         recording.identity.check(self.model)
         key_of, spectra, traces = {}, {}, {}
-        for layer in self.layers:
+        slots = {layer: self.slots[layer] for layer in self.select(layers)}
+        for layer in slots:
             if layer not in recording.source_of and not self.slots[layer].routed:
                 raise suggest("recorded layer", layer, recording.source_of)
             place = recording.source_of.get(layer)  # None: no token of these was sent to this expert
@@ -221,7 +226,7 @@ class Atlas(Mapping[str, "Engram"]):
                 except EngramError as error:
                     raise type(error)(f"Layer {layer!r}: {error}") from None
         return Atlas(
-            self.model, concepts=recording.concepts, slots=self.slots, key_of=key_of, spectra=spectra,
+            self.model, concepts=recording.concepts, slots=slots, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
             sharpness=self.sharpness,
         )  # fmt: skip

@@ -7,7 +7,7 @@ of each layer whether its part of the memory is enough.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -40,7 +40,8 @@ def sufficiency_by_layer(
     nulls: Iterable[Literal["nothing", "in place"]] = NULLS,
     strength: float = 1.0,
     layers: str | Iterable[str] | None = None,
-    groups: Iterable[str] | str | None = None,
+    groups: Mapping[str, Iterable[str]] | Iterable[str] | str | None = None,
+    whole: bool = True,
     others: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -56,15 +57,16 @@ def sufficiency_by_layer(
         nulls: what keeping starts from, ``"nothing"`` or ``"in place"`` (SCIENCE.md section 1).
         strength: of keeping; 1 is the engram itself.
         layers: which layers (see `layers.select_layers`).
-        groups: groups of layers (see `groups.layer_groups`) to keep in, instead of single layers.
+        groups: groups of layers (see `groups.choose_groups`) to keep in, instead of single layers.
+        whole: begin with all layers together.
         others: how many concepts outside the set are scored, drawn at random for each set; default all.
         seed: of the draws.
         progress: called with (done, total, text).
 
     Returns:
-        One row per layer (`ALL_LAYERS` first), null and size: ``kept``, mean score of the kept concepts;
-        ``others``, mean score of those that were not kept; ``selective`` = kept − others; ``base``, the kept
-        concepts' score in the base model; ``sets``, how many sets this is the mean of.
+        One row per layer (with `whole`, `ALL_LAYERS` first), null and size: ``kept``, mean score of the kept
+        concepts; ``others``, mean score of those that were not kept; ``selective`` = kept − others; ``base``,
+        the kept concepts' score in the base model; ``sets``, how many sets this is the mean of.
 
     Raises:
         DataError: if a size leaves nobody out, or there is nothing to keep.
@@ -72,7 +74,7 @@ def sufficiency_by_layer(
     check_subject(subject, atlas)
     names = chosen_concepts(atlas, concepts)
     chosen = atlas.select(layers)
-    places = {ALL_LAYERS: chosen} | (
+    places = ({ALL_LAYERS: chosen} if whole else {}) | (
         {layer: [layer] for layer in chosen}
         if groups is None
         else {name: list(members) for name, members in choose_groups(chosen, groups).items()}

@@ -55,10 +55,14 @@ def layer_table(
 
 
 def size_table(
-    atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
+    atlas: Atlas,
+    *,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return the first half of `layer_table`: layer, concept, norm, relative, rank."""
-    return _table(atlas, layers, concepts, (_sizes,))
+    return _table(atlas, layers, concepts, (_sizes,), progress)
 
 
 def certificate_table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def responses(
         controls: number of shams of each kind; 0 leaves the control columns out.
         seed: of the first sham.
         shams: what `subset_shams` returned for the same seeds, if it was called before.
-        progress: called with (done, total, text).
+        progress: called with (done, total, text) after every engram in every layer.
 
     Returns:
         Columns: layer, concept, probe; ``ratio = ‖E_c X_k‖ / ‖W X_k‖`` (specificity: 1 on the concept's
@@ -67,9 +67,13 @@ def responses(
         shams = subset_shams(subject, atlas, seeds, names, progress)
     frames = []
     for done, layer in enumerate(chosen, start=1):
-        frames.append(_layer_responses(subject, atlas, layer, names, held, strength, seeds, shams))
-        if progress is not None:
-            progress(done, len(chosen), f"measuring {layer}")
+
+        def told(concepts: int, done: int = done, layer: str = layer) -> None:
+            if progress is not None:
+                count = (done - 1) * len(names) + concepts
+                progress(count, len(chosen) * len(names), f"measuring {layer}")
+
+        frames.append(_layer_responses(subject, atlas, layer, names, held, strength, seeds, shams, told))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -136,18 +140,22 @@ def _layer_responses(
     strength: float,
     seeds: Sequence[int],
     shams: dict[str, Atlas],
+    told: Callable[[int], None],
 ) -> pd.DataFrame:
     names = list(subject.concepts)
     probes = _Probes(atlas, layer, held, names)
+    told(0)
     unit = {layer: 1.0}
     noise = [probes.answer(matrix) for s in seeds for _, matrix in gaussian_matrices(atlas, unit, s)]
     subsets: dict[int, list[dict[str, np.ndarray]]] = {}
     for sham in shams.values():
+        told(0)
         if id(sham) not in subsets:
             found = [probes.answer(sham.dense(layer, name, strength)) for name in sham.concepts]
             subsets[id(sham)] = [probes.measures(*pair) for pair in found]
     frames = []
-    for concept in concepts:
+    for done, concept in enumerate(concepts):
+        told(done)
         matrix = atlas.dense(layer, concept, strength)
         measured = probes.measures(*probes.answer(matrix))
         frame = pd.DataFrame({"layer": layer, "concept": concept, "probe": names, **measured})
@@ -160,6 +168,7 @@ def _layer_responses(
                 for kind, answers in kinds.items():
                     add_control(frame, f"{measure}_{kind}", effect, [a[measure] for a in answers])
         frames.append(frame)
+    told(len(concepts))
     return pd.concat(frames, ignore_index=True)
 
 

@@ -5,28 +5,24 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
-from dataclasses import dataclass, field, fields, is_dataclass
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import pandas as pd
 import torch
-from pandas.api.types import is_numeric_dtype
 from torch import nn
 
 import engram_core as ec
 from engram_core.samples import Sample, load_sample
-from engram_core.tasks import Scores, Subject
+from engram_core.tasks import Scores, Subject, Task
 
 from ..choice import Facts, start_values
 from . import memory
 from .about import start_of
-from .turns import Turns
+from .remembered import Remembered, size_of
+from .turns import HEAVY, Report
 
-__all__ = ["HEAVY", "Base", "Loading", "Remembered", "portions", "size_of"]
+__all__ = ["HEAVY", "Base", "Loading", "Remembered", "pausing", "portions", "size_of"]
 
 # Once per process: changing it later makes every pool start again, and sessions would fight over it. On two
 # cores one thread is faster: the browser needs the other, and two threads that wait for each other's turn
@@ -37,107 +33,10 @@ torch.set_num_threads(1 if (os.cpu_count() or 1) <= 2 else 2)
 # draws a figure. A forward pass has hundreds of them.
 sys.setswitchinterval(0.0005)
 
-# Held only while one portion is computed, so that visitors take turns instead of waiting for a whole run.
-HEAVY = Turns()
-
-_REMEMBERED = 4096  # results per model, most of them one row or one layer of a table
-_BYTES = 256 * 2**20  # of results per model; beyond that the oldest go
 # Inputs per turn for a model of a million parameters: some 50 ms, after which a click is heard.
 _PORTION = {"image": 400, "text": 80}
 _LARGE = 20_000_000  # parameters
 _MOST_VARIANTS = 4  # sharpened atlases; each of a large model takes hundreds of megabytes
-
-
-class Remembered:
-    """The most recent results by key, bounded in number and in bytes; safe between threads."""
-
-    def __init__(self, size: int = _REMEMBERED, most_bytes: int = _BYTES) -> None:
-        self._size = size
-        self._most_bytes = most_bytes
-        self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()  # with its bytes
-        self._bytes = 0
-
-    def get(self, key: Hashable) -> Any | None:
-        """Return the result, or None."""
-        with self._lock:
-            if key in self._values:
-                self._values.move_to_end(key)
-            return self._values.get(key, (None, 0))[0]
-
-    def put(self, key: Hashable, value: Any) -> None:
-        """Keep a result, and let the oldest go; what has grown since is put again, to be weighed again."""
-        size = size_of(value)
-        with self._lock:
-            self._bytes += size - self._values.pop(key, (None, 0))[1]
-            self._values[key] = value, size
-            while len(self._values) > 1 and (
-                len(self._values) > self._size or self._bytes > self._most_bytes
-            ):
-                self._bytes -= self._values.popitem(last=False)[1][1]
-
-    def made(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return the result of a key, made now, alone on the machine, if it is not there yet."""
-        value = self.get(key)
-        if value is None:
-            with HEAVY:
-                value = self.get(key)
-                if value is None:
-                    value = make()
-                    self.put(key, value)
-        return value
-
-    def each(
-        self, keys: Mapping[str, Hashable], make: Callable[[str], Any], doing: str
-    ) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        """Make the result of every name that is not there yet.
-
-        Yields the share done, what is being done, and the results so far by name.
-        """
-        found: dict[str, Any] = {}
-        for name, key in keys.items():
-            if self.get(key) is None:
-                yield len(found) / len(keys), f"{doing} {name}", found
-            found[name] = self.made(key, partial(make, name))
-        yield 1.0, "", found
-
-    def steps(
-        self, key: Hashable, work: Callable[[], Iterator[tuple[float, Any]]]
-    ) -> Iterator[tuple[float, Any]]:
-        """Yield the share done and what is known of a result, at the end the whole; only that is kept.
-
-        A page can stop between two steps when its visitor has moved on.
-        """
-        found = self.get(key)
-        if found is None:
-            for share, found in work():
-                if share < 1:
-                    yield share, found
-            self.put(key, found)
-        yield 1.0, found
-
-
-def size_of(value: Any) -> int:
-    """Return about how many bytes a result takes; models and inputs are the base's own and count nothing."""
-    if isinstance(value, Subject | ec.Concept | ec.ConceptSet):
-        return 0
-    if isinstance(value, pd.DataFrame):
-        # A cell of text is a pointer and, by and large, a short string.
-        return sum((8 if is_numeric_dtype(kind) else 70) * len(value) for kind in value.dtypes)
-    if isinstance(value, Future):
-        return size_of(value.result()) if value.done() and value.exception() is None else 0
-    if isinstance(value, str | bytes):
-        return 50 + len(value)
-    if isinstance(value, dict):
-        return 64 + sum(size_of(part) for part in value.values())
-    if isinstance(value, list | tuple):
-        return 64 + sum(size_of(part) for part in value)
-    own = getattr(value, "nbytes", None)  # arrays, tensors, atlases
-    if isinstance(own, int):
-        return own
-    if is_dataclass(value) and not isinstance(value, type):
-        return 64 + sum(size_of(getattr(value, part.name)) for part in fields(value))
-    return 64
 
 
 @dataclass
@@ -324,6 +223,47 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
         large=parameters > _LARGE,
         **start_values(start),
     )
+
+
+@dataclass(frozen=True)
+class PausingTask:
+    """A task that scores in portions: what the core measures in one go, and long, others can come between.
+
+    Attributes:
+        facts: of the model.
+        task: its own task.
+        report: where others have their turns.
+    """
+
+    facts: Facts
+    task: Task
+    report: Report
+
+    @property
+    def unit(self) -> str:
+        """What a score is called."""
+        return self.task.unit
+
+    def measure(
+        self, model: nn.Module, concepts: Mapping[str, Any], probes: Iterable[str] | None = None
+    ) -> Scores:
+        """Return the scores; as the task itself has them."""
+        subject = Subject(model, concepts, self.task)  # type: ignore[arg-type]
+        score: dict[str, float] = {}
+        says: dict[str, dict[str, float]] = {}
+        details: dict[str, dict[str, float]] = {}
+        for part in portions(self.facts, subject, model, concepts if probes is None else probes):
+            score |= part.score
+            says |= part.says
+            for kind, values in part.details.items():
+                details.setdefault(kind, {}).update(values)
+            self.report.pause()
+        return Scores(score, says, details)
+
+
+def pausing(base: Base, subject: Subject, report: Report) -> Subject:
+    """Return a subject that scores in portions, for work `in_turns`."""
+    return Subject(subject.model, subject.concepts, PausingTask(base.facts, subject.task, report))
 
 
 def portions(facts: Facts, subject: Subject, model: nn.Module, names: Iterable[str]) -> Iterator[Scores]:

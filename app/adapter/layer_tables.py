@@ -10,8 +10,9 @@ import pandas as pd
 import engram_core as ec
 
 from ..choice import Choice
-from .base import HEAVY, Base
+from .base import Base, pausing
 from .measures import selection, subject_of
+from .turns import Report
 
 __all__ = [
     "coverage",
@@ -97,18 +98,13 @@ def effect_probes(base: Base, choice: Choice) -> tuple[str, ...]:
     return (*choice.concepts, *drawn[:_OTHERS])
 
 
-def _let_others(_done: int, _total: int | None, _text: str) -> None:
-    """Let those who wait have their turns between two models that are scored."""
-    HEAVY.release()
-    HEAVY.acquire()
-
-
 def effect_steps(
-    base: Base, choice: Choice, groups: dict[str, tuple[str, ...]]
+    base: Base, choice: Choice, groups: dict[str, tuple[str, ...]], seeds: int | None = None
 ) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
     """Erase the chosen concepts in one group at a time; yield share done, group, and at the end the table.
 
-    The table is that of `ec.layer_effects`, with two Gaussian shams; "all layers" is the first group.
+    The table is that of `ec.layer_effects`, with Gaussian shams of so many seeds, `SHAMS` of them unless
+    more are asked for; "all layers" is the first group.
     """
     atlas = base.variant(choice.power, choice.clip)
     probes = effect_probes(base, choice)
@@ -116,15 +112,16 @@ def effect_steps(
     before = {name: base.scores[name] for name in probes}
     places = {"all layers": base.facts.layers} | groups
     same = (atlas.sharpness, choice.scaling, tuple(choice.strengths.items()), probes)
-    keys = {name: ("effects", *same, members) for name, members in places.items()}
+    count = seeds or SHAMS
+    keys = {name: ("effects", *same, members, count) for name, members in places.items()}
 
-    def make(name: str) -> pd.DataFrame:
+    def make(name: str, report: Report) -> pd.DataFrame:
         return ec.layer_effects(
-            subject, atlas, erase=choice.strengths, groups={name: places[name]}, scaling=choice.scaling,
-            controls=SHAMS, base=before, progress=_let_others,
+            pausing(base, subject, report), atlas, erase=choice.strengths, groups={name: places[name]},
+            scaling=choice.scaling, controls=count, base=before, progress=report,
         )  # fmt: skip
 
-    for share, doing, found in base.remembered.each(keys, make, "Erasing in"):
+    for share, doing, found in base.remembered.each_in_turns(keys, make, "Erasing in"):
         # The same layers may go by another name where the model was divided in another way.
         tables = [table.assign(group=name) for name, table in found.items()]
         yield share, doing, pd.concat(tables, ignore_index=True) if share == 1 else None

@@ -19,6 +19,7 @@ from engram_core.trace_strengths import TraceMeter, hidden_states
 from ..choice import Choice
 from . import memory
 from .base import HEAVY, Base
+from .turns import Report
 from .visitor import edit_key, edited_view
 
 __all__ = ["Measured", "cosines", "input_steps", "joint_job", "plain_job", "shown_concepts", "warm"]
@@ -132,11 +133,16 @@ def input_steps(base: Base, choice: Choice, layer: str) -> Iterator[tuple[float,
     yield 1.0, Measured(inputs, recorded, before[0], after[0], before[1], after[1], before[2], after[2])
 
 
-def cosines(base: Base, names: tuple[str, ...], layer: str) -> EngramCosines:
-    """Return the cosines between engrams in one layer, or over all layers for ""."""
-    return base.remembered.made(
-        ("map cosines", names, layer), lambda: ec.engram_cosines(base.atlas, layer or None, concepts=names)
-    )
+def cosines(
+    base: Base, names: tuple[str, ...], layer: str
+) -> Iterator[tuple[float, str, EngramCosines | None]]:
+    """Compare engrams in one layer, or over all layers for ""; yields, at the end, their cosines."""
+
+    def make(report: Report) -> EngramCosines:
+        return ec.engram_cosines(base.atlas, layer or None, concepts=names, progress=report)
+
+    doing = f"Comparing {len(names)} engrams, every two"
+    return base.remembered.once(("map cosines", names, layer), make, doing)
 
 
 def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:

@@ -1,11 +1,11 @@
-"""The four criteria in portions: what is measured, the matrices, their shams, the inputs behind a cell."""
+"""The four criteria in portions: what is measured, the matrices, and their shams."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,14 @@ from engram_core.tasks import Scores, Subject
 from ..choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
 from .base import HEAVY, Base, portions
 from .scoring import gaussian_makers
+from .turns import Report, in_turns
 from .visitor import edit_of, edited_view
 
 __all__ = [
-    "WRITTEN",
     "Function",
     "Selection",
     "against_shams",
-    "answers_behind",
     "function_steps",
-    "images_behind",
     "key_of",
     "response_steps",
     "selection",
@@ -38,14 +36,13 @@ __all__ = [
 ]
 
 SHAMS = 3
-"""Seeds of each kind of control on a page; the core's own default is 20."""
+"""Seeds of each kind of control on a page, unless more are asked for."""
 
-WRITTEN = 12
-"""New tokens of each answer written out behind a cell."""
+MANY = 20
+"""Seeds for a test (SCIENCE.md section 7); the core's own default."""
 
 _EVERY = 16  # concepts up to which all are measured
 _EDITED, _PROBED = 12, 24
-_QUESTIONS = 8  # answers written out behind a cell
 
 
 @dataclass(frozen=True)
@@ -125,8 +122,8 @@ def against_shams(
     """Hold selective effects against those of their shams; see `engram_core.controls.significance`.
 
     Returns:
-        A table (concept, selective, and per kind of sham there is, selective_KIND, its mean, and _p), and
-        the effects of the single shams by kind.
+        A table (concept, selective, and per kind of sham there is, selective_KIND, its mean, with _z and _p),
+        and the effects of the single shams by kind.
     """
     effects = [found.selective(name, found.rows[name], criterion) for name in names]
     table = pd.DataFrame({"concept": names, "selective": effects})
@@ -141,12 +138,13 @@ def against_shams(
                 for effect, run in zip(effects, runs[kind], strict=True)
             ]
             table[f"selective_{kind}"] = [mean for mean, *_ in held]
+            table[f"selective_{kind}_z"] = [z for _, _, z, _ in held]
             table[f"selective_{kind}_p"] = [p for *_, p in held]
     return table, runs
 
 
 def function_steps(
-    base: Base, choice: Choice, criterion: str, null: str, chosen: Selection, *, controls: bool
+    base: Base, choice: Choice, criterion: str, null: str, chosen: Selection, *, controls: int
 ) -> Iterator[tuple[float, str, Function]]:
     """Measure necessity or sufficiency; yield the share done, what is being done, and what is known.
 
@@ -156,7 +154,8 @@ def function_steps(
         criterion: "necessity" or "sufficiency".
         null: what keeping starts from.
         chosen: which concepts.
-        controls: measure the shams too (after the effect).
+        controls: seeds of each kind of sham that are measured too, after the effect. More of them later
+            cost only those that were not there before.
     """
     atlas = base.variant(choice.power, choice.clip)
     common = replace(choice, concepts=(), mode=ERASE, null=null)
@@ -164,13 +163,16 @@ def function_steps(
         common = replace(common, strength=1.0, own=(), scaling="plain")
     subject = subject_of(base, chosen.probed)
 
+    def remembered(place: tuple[Hashable, ...]) -> Hashable:
+        return ("function", criterion, common, chosen.probed, place)
+
     def scored(place: tuple[Hashable, ...], make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
-        key = ("function", criterion, common, chosen.probed, place)
-        return base.remembered.steps(key, partial(_score, base, subject, make))
+        return base.remembered.steps(remembered(place), partial(_score, base, subject, make))
 
     found = Function({name: base.scores[name] for name in chosen.probed})
     rows = {name: key_of(choice, name, criterion, null) for name in chosen.edited}
-    total = len(rows) * (1 + SHAMS) if controls else len(rows)
+    subsets = criterion == "necessity" or null == FROM_NOTHING
+    total = len(rows) * (1 + controls * (1 + subsets))
     done = 0
     for name, row in rows.items():
         doing = f"{'Erasing' if row.mode == ERASE else 'Keeping'} {name}"
@@ -183,33 +185,51 @@ def function_steps(
         return
     for name, row in rows.items():
         doing = f"Control: random changes as large as that of {name}"
-        for seed, make in gaussian_makers(atlas, edit_of(atlas, row), range(SHAMS)).items():
+        for seed, make in gaussian_makers(atlas, edit_of(atlas, row), range(controls)).items():
             for _, scores in scored(("gaussian", name, seed), make):  # noqa: B007
                 yield done / total, doing, found
             found.gaussian.setdefault(name, []).append(scores)
             done += 1
-    if criterion == "necessity" or null == FROM_NOTHING:
-        for name, row in rows.items():
-            size = atlas.counts[name]
-            doing = f"Control: random sets of {size} recorded inputs"
-            yield 0.99, doing, found
-            try:
-                sham = _subset_atlas(base, atlas, size)
-            except EngramError as error:
-                found.refused = str(error)
-                break
-            for subset in sham.concepts:
-                edit = edit_of(atlas, row)
-                if edit.keep is None:
-                    edit = replace(edit, erase=((subset, edit.erase[0][1]),))
-                else:
-                    edit = replace(edit, keep=((subset, edit.keep[0][1]),))
+    for name, row in rows.items() if subsets else ():
+        size = atlas.counts[name]
+        doing = f"Control: random sets of {size} recorded inputs"
+        edit = edit_of(atlas, row)
+        for seeds in _few(controls):
+            sham: ec.Atlas | None = None
+            for seed in seeds:
                 # Concepts of one size and one strength share them.
-                place = ("subset", size, subset, row.strength)
-                for _, scores in scored(place, partial(apply_edit, sham, edit, base.sample.model)):  # noqa: B007
-                    yield 0.99, doing, found
+                key = ("subset", size, f"subset {seed}", row.strength)
+                if sham is None and base.remembered.get(remembered(key)) is None:
+                    try:
+                        for _, said, sham in _subset_atlas(base, atlas, size, seeds, choice.layers):  # noqa: B007
+                            yield done / total, f"{doing}{said and ': '}{said}", found
+                    except EngramError as error:
+                        found.refused = str(error)
+                        break
+                for _, scores in scored(key, partial(_subset_view, base, sham, edit, key[2])):  # noqa: B007
+                    yield done / total, doing, found
                 found.subset.setdefault(name, []).append(scores)
+                done += 1
+            if found.refused:
+                break
+        if found.refused:
+            break
     yield 1.0, "", found
+
+
+def _few(count: int) -> list[range]:
+    """Divide seeds into runs of as many as are measured at first: the rows of all together are gigabytes."""
+    return [range(start, min(start + SHAMS, count)) for start in range(0, count, SHAMS)]
+
+
+def _subset_view(base: Base, sham: ec.Atlas | None, edit: ec.Edit, subset: str) -> nn.Module:
+    """Return the model with the engram of a random subset in the place of the edit's own."""
+    assert sham is not None, "it is recorded where a score is missing"
+    if edit.keep is None:
+        edit = replace(edit, erase=((subset, edit.erase[0][1]),))
+    else:
+        edit = replace(edit, keep=((subset, edit.keep[0][1]),))
+    return apply_edit(sham, edit, base.sample.model)
 
 
 def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
@@ -224,110 +244,64 @@ def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Itera
         yield len(score) / len(subject.concepts), Scores(score, says)
 
 
-def _subset_atlas(base: Base, atlas: ec.Atlas, size: int) -> ec.Atlas:
-    # Without the lock: it is one recording, which shares nothing, and others must not wait for it.
-    key = ("subset", size, atlas.sharpness)
+def _subset_atlas(
+    base: Base, atlas: ec.Atlas, size: int, seeds: range, layers: tuple[str, ...]
+) -> Iterator[tuple[float, str, ec.Atlas | None]]:
+    """Record random subsets; yields the share done, what is being done, and at the end their engrams."""
+    key = ("subset", size, atlas.sharpness, seeds, layers)
     found = base.remembered.get(key)
     if found is None:
-        found = ec.subset_atlas(atlas, base.sample.concepts, size=size, seeds=range(SHAMS))
+
+        def work(report: Report) -> ec.Atlas:
+            concepts = base.sample.concepts
+            return ec.subset_atlas(atlas, concepts, size=size, seeds=seeds, layers=layers, progress=report)
+
+        # Without turns: it is one recording, which shares nothing, and others must not wait for its batches.
+        for share, doing, found in in_turns(work, turns=None):  # noqa: B007
+            if share < 1:
+                yield share, doing, found
         base.remembered.put(key, found)
-    return found
+    yield 1.0, "", found
 
 
 def response_steps(
-    base: Base, choice: Choice, chosen: Selection, layers: tuple[str, ...]
+    base: Base, choice: Choice, chosen: Selection, layers: tuple[str, ...], seeds: int
 ) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
     """Measure specificity and reactivation at strength 1; yield share done, layer, and the table at the end.
 
-    The table is that of `ec.responses`, with Gaussian shams and random subsets.
+    The table is that of `ec.responses`, with Gaussian shams and random subsets of so many seeds.
     """
     atlas = base.variant(choice.power, choice.clip)
     subject = subject_of(base, chosen.probed)
-    keys = {layer: ("responses", atlas.sharpness, chosen, layer) for layer in layers}
-    shams = cache(partial(_response_shams, base, atlas, chosen))
+    keys: dict[str, Hashable] = {
+        layer: ("responses", atlas.sharpness, chosen, layer, seeds) for layer in layers
+    }
+    shams: dict[str, ec.Atlas] = {}
+    if seeds and any(base.remembered.get(key) is None for key in keys.values()):
+        try:
+            for size in sorted({atlas.counts[name] for name in chosen.edited}):
+                doing = f"Control: random sets of {size} recorded inputs"
+                for share, said, sham in _subset_atlas(base, atlas, size, range(seeds), layers):  # noqa: B007
+                    if share < 1:
+                        yield 0.0, f"{doing}{said and ': '}{said}", None
+                if sham is not None:
+                    shams |= {name: sham for name in chosen.edited if atlas.counts[name] == size}
+        except EngramError:  # inputs that cannot be drawn from; the effect is measured all the same
+            shams = {}
 
-    def make(layer: str) -> pd.DataFrame:
+    def make(layer: str, report: Report) -> pd.DataFrame:
         return ec.responses(
             subject,
             atlas,
             layers=[layer],
             concepts=chosen.edited,
-            controls=SHAMS if shams() else 0,
-            shams=shams() or None,
+            controls=seeds if shams else 0,
+            shams=shams or None,
+            progress=report,
         )
 
-    for share, doing, found in base.remembered.each(keys, make, "Measuring the response of"):  # noqa: B007
+    doing = "Measuring the response of"
+    for share, said, found in base.remembered.each_in_turns(keys, make, doing):  # noqa: B007
         if share < 1:
-            yield share, doing, None
-            shams()  # while nobody waits for this visitor's turn
+            yield share, said, None
     yield 1.0, "", pd.concat(found.values(), ignore_index=True)
-
-
-def _response_shams(base: Base, atlas: ec.Atlas, chosen: Selection) -> dict[str, ec.Atlas]:
-    try:
-        return {name: _subset_atlas(base, atlas, atlas.counts[name]) for name in chosen.edited}
-    except EngramError:  # inputs that cannot be drawn from; the effect is measured all the same
-        return {}
-
-
-def images_behind(base: Base, row: Choice, probed: str) -> pd.DataFrame:
-    """Return what base and edited model answer to every held-out image of a class.
-
-    Columns: image (its number, from 1), truth, base, edited, changed ("lost", "gained", "other answer", "");
-    those that changed first.
-    """
-
-    def make() -> pd.DataFrame:
-        inputs = base.sample.concepts[probed].probe
-        # A model may have outputs that are no concept here.
-        task, classes = base.sample.task, np.array(base.sample.task.classes)  # type: ignore[attr-defined]
-        before, after = (
-            classes[task.logits(model, inputs).argmax(-1).numpy()]  # type: ignore[attr-defined]
-            for model in (base.sample.model, edited_view(base, row))
-        )
-        frame = pd.DataFrame({"image": range(1, len(before) + 1), "truth": probed})
-        frame["base"], frame["edited"] = before, after
-        frame["changed"] = np.select(
-            [
-                (before == probed) & (after != probed),
-                (before != probed) & (after == probed),
-                before != after,
-            ],
-            ["lost", "gained", "other answer"],
-            "",
-        )
-        rank = frame["changed"].map({"lost": 0, "gained": 1, "other answer": 2, "": 3})
-        return frame.iloc[np.argsort(rank.to_numpy(), kind="stable")].reset_index(drop=True)
-
-    return base.remembered.made(("behind", row, probed), make)
-
-
-def answers_behind(base: Base, row: Choice, probed: str) -> pd.DataFrame:
-    """Return every question of a concept with what both models make of it.
-
-    Columns: question, answer (the true one), base, edited (whether exact), base nats, edited nats (per token
-    of the true answer), edited says (what the edited model writes, for the first questions); changed first.
-    """
-    from engram_core.language import complete, recall
-
-    def make() -> pd.DataFrame:
-        task = base.sample.task
-        view = edited_view(base, row)
-        before, after = (
-            recall(model, task.tokenizer, task.texts, concepts=[probed], template=task.template)  # type: ignore[attr-defined]
-            for model in (base.sample.model, view)
-        )
-        frame = pd.DataFrame(
-            {
-                "question": before["prompt"], "answer": before["answer"], "base": before["exact"],
-                "edited": after["exact"], "base nats": before["nll"], "edited nats": after["nll"],
-            }
-        )  # fmt: skip
-        order = np.argsort((frame["base"] == frame["edited"]).to_numpy(), kind="stable")
-        frame = frame.iloc[order].reset_index(drop=True)
-        asked = frame["question"].tolist()[:_QUESTIONS]
-        written = complete(view, task.tokenizer, asked, max_new_tokens=WRITTEN, chat=task.template)  # type: ignore[attr-defined]
-        frame["edited says"] = [*(text.strip() for text in written), *[""] * (len(frame) - len(asked))]
-        return frame
-
-    return base.remembered.made(("behind", row, probed), make)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import pandas as pd
+from torch import nn
 
-from engram_core.errors import EngramError
 from engram_core.language import damage, recall
 from engram_core.language.generation import side_by_side
 from engram_core.language.next_token import next_tokens, token_changes
@@ -17,6 +17,7 @@ from engram_core.language.token_maps import module_energy, reactivation_map
 
 from ..choice import Choice
 from .base import HEAVY, Base
+from .turns import Report, in_turns
 from .visitor import Visitor, edit_key, edited_view
 
 __all__ = [
@@ -32,6 +33,10 @@ __all__ = [
     "reactivation",
     "rest",
 ]
+
+
+Steps = Iterator[tuple[float, str, pd.DataFrame | None]]
+"""The share done, what is being done, and at the end a table."""
 
 
 @dataclass(frozen=True)
@@ -120,25 +125,38 @@ def next_table(base: Base, visitor: Visitor, prompt: str, *, chat: bool) -> pd.D
         return next_tokens(base.sample.model, view, _tokenizer(base), prompt, k=8, chat=chat)
 
 
-def changes(base: Base, visitor: Visitor, text: str, *, by: str | None = None) -> pd.DataFrame:
-    """Return how much each token of a text changed; see `token_changes` of the core."""
-    with HEAVY, visitor.view() as view:
-        return token_changes(base.sample.model, view, _tokenizer(base), text, by=by)
+def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> Steps:
+    """Find how much each token of a text changed; at the end the table of `token_changes` of the core."""
+
+    def make(report: Report) -> pd.DataFrame:
+        # A view of its own: the visitor's next click must not change it midway.
+        view = edited_view(base, choice)
+        report.pause()
+        return token_changes(base.sample.model, view, _tokenizer(base), text, by=by, progress=report)
+
+    key = ("changes", edit_key(base, choice), text, by)
+    return base.remembered.once(key, make, "Reading the text with the edit on")
 
 
-def reactivation(base: Base, choice: Choice, concept: str, text: str) -> pd.DataFrame:
-    """Return how strongly each token wakes a concept in each layer; see `reactivation_map` of the core."""
+def reactivation(base: Base, choice: Choice, concept: str, text: str) -> Steps:
+    """Find how strongly each token wakes a concept in each layer; at the end that of `reactivation_map`."""
     atlas = base.variant(choice.power, choice.clip)
-    return base.remembered.made(
+    make = partial(reactivation_map, base.sample.model, atlas, concept, _tokenizer(base), text)
+    return base.remembered.once(
         ("reactivation", atlas.sharpness, concept, text),
-        lambda: reactivation_map(base.sample.model, atlas, concept, _tokenizer(base), text),
+        lambda report: make(progress=report),
+        f"Where {concept} answers",
     )
 
 
-def energy(base: Base, choice: Choice, concept: str) -> pd.DataFrame:
-    """Return the size of a concept's engram in each layer; see `module_energy` of the core."""
+def energy(base: Base, choice: Choice, concept: str) -> Steps:
+    """Find the size of a concept's engram in each layer; at the end the table of `module_energy`."""
     atlas = base.variant(choice.power, choice.clip)
-    return base.remembered.made(("energy", atlas.sharpness, concept), lambda: module_energy(atlas, concept))
+    return base.remembered.once(
+        ("energy", atlas.sharpness, concept),
+        lambda report: module_energy(atlas, concept, progress=report),
+        f"Measuring the engram of {concept}",
+    )
 
 
 def rest(base: Base, choice: Choice) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
@@ -150,50 +168,59 @@ def rest(base: Base, choice: Choice) -> Iterator[tuple[float, str, pd.DataFrame 
     key = ("rest", edit_key(base, choice))
     table = base.remembered.get(key)
     if table is None:
-        stop, state = threading.Event(), {"share": 0.0, "doing": "Starting"}
+        view, texts = edited_view(base, choice), base.sample.task.texts  # type: ignore[attr-defined]
 
-        def told(done: int, total: int | None, doing: str) -> None:
-            state.update(share=done / total if total else 0.0, doing=doing)
-
-        view, found = edited_view(base, choice), []
-
-        def run() -> None:
-            texts = base.sample.task.texts  # type: ignore[attr-defined]
-            found.append(
-                damage(base.sample.model, view, _tokenizer(base), texts, max_new_tokens=24, stop=stop,
-                       progress=told)
+        def work(report: Report) -> pd.DataFrame:
+            return damage(
+                base.sample.model, view, _tokenizer(base), texts, max_new_tokens=24, stop=report.pause,
+                progress=report,
             )  # fmt: skip
 
-        thread = threading.Thread(target=run, name="rest", daemon=True)
-        thread.start()
-        try:
-            while thread.is_alive():
-                thread.join(0.2)
-                yield float(state["share"]), f"Measuring the rest: {state['doing']}", None  # type: ignore[arg-type]
-        finally:
-            stop.set()
-        if not found:
-            raise EngramError("Measuring the rest of the model failed; the server's log says why.")
-        table = found[0]
+        # Without turns: it reports once in many seconds, and shares nothing.
+        for share, doing, table in in_turns(work, turns=None):  # noqa: B007
+            if share < 1:
+                yield share, f"Measuring the rest: {doing or 'starting'}", None
         base.remembered.put(key, table)
     yield 1.0, "", table
 
 
-def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> pd.DataFrame:
-    """Return every question about some concepts with its recall before and after.
+def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> Steps:
+    """Ask every question about some concepts before and after, a concept of one model at a time.
 
-    Returns:
-        concept, split, prompt, answer, base exact, edited exact, base nll, edited nll (nats per token), base
-        first, edited first (probability of the first token).
+    Yields:
+        The share done, what is being done, and at the end a table: concept, split, prompt, answer, base
+        exact, edited exact, base nll, edited nll (nats per token), base first, edited first (probability of
+        the first token).
     """
     texts, tokenizer = base.sample.task.texts, _tokenizer(base)  # type: ignore[attr-defined]
-    key = ("questions", concepts)
-    before = base.remembered.made(key, lambda: recall(base.sample.model, tokenizer, texts, concepts=concepts))
-    after = base.remembered.made(
-        (*key, edit_key(base, choice)),
-        lambda: recall(edited_view(base, choice), tokenizer, texts, concepts=concepts),
+
+    @cache
+    def view() -> nn.Module:
+        made = edited_view(base, choice)
+        HEAVY.pause()  # of many concepts it takes as long as the questions about some
+        return made
+
+    keys: dict[str, Hashable] = {}
+    asked: dict[str, Callable[[], pd.DataFrame]] = {}
+    for side, model, edit in (
+        ("base", lambda: base.sample.model, None),
+        ("edited", view, edit_key(base, choice)),
+    ):
+        for name in concepts:
+            keys[f"{side} model about {name}"] = ("questions", name, edit)
+            asked[f"{side} model about {name}"] = partial(_ask, model, tokenizer, texts, name)
+    for share, doing, found in base.remembered.each(keys, lambda name: asked[name](), "Asking the"):  # noqa: B007
+        if share < 1:
+            yield share, doing, None
+    tables = list(found.values())
+    before, after = (
+        pd.concat(side, ignore_index=True) for side in (tables[: len(concepts)], tables[len(concepts) :])
     )
     table = before[["concept", "split", "prompt", "answer"]].copy()
     for column in ("exact", "nll", "first"):
         table[f"base {column}"], table[f"edited {column}"] = before[column], after[column]
-    return table
+    yield 1.0, "", table
+
+
+def _ask(model: Callable[[], nn.Module], tokenizer: Any, texts: Any, concept: str) -> pd.DataFrame:
+    return recall(model(), tokenizer, texts, concepts=concept)

@@ -7,9 +7,25 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-__all__ = ["ASKS", "HOW", "NAMES", "points", "say_cell", "say_function", "say_response", "say_shams"]
+__all__ = [
+    "ASKS",
+    "HOW",
+    "KEPT",
+    "NAMES",
+    "how_test",
+    "points",
+    "say_cell",
+    "say_function",
+    "say_kept",
+    "say_response",
+    "say_shams",
+    "say_tests",
+]
 
 NAMES = ("Specificity", "Reactivation", "Sufficiency", "Necessity")
+
+KEPT = ("concept by concept", "layer by layer")
+"""The two views of sufficiency; they stand in the address."""
 
 ASKS: dict[str, str] = {
     "Specificity": "Does an engram answer the inputs of its own concept, and leave the others alone?",
@@ -48,7 +64,7 @@ HOW: dict[str, str] = {
         "**How to read this.** Each cell is one concept in one layer, on the concept's own held-out inputs: "
         "the "
         "diagonal of the figure above, layer by layer, in forward order. Dark layers hold little of the "
-        "concept."
+        "concept. Click a cell to see that layer's figures, with the concept's own inputs behind."
     ),
     "Sufficiency": (
         "**How to read this.** Column: the only concept that is kept, at strength 1. Row: whose held-out "
@@ -63,8 +79,22 @@ HOW: dict[str, str] = {
         "subtracted and what belongs to no concept stays. In deep models keeping from nothing usually fails, "
         "because each layer gets inputs it never saw; it is shown as measured. Keeping in one layer, or in "
         "a few "
-        "(choose them under “Edit”), asks each layer for itself." + _CELL
+        "(choose them under “Edit”), asks each layer for itself: “layer by layer” above asks all." + _CELL
     ),
+    "kept by layer": (
+        "**How to read this.** Each row keeps concepts alone in **one** part of the layers, at strength 1, "
+        "and leaves every other layer as it is; the first row keeps them alone in all layers. **Kept** is "
+        "the score of the concept that is kept, **others** the mean score of those that are not; both are "
+        "means over {sets} concepts, each kept alone.\n\n"
+        "A high *kept* means something only where *others* is low. Where both are high, the layer is hardly "
+        "needed: whoever is kept there, everything is known. Where both are low, this part alone is not "
+        "enough for what follows. In a deep model keeping **from nothing** in all layers fails, because each "
+        "layer gets inputs it never saw; in single layers sufficiency can hold in part. **In place** "
+        "(squares), the other concepts are subtracted and what belongs to no concept stays; where the "
+        "concepts are all the data, both are the same.\n\n"
+        "The dashed line is the base model's score of the kept concepts."
+    ),
+    "asked": "With a model of this size it takes minutes, so it is not measured unasked.",
     "Necessity": (
         "**How to read this.** Column: the concept that is erased, alone. Row: whose held-out inputs are "
         "tested. "
@@ -82,10 +112,7 @@ HOW: dict[str, str] = {
         "**Diamond**: Gaussian changes as large as the edit in every layer. **Square**: the engram of as "
         "many "
         "recorded inputs, drawn at random. Each is the mean of {seeds} seeds, with a line from least to "
-        "greatest. "
-        "With {seeds} seeds p = (1 + number of shams at least as strong) / (1 + {seeds}) cannot fall below "
-        "{least:.2f}: it is a check, not a test. For a test use 20 seeds or more in Python, as "
-        "`ec.necessity` and `ec.sufficiency` do by default."
+        "greatest.\n\n{test}"
     ),
     "response shams": (
         "**How to read this.** One row per concept. The dot is the value on the concept's own inputs, grey "
@@ -95,7 +122,8 @@ HOW: dict[str, str] = {
         "{seeds} "
         "seeds. In direction and explained share, an engram that stands for its concept has its dot right of "
         "all the others. In size, compare the dot with grey and with the square: random numbers answer "
-        "loudly too, whosever inputs they get."
+        "loudly too, whosever inputs they get.\n\n{test} Over several layers the table counts the layers "
+        "with p ≤ .05 and gives no z: layers are no repetitions of each other."
     ),
     "behind": (
         "**How to read this.** The held-out inputs of the row's concept, with the answers of the base and "
@@ -107,6 +135,45 @@ HOW: dict[str, str] = {
         "the last column what the edited model writes by itself (asked of the first questions only)."
     ),
 }
+
+
+def how_test(seeds: int, tested: int) -> str:
+    """Say how z and p are to be read.
+
+    Args:
+        seeds: shams of each kind.
+        tested: effects that are held against theirs.
+    """
+    least = 1 / (1 + seeds)
+    text = (
+        "**z** is how many standard deviations of the shams the effect lies above their mean (infinite where "
+        f"all shams are alike). **p** = (1 + number of shams at least as strong) / (1 + {seeds}): with "
+        f"{seeds} seeds it is {least:.3f} at best, which means that no sham did as much. "
+    )
+    if least > 0.05:
+        return text + "That is a check and no test: for a test choose 20 seeds."
+    return text + (
+        f"Of {tested} effects, {0.05 * tested:.1f} would fall to .05 by chance alone; read z as a distance, "
+        "since shams need not be normally spread. Which shams count is this program's own choice: changes of "
+        "the same size, and engrams of as many other inputs."
+    )
+
+
+def say_tests(table: pd.DataFrame, seeds: int) -> str:
+    """Say how many effects stand against each kind of sham; `table` has selective_KIND_z and _p."""
+    if 1 / (1 + seeds) > 0.05:
+        return ""
+    said = []
+    for kind, title in (("gaussian", "Gaussian changes"), ("subset", "random subsets")):
+        if f"selective_{kind}_p" not in table:
+            continue
+        p, z = table[f"selective_{kind}_p"].dropna(), table[f"selective_{kind}_z"].dropna()
+        if len(p):
+            said.append(
+                f"p ≤ .05 against {title} for {int((p <= 0.05).sum())} of {len(p)} concepts (largest p "
+                f"{p.max():.3f}, median z {z.median():.1f})"
+            )
+    return f" With {seeds} seeds: {'; '.join(said)}." if said else ""
 
 
 def points(value: float) -> str:
@@ -181,3 +248,28 @@ def say_cell(edited: str, probed: str, verb: str, before: float, after: float) -
         f"“{edited}” {verb}: “{probed}” goes from {before:.1%} to {after:.1%} "
         f"({points(after - before)} points)."
     )
+
+
+def say_kept(table: pd.DataFrame, everywhere: str) -> str:
+    """Say where keeping concepts alone suffices; `table` is that of `ec.sufficiency_by_layer` for one size.
+
+    Args:
+        table: layer, null, kept, others, selective, base.
+        everywhere: what stands for all layers together in the column "layer".
+    """
+    said = []
+    for null, rows in table.groupby("null", sort=False):
+        name = "From nothing" if null == "nothing" else "In place"
+        whole, single = rows[rows["layer"] == everywhere], rows[rows["layer"] != everywhere]
+        text = name
+        if len(whole):
+            one = whole.iloc[0]
+            text += f", in all layers: kept {one['kept']:.1%}, others {one['others']:.1%}"
+        if len(single):
+            best = single.loc[single["selective"].idxmax()]
+            text += (
+                f"{';' if len(whole) else ','} in one layer, kept most exceeds others in {best['layer']} "
+                f"({best['kept']:.1%} against {best['others']:.1%})"
+            )
+        said.append(f"{text}.")
+    return f"{' '.join(said)} Base {table['base'].mean():.1%}."

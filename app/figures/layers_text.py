@@ -120,8 +120,8 @@ HOW: dict[str, str] = {
         "the "
         "line. The diamonds are the **control**: a random Gaussian change with the same norm in the same "
         "layers, "
-        "mean of two seeds. Choosing the best row by this figure and then reporting its number flatters the "
-        "edit; "
+        "mean of the seeds above, with a line from lowest to highest. Choosing the best row by this figure "
+        "and then reporting its number flatters the edit; "
         "confirm it on other concepts."
     ),
     "coverage": (

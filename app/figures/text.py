@@ -9,7 +9,17 @@ import numpy as np
 from ..choice import Choice
 from .bars import Control
 
-__all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "percent", "say_answer", "say_scores"]
+__all__ = [
+    "HOW",
+    "describe_edit",
+    "groups_of",
+    "marks_of",
+    "mean_of",
+    "percent",
+    "say_answer",
+    "say_scores",
+    "say_test",
+]
 
 HOW: dict[str, str] = {
     "panel": (
@@ -75,6 +85,10 @@ HOW: dict[str, str] = {
         "NLL (nats per answer token) of all other concepts, the perplexity of the background texts if the "
         "model has any, and the share of continuations that became degenerate, that is, in which one trigram "
         "of words covers more than half of the text. Edits that are too strong show here first."
+    ),
+    "seeds": (
+        "Each seed is another random edit. A few show whether the control is anywhere near; 20 are a test, "
+        "and take as many times longer."
     ),
     "control": (
         "Scores random edits of the same size as this one. On a model of this size that takes minutes, so it "
@@ -225,6 +239,17 @@ def say_scores(
         )
         text += said
     return text
+
+
+def say_test(held: tuple[float, float] | None, seeds: int) -> str:
+    """Say z and p of a selective effect, and what they mean; "" without."""
+    if held is None or np.isnan(held[1]):
+        return ""
+    z, p = held
+    many = "infinite" if np.isinf(z) else f"{z:.1f}".replace("-", "−")
+    least = 1 / (1 + seeds)
+    text = f" Against {seeds} random edits, z is {many} and p {p:.3f}"
+    return text + (f", which can be {least:.3f} at best." if p > least else ", the least that they allow.")
 
 
 def _size(value: float) -> str:

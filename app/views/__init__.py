@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..choice import NULLS, Facts
-from ..figures.criteria_text import NAMES
+from ..choice import NULLS, SEEDS, Facts
+from ..figures.criteria_text import KEPT, NAMES
 from ..figures.layers_text import LOOKS, SHADES
 from . import criteria, criteria_responses, layers, learn, live, live_inside, map, map_engrams, model, start
 
@@ -52,7 +52,8 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
         "lookat": facts.layers, "which": facts.classes, "engramcolour": map_engrams.COLOURS,
+        "seeds": SEEDS, "kept": KEPT,
     }  # fmt: skip
     if facts.kind == "text":
-        known |= {"about": facts.classes, "section": live_inside.SECTIONS}
+        known |= {"about": facts.classes, "inside": facts.classes, "section": live_inside.SECTIONS}
     return known

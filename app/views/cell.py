@@ -11,8 +11,9 @@ import streamlit as st
 
 from .. import frame
 from ..adapter.base import Base
+from ..adapter.behind import WRITTEN, answers_behind, images_behind
 from ..adapter.images import pixels
-from ..adapter.measures import WRITTEN, Selection, answers_behind, images_behind
+from ..adapter.measures import Selection
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
 from ..figures.heatmaps import cell_of, label
@@ -23,7 +24,7 @@ from ..snippets import answers_code, images_code
 from . import controls
 from .sending import send_to_live
 
-__all__ = ["choose", "clickable", "show"]
+__all__ = ["choose", "clickable", "clickable_layers", "show"]
 
 _THUMBNAILS = 20
 _CELL = "_cell"  # the cell that was open last, and the number chosen among its inputs
@@ -41,6 +42,18 @@ def clickable(key: str) -> dict[str, Any]:
     return {
         "on_select": partial(_opened, key), "selection_mode": "points", "key": key, "config": frame.CHART,
     }  # fmt: skip
+
+
+def clickable_layers(key: str) -> dict[str, Any]:
+    """Return the options of a figure of layers against concepts of which a click chooses both."""
+    return clickable(key) | {"on_select": partial(_layer_opened, key)}
+
+
+def _layer_opened(key: str) -> None:
+    clicked = cell_of(st.session_state.get(key))
+    if clicked is not None:
+        st.session_state["at"], st.session_state["edited"] = clicked
+        st.session_state["probed"] = clicked[1]  # the figure is about each concept's own inputs
 
 
 def _opened(key: str) -> None:
@@ -90,7 +103,7 @@ def _words(base: Base, row: Choice, probed: str, before: float, after: float) ->
 
 
 def _images(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = images_behind(base, row, probed)
+    table = frame.run(images_behind(base, row, probed))
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
@@ -131,7 +144,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = answers_behind(base, row, probed)
+    table = frame.run(answers_behind(base, row, probed))
     st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))

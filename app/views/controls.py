@@ -12,7 +12,7 @@ from ..choice import Choice, Facts
 from ..figures.text import HOW, describe_edit
 from ..started import started
 
-__all__ = ["advanced", "control_wanted", "edit", "folded", "ready"]
+__all__ = ["advanced", "control_wanted", "edit", "folded", "ready", "seeds_wanted", "wanted"]
 
 _PILLS = 24  # more concepts than that are looked up, not looked at
 
@@ -29,9 +29,32 @@ def ready(key: str, options: Sequence[str], start: str) -> None:
 
 def control_wanted(facts: Facts) -> bool:
     """Return whether the control is to be run; of a large model, which takes minutes, it is asked here."""
-    return not facts.large or st.toggle(
-        "Run the control", key="control", persist_state="session", help=HOW["control"]
-    )
+    return wanted(facts, "Run the control", "control", HOW["control"])
+
+
+def wanted(facts: Facts, label: str, key: str, help_text: str) -> bool:
+    """Return whether something is to be measured: at once for a small model, of a large one it is asked."""
+    return not facts.large or st.toggle(label, key=key, persist_state="session", help=help_text)
+
+
+def seeds_wanted(few: int, many: int, *, note: str = "") -> int:
+    """Return how many seeds of each control are measured: a few at once, many when they are asked for.
+
+    Args:
+        few: as many as a look takes.
+        many: as many as a test takes.
+        note: what is said beside the choice while it is the few.
+    """
+    ready("seeds", choices.SEEDS, choices.SEEDS[0])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = st.segmented_control(
+            "Seeds of each control", choices.SEEDS, key="seeds", persist_state="session", required=True,
+            format_func=lambda text: f"{few if text == choices.SEEDS[0] else many} seeds",
+            label_visibility="collapsed", help=HOW["seeds"],
+        )  # fmt: skip
+        if chosen != choices.SEEDS[1] and note:
+            st.caption(note, width="stretch")
+    return many if chosen == choices.SEEDS[1] else few
 
 
 def folded(facts: Facts) -> Choice:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -11,12 +13,13 @@ from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Function, Selection
 from ..choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
-from ..figures.criteria_text import HOW, say_function, say_shams
+from ..columns import columns_of
+from ..figures.criteria_text import HOW, KEPT, how_test, say_function, say_shams, say_tests
 from ..figures.dots import Dots, dots
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
 from ..snippets import shams_code, subset_code
-from . import cell, controls
+from . import cell, controls, criteria_kept
 
 __all__ = ["draw"]
 
@@ -32,11 +35,14 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         chosen: which concepts.
         criterion: "Sufficiency" or "Necessity".
     """
+    if criterion == "Sufficiency" and _by_layer():
+        criteria_kept.draw(base, choice, chosen)
+        return
     null = _null(criterion)
     name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
     part = frame.part(PAGE, name, HOW[criterion], base, choice)
     found: Function = frame.run(
-        measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=False)
+        measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=0)
     )
     table = _table(found, chosen, criterion)
     edited, probed = cell.choose(chosen)
@@ -70,8 +76,18 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         **cell.clickable(f"matrix_{criterion}_{null}"),
     )
     row = measures.key_of(choice, edited, criterion.lower(), null)
-    cell.show(base, row, chosen, edited, probed, page=PAGE)
+    with suppress(frame.Stopped):  # the controls are another work
+        cell.show(base, row, chosen, edited, probed, page=PAGE)
     _shams(base, choice, chosen, criterion, null)
+
+
+def _by_layer() -> bool:
+    controls.ready("kept", KEPT, KEPT[0])
+    view = st.segmented_control(
+        "Kept in all chosen layers, or in one layer at a time", KEPT, key="kept", persist_state="session",
+        required=True,
+    )  # fmt: skip
+    return view == KEPT[1]
 
 
 def _null(criterion: str) -> str:
@@ -132,12 +148,12 @@ def _code(
 
 
 def _shams_code(
-    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, subset: bool
+    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, subset: bool, seeds: int
 ) -> str:
     if subset:
         lines = [
-            shams_code(chosen.edited, measures.SHAMS),
-            _code(base, choice, chosen, criterion, null, f"controls={measures.SHAMS}, shams=shams"),
+            shams_code(chosen.edited, seeds),
+            _code(base, choice, chosen, criterion, null, f"controls={seeds}, shams=shams"),
             'table = table.drop_duplicates("concept")',
         ]
         return "\n".join(lines)
@@ -157,7 +173,7 @@ def _shams_code(
             f"for name, strength in {strengths!r}.items():",
             f"    view = atlas.apply({verb}={{name: strength}}{options})",
             "    edit = ec.live_edit(view).edit",
-            f"    shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({measures.SHAMS})]",
+            f"    shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({seeds})]",
             "    effect, *random = [",
             "        selective_effect(some.task.measure(m, some.concepts), base, name, "
             f"{'loss' if necessity else 'gain'!r})",
@@ -172,13 +188,20 @@ def _shams_code(
 
 
 def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str) -> None:
-    seeds = measures.SHAMS
-    how = HOW["shams"].format(seeds=seeds, least=1 / (1 + seeds))
-    frame.heading("Against its controls", how)
-    if not controls.control_wanted(base.facts):
+    top = st.container()
+    wanted, seeds = controls.control_wanted(base.facts), measures.SHAMS
+    if wanted:
+        seeds = controls.seeds_wanted(
+            seeds, measures.MANY, note="A check; 20 seeds are a test, with z and p."
+        )
+    how = HOW["shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
+    with top:
+        frame.heading("Against its controls", how)
+    if not wanted:
         return
     which = criterion.lower()
-    found: Function = frame.run(measures.function_steps(base, choice, which, null, chosen, controls=True))
+    steps = measures.function_steps(base, choice, which, null, chosen, controls=seeds)
+    found: Function = frame.run(steps, key="controls")
     numbers, runs = measures.against_shams(found, chosen.edited, which)
     effect, gaussian, subset = numbers["selective"].tolist(), runs["gaussian"], runs["subset"]
     series = [_dots_of(gaussian, f"Gaussian, same size ({seeds} seeds)", CONTROL, "diamond")]
@@ -194,10 +217,13 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
             value="Selective effect (points)",
             lines=[("damage alone", 0.0, BASE)],
         ),
-        words=say_shams(effect, gaussian, subset),
+        words=say_shams(effect, gaussian, subset) + say_tests(numbers, seeds),
         numbers=numbers,
-        code=_shams_code(base, choice, chosen, criterion, null, bool(any(subset))),
+        code=_shams_code(base, choice, chosen, criterion, null, bool(any(subset)), seeds),
     )
+    if seeds > measures.SHAMS:
+        with st.expander("z and p of every concept"):
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
     if found.refused:
         st.caption(f"No random subset: {found.refused}")
     elif null == IN_PLACE:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -11,7 +13,8 @@ from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Selection
 from ..choice import FROM_NOTHING, Choice
-from ..figures.criteria_text import HOW, say_response
+from ..columns import columns_of
+from ..figures.criteria_text import HOW, how_test, say_response
 from ..figures.dots import Dots, dots
 from ..figures.heatmaps import Scale, grid, heatmap
 from ..figures.palette import BASE, CONTROL, EDITED, SUBSET
@@ -39,7 +42,8 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     at = _at(base)
     layers = choice.layers if at == MEAN else (at,)
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
-    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers))
+    seeds = measures.SHAMS
+    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(chosen)
     code = _code(base, chosen, layers, controlled="ratio_gaussian" in table)
     asked = [
@@ -72,18 +76,45 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
             **cell.clickable(f"{measure}_{at}"),
         )
     row = measures.key_of(choice, edited, "necessity", FROM_NOTHING)
-    cell.show(base, row, chosen, edited, probed, page=PAGE)
+    with suppress(frame.Stopped):
+        cell.show(base, row, chosen, edited, probed, page=PAGE)
+    with suppress(frame.Stopped):
+        _controls(base, choice, chosen, layers, table, asked, where, code)
+    if at != MEAN:
+        if not controls.wanted(base.facts, "Layer against concept", "every_layer", HOW["asked"]):
+            return
+        # Without controls, which stand above for the layer that was chosen.
+        table = frame.run(measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer")
+        code = _code(base, chosen, choice.layers, controlled=False)
+    for measure, title, _ in asked:
+        name = f"{title} on own inputs, layer by layer"
+        part = frame.part(PAGE, name, HOW["by layer"], base, choice)
+        _by_layer(part, table, chosen, measure, title, code, (at, edited))
+
+
+def _controls(
+    base: Base,
+    choice: Choice,
+    chosen: Selection,
+    layers: tuple[str, ...],
+    table: pd.DataFrame,
+    asked: list[tuple[str, str, str]],
+    where: str,
+    code: str,
+) -> None:
+    seeds = measures.SHAMS
+    if any(f"{measure}_gaussian" in table for measure, *_ in asked):
+        note = "Controls: a check; 20 seeds are a test, with z and p."
+        seeds = controls.seeds_wanted(seeds, measures.MANY, note=note)
+    if seeds > measures.SHAMS:
+        steps = measures.response_steps(base, choice, chosen, layers, seeds)
+        table = frame.run(steps, key="controls")
+        code = _code(base, chosen, layers, controlled=True, seeds=seeds)
+    how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     for measure, title, _ in asked:
         name = f"{title} against its controls, {where}"
-        part = frame.Part(PAGE, name, HOW["response shams"].format(seeds=measures.SHAMS), base, choice)
-        _shams(part, table, chosen, measure, title, code)
-    if at == MEAN:
-        for measure, title, _ in asked:
-            name = f"{title} on own inputs, layer by layer"
-            part = frame.part(PAGE, name, HOW["by layer"], base, choice)
-            _by_layer(part, table, chosen, measure, title, code)
-    else:
-        st.caption(f"Layer against concept stands here for “{MEAN}”.")
+        part = frame.Part(PAGE, name, how, base, choice)
+        _shams(part, table, chosen, measure, title, code, seeds)
 
 
 def _at(base: Base) -> str:
@@ -94,13 +125,15 @@ def _at(base: Base) -> str:
     return at if at in options else MEAN
 
 
-def _code(base: Base, chosen: Selection, layers: tuple[str, ...], *, controlled: bool) -> str:
+def _code(
+    base: Base, chosen: Selection, layers: tuple[str, ...], *, controlled: bool, seeds: int = measures.SHAMS
+) -> str:
     names = list(chosen.edited)
     options = f"concepts={names!r}, layers={list(layers)!r}"
     lines = [subset_code(chosen.probed, base.facts.classes)]
     if controlled:
-        lines.append(shams_code(names, measures.SHAMS))
-        options += f", controls={measures.SHAMS}, shams=shams"
+        lines.append(shams_code(names, seeds))
+        options += f", controls={seeds}, shams=shams"
     else:
         options += ", controls=0"
     return "\n".join([*lines, f"table = ec.responses(some, atlas, {options})"])
@@ -114,7 +147,13 @@ def _top(greatest: float, most: float) -> tuple[float, str]:
 
 
 def _shams(
-    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+    part: frame.Part,
+    table: pd.DataFrame,
+    chosen: Selection,
+    measure: str,
+    title: str,
+    code: str,
+    seeds: int,
 ) -> None:
     columns = [c for c in (measure, f"{measure}_gaussian", f"{measure}_subset") if c in table]
     if len(columns) == 1:
@@ -132,6 +171,9 @@ def _shams(
         Dots("random subset", own[f"{measure}_subset"].to_numpy(), SUBSET, "square-open"),
     ]
     numbers = own.drop(columns="probe").reset_index().assign(others=elsewhere)
+    tests = _tests(table, chosen, measure) if seeds > measures.SHAMS else None
+    if tests is not None:
+        numbers = numbers.join(tests.reset_index(drop=True))
     words = (
         f"{title}: own inputs {own[measure].mean():.2f}, others' {np.nanmean(elsewhere):.2f}, Gaussian "
         f"control {own[f'{measure}_gaussian'].mean():.2f}, random subset "
@@ -145,7 +187,7 @@ def _shams(
     part.figure(
         f"{measure}_shams",
         dots(chosen.edited, series, row="Concept", value=title, span=span),
-        words=words.replace("-", "−"),
+        words=words.replace("-", "−") + ("" if tests is None else _say_tests(tests, seeds)),
         numbers=numbers,
         code=(
             f"{code}\n"
@@ -155,10 +197,46 @@ def _shams(
             "table = own.assign(others=others).reset_index()"
         ),
     )
+    if tests is not None:
+        with st.expander("z and p of every concept"):
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+
+
+def _tests(table: pd.DataFrame, chosen: Selection, measure: str) -> pd.DataFrame:
+    """Return z and p of every concept on its own inputs; over several layers, in how many p ≤ .05."""
+    own = table[table["concept"] == table["probe"]].set_index("concept")
+    kinds = ("gaussian", "subset")
+    if table["layer"].nunique() == 1:
+        columns = [f"{measure}_{kind}_{tail}" for kind in kinds for tail in ("z", "p")]
+        return own[columns].reindex(list(chosen.edited))
+    layers = own.groupby(level=0, sort=False)
+    found = {
+        f"layers with p ≤ .05 ({kind})": layers[f"{measure}_{kind}_p"].agg(lambda p: int((p <= 0.05).sum()))
+        for kind in kinds
+    }
+    return pd.DataFrame(found).reindex(list(chosen.edited)).assign(layers=table["layer"].nunique())
+
+
+def _say_tests(tests: pd.DataFrame, seeds: int) -> str:
+    said = []
+    for name, title in (("gaussian", "Gaussian changes"), ("subset", "random subsets")):
+        p = next((tests[c] for c in tests if c.endswith(f"{name}_p")), None)
+        if p is not None:
+            said.append(f"p ≤ .05 against {title} for {int((p <= 0.05).sum())} of {len(p)} concepts")
+        else:
+            share = tests[f"layers with p ≤ .05 ({name})"] / tests["layers"]
+            said.append(f"p ≤ .05 against {title} in {share.mean():.0%} of the layers (mean over concepts)")
+    return f" With {seeds} seeds: {'; '.join(said)}."
 
 
 def _by_layer(
-    part: frame.Part, table: pd.DataFrame, chosen: Selection, measure: str, title: str, code: str
+    part: frame.Part,
+    table: pd.DataFrame,
+    chosen: Selection,
+    measure: str,
+    title: str,
+    code: str,
+    selected: tuple[str, str],
 ) -> None:
     own = table[table["concept"] == table["probe"]]
     layers = list(dict.fromkeys(own["layer"]))
@@ -180,8 +258,10 @@ def _by_layer(
             column="Concept",
             scale=Scale(title, 0.0, high),
             diagonal=False,
+            selected=selected,
         ),
         words=words.replace("-", "−") + faint,
         numbers=own[["layer", "concept", measure]],
         code=f'{code}\ntable = table[table["concept"] == table["probe"]]',
+        **cell.clickable_layers(f"{measure}_layers_{selected[0]}"),
     )

@@ -175,7 +175,7 @@ def _by_layer(base: Base, choice: Choice, concept: str) -> None:
     layers = base.facts.layers
     name = f"Directions of {concept}, layer by layer"
     part = frame.part(PAGE, name, text.HOW["by layer"], base, choice)
-    found = frame.run(layer_tables.exclusivity_steps(base, concept, layers))
+    found = frame.run(layer_tables.exclusivity_steps(base, concept, layers), key="every layer")
     every = [found[layer][found[layer] > FAINT] for layer in layers]
     most = min(max(len(mu) for mu in every), _DIRECTIONS)
     values = np.array([[*mu[:most], *[np.nan] * (most - len(mu))] for mu in every], float)

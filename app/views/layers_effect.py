@@ -11,6 +11,7 @@ import streamlit as st
 from .. import frame
 from ..adapter import layer_tables
 from ..adapter.base import Base
+from ..adapter.measures import MANY
 from ..choice import ERASE, FROM_NOTHING, Choice
 from ..figures import layers_text as text
 from ..figures.dots import Dots, dots
@@ -44,7 +45,8 @@ def draw(base: Base, choice: Choice) -> None:
     rest = len(probes) - len(edit.concepts)
     name = f"{describe_edit(edit)}: in one part of the layers at a time"
     part = frame.part(PAGE, name, text.HOW["effect"], base, edit)
-    table: pd.DataFrame = frame.run(layer_tables.effect_steps(base, edit, groups))
+    seeds = controls.seeds_wanted(layer_tables.SHAMS, MANY)
+    table: pd.DataFrame = frame.run(layer_tables.effect_steps(base, edit, groups, seeds))
     names = list(dict.fromkeys(table["group"]))
     sides = {side: _means(table[table["erased"] == side], names) for side in (True, False)}
     mine, others = sides[True], sides[False]
@@ -71,7 +73,7 @@ def draw(base: Base, choice: Choice) -> None:
         ),
         words=text.say_effect(names, mine, others),
         numbers=table,
-        code=_code(base, edit, groups, probes),
+        code=_code(base, edit, groups, probes, seeds),
         names=text.say_kinds([*groups, *base.facts.layers]),
     )
     _restrict(edit, groups)
@@ -94,14 +96,16 @@ def _means(table: pd.DataFrame, names: list[str]) -> dict[str, np.ndarray]:
     return {column: mean[column].to_numpy() for column in columns}
 
 
-def _code(base: Base, edit: Choice, groups: dict[str, tuple[str, ...]], probes: tuple[str, ...]) -> str:
+def _code(
+    base: Base, edit: Choice, groups: dict[str, tuple[str, ...]], probes: tuple[str, ...], seeds: int
+) -> str:
     places = {"all layers": list(base.facts.layers)} | {
         name: list(members) for name, members in groups.items()
     }
     return (
         f"{subset_code(probes, base.facts.classes)}\ngroups = {places!r}\n"
         f"table = ec.layer_effects(some, atlas, erase={edit.strengths!r}, groups=groups, "
-        f"scaling={edit.scaling!r}, controls={layer_tables.SHAMS})"
+        f"scaling={edit.scaling!r}, controls={seeds})"
     )
 
 

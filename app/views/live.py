@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from types import ModuleType
 
 import pandas as pd
@@ -15,11 +16,12 @@ from engram_core.errors import EngramError
 from .. import frame, session
 from ..adapter import scoring
 from ..adapter.base import Base
-from ..adapter.scoring import control_steps, edit_steps
+from ..adapter.measures import MANY
+from ..adapter.scoring import CONTROL_SEEDS, control_steps, edit_steps, held_against
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
-from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores
+from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores, say_test
 from ..snippets import scores_code
 from . import controls, live_images, live_text, proof
 
@@ -52,7 +54,8 @@ def page(base: Base) -> None:
     below = st.container()
     proof.draw(base, choice, found)
     with below:
-        _scores(base, choice)
+        with suppress(frame.Stopped):
+            _scores(base, choice)
         side.more(base, visitor, choice)
 
 
@@ -113,7 +116,7 @@ def _scores(base: Base, choice: Choice) -> None:
     name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
     how = HOW["recall" if base.of_text else "scores"]
     part = frame.part(PAGE, name, how, base, choice)
-    status, numbers, place = st.empty(), st.empty(), st.empty()
+    status, numbers, place = frame.Bar("scores"), st.empty(), st.empty()
     scores = base.scores
     for share, scores in edit_steps(base, choice):  # noqa: B007
         if share < 1:
@@ -132,6 +135,8 @@ def _scores(base: Base, choice: Choice) -> None:
         shown = _shown(base, choice, scores)
         if not choice.changes:
             said = "Nothing is switched off: base and edited agree."
+        if control is not None:
+            said += say_test(held_against(base, choice, scores, runs), len(runs))
         if len(shown) < len(facts.classes):
             which = "those chosen, then those that changed most" if choice.changes else "the first ones"
             said = f"{len(shown)} of {len(facts.classes)} concepts: {which}. {said}"
@@ -162,13 +167,18 @@ def _scores(base: Base, choice: Choice) -> None:
 
     runs: list[dict[str, float]] = []
     drawn = False
-    for share, runs in control_steps(base, choice) if controls.control_wanted(facts) else ():  # noqa: B007
-        if share < 1:
-            if not drawn:
-                draw(None, final=False)
-                drawn = True
-            status.progress(share, text="Scoring the control: random edits of the same size")
-    status.empty()
+    wanted = controls.control_wanted(facts) and choice.changes
+    seeds = controls.seeds_wanted(CONTROL_SEEDS, MANY) if wanted else 0
+    try:
+        for share, runs in control_steps(base, choice, seeds) if wanted else ():  # noqa: B007
+            if share < 1:
+                if not drawn:
+                    draw(None, final=False)
+                    drawn = True
+                status.progress(share, text="Scoring the control: random edits of the same size")
+        status.empty()
+    except frame.Stopped:
+        runs = []
     draw(Control.of(facts.classes, runs), final=True)
 
 

@@ -43,24 +43,36 @@ def draw(base: Base, visitor: Visitor, choice: Choice, *, about: str, text: str)
     section = st.segmented_control(
         "Look closer", SECTIONS, key="section", persist_state="session", required=True
     )
-    concept = choice.concepts[0] if choice.concepts else about
     try:
         if section == SECTIONS[0]:
             _questions(base, choice, choice.concepts[:12] or (about,))
         elif section == SECTIONS[1]:
             _tokens(base, visitor, choice, text)
         elif section == SECTIONS[2]:
-            _where(base, choice, concept, text)
+            _where(base, choice, _one(choice, about), text)
         elif section == SECTIONS[3]:
-            _energy(base, choice, concept)
+            _energy(base, choice, _one(choice, about))
         else:
             _rest(base, choice)
     except EngramError as error:
         st.warning(str(error))
 
 
+def _one(choice: Choice, about: str) -> str:
+    """Return the concept that a picture of one is about; of several chosen ones it is asked which."""
+    if len(choice.concepts) < 2:
+        return choice.concepts[0] if choice.concepts else about
+    controls.ready("inside", choice.concepts, choice.concepts[0])
+    return str(
+        st.selectbox(
+            f"One of the {len(choice.concepts)} chosen concepts", choice.concepts, key="inside",
+            persist_state="session", width=360,
+        )
+    )  # fmt: skip
+
+
 def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
-    table = texts.answers(base, choice, concepts)
+    table = frame.run(texts.answers(base, choice, concepts))
     lost = table["base exact"] & ~table["edited exact"]
     unseen = table["split"] == "probe"
     frame.part(PAGE, SECTIONS[0], HOW["questions"], base, choice).table(
@@ -94,7 +106,7 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     by = None
     if by_layer:
         by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"
-    table = texts.changes(base, visitor, text, by=by)
+    table = frame.run(texts.changes(base, choice, text, by=by), key=by or "")
     whole = table[table["part"] == "whole edit"]
     code = _code("token_changes", f"sample.model, edited, sample.task.tokenizer, {text!r}, by={by!r}")
     part.table(
@@ -116,7 +128,7 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
 
 
 def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
-    table = texts.reactivation(base, choice, concept, text)
+    table = frame.run(texts.reactivation(base, choice, concept, text))
     rows = "layer" if table["layer"].nunique() <= _MOST_ROWS else "block"
     title = f"Where {concept} answers the tokens of the prompt"
     frame.part(PAGE, title, tokens.HOW_TOKENS["map"], base, choice).figure(
@@ -130,7 +142,7 @@ def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
 
 
 def _energy(base: Base, choice: Choice, concept: str) -> None:
-    table = texts.energy(base, choice, concept)
+    table = frame.run(texts.energy(base, choice, concept))
     title = f"Which modules hold the engram of {concept}"
     frame.part(PAGE, title, tokens.HOW_TOKENS["modules"], base, choice).figure(
         "energy",

@@ -45,8 +45,7 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
     colour = st.segmented_control(
         "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
     )
-    with st.spinner("Comparing the engrams of every two concepts"):
-        found = maps.cosines(base, names, layer)
+    found = frame.run(maps.cosines(base, names, layer))
     _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
 
@@ -147,7 +146,7 @@ def _send(base: Base, choice: Choice, names: list[str]) -> None:
 
 def _matrix(base: Base, choice: Choice, layer: str) -> None:
     names = maps.shown_concepts(base, choice)[:_ROWS]
-    found = maps.cosines(base, names, layer)
+    found = frame.run(maps.cosines(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."

@@ -16,6 +16,7 @@ from ..experts import open_experts
 from ..groups import layer_groups
 from ..layer_tables import size_table
 from ..layers import Slot, block_of
+from ..recording import Progress
 from ..statistics import homogeneous_rows
 from ..view import base_of, shared_copy
 from .decoding import Stop, stopper, token_text
@@ -40,8 +41,13 @@ def module_kinds(layers: Iterable[str]) -> dict[str, str]:
     return kinds
 
 
-def module_energy(atlas: Atlas, concept: str) -> pd.DataFrame:
+def module_energy(atlas: Atlas, concept: str, *, progress: Progress | None = None) -> pd.DataFrame:
     """Return how large a concept's engram is in every layer, by block and kind of module.
+
+    Args:
+        atlas: the engrams.
+        concept: whose.
+        progress: called with (done, total, text) after every layer.
 
     Returns:
         layer, block (first number in the path; missing outside the blocks), module (see `module_kinds`), norm
@@ -50,7 +56,8 @@ def module_energy(atlas: Atlas, concept: str) -> pd.DataFrame:
     Raises:
         UnknownNameError: if the atlas has no such concept.
     """
-    table, kinds = size_table(atlas, concepts=[concept]).drop(columns="concept"), module_kinds(atlas.layers)
+    sizes = size_table(atlas, concepts=[concept], progress=progress)
+    table, kinds = sizes.drop(columns="concept"), module_kinds(atlas.layers)
     table.insert(1, "block", pd.array([block_of(layer) for layer in table["layer"]], dtype="Int64"))
     table.insert(2, "module", table["layer"].map(kinds))
     return table
@@ -65,6 +72,7 @@ def reactivation_map(
     *,
     layers: str | Iterable[str] | None = None,
     stop: Stop = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return how strongly every token of a text reactivates a concept: ``‖E_c x‖ / ‖W x‖`` in every layer.
 
@@ -79,6 +87,7 @@ def reactivation_map(
         text: any text.
         layers: which layers (see `layers.select_layers`); default all.
         stop: a function that returns True, or an event; the layers done by then are returned.
+        progress: called with (done, total, text) between two layers.
 
     Returns:
         layer, block, module, position, token, ratio; in forward order. A mixture's expert has rows for the
@@ -97,9 +106,11 @@ def reactivation_map(
     kinds = module_kinds(atlas.layers)
     heard = _inputs(base, [atlas.slot(name) for name in chosen], encoded.ids)
     frames, stopped, reader = [], stopper(stop), _Reader(atlas, concept)
-    for layer in chosen:
+    for done, layer in enumerate(chosen):
         if stopped():
             break
+        if progress is not None and done:
+            progress(done, len(chosen), f"reading {layer}")
         if layer not in heard:
             continue
         x, places = heard[layer]

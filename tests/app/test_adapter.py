@@ -9,6 +9,7 @@ import threading
 import weakref
 import zipfile
 from concurrent.futures import Future
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,8 +18,8 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app import session
-from app.adapter import layer_tables, maps, measures, memory
-from app.adapter.base import HEAVY, Base, Remembered, size_of
+from app.adapter import behind, maps, measures, memory
+from app.adapter.base import Base, Remembered, size_of
 from app.adapter.own import Checking, Opened, Wanted, upload
 from app.choice import FROM_NOTHING, clean
 from app.launch import MAIN
@@ -38,6 +39,13 @@ def opened(*names: str) -> Opened:
     return Checking(Wanted.of("digits-mlp", path, content), after=remove).opened()
 
 
+def last(steps):  # noqa: ANN001, ANN201
+    """Return what is known when all is done."""
+    *_, (share, _, found) = steps
+    assert share == 1
+    return found
+
+
 @pytest.fixture(scope="module")
 def two() -> Base:
     return opened("3", "7").loading().base()
@@ -48,12 +56,12 @@ def test_answers_behind_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(
     choice = clean({"concepts": ["7"]}, two.facts)
     for probed in two.facts.classes:
         row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-        table = measures.images_behind(two, row, probed).sort_values("image")
+        table = last(behind.images_behind(two, row, probed)).sort_values("image")
         view = two.atlas.apply(erase="7")
         for side, model in (("base", two.sample.model), ("edited", view)):
             told = two.sample.task.logits(model, two.sample.concepts[probed].probe).argmax(-1)
             assert table[side].tolist() == [str(int(number)) for number in told]
-    assert set(measures.images_behind(two, row, "7")["edited"]) - {"3", "7"}, "the case is here"
+    assert set(last(behind.images_behind(two, row, "7"))["edited"]) - {"3", "7"}, "the case is here"
 
 
 def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
@@ -86,14 +94,32 @@ def test_an_effect_that_is_not_defined_is_not_held_against_its_controls():
 
 def test_effects_are_held_against_their_controls_as_the_core_does(two):
     choice, chosen = clean({}, two.facts), measures.selection(two.facts, ())
-    *_, (share, _, found) = measures.function_steps(
-        two, choice, "necessity", FROM_NOTHING, chosen, controls=True
-    )
-    table, _ = measures.against_shams(found, chosen.edited, "necessity")
-    core = ec.necessity(two.sample, two.atlas, controls=measures.SHAMS).drop_duplicates("concept")
-    assert share == 1 and list(table["concept"]) == list(core["concept"])
-    for column in table.columns[1:]:
-        np.testing.assert_allclose(table[column], core[column], atol=1e-9)
+    for seeds in (measures.SHAMS, measures.MANY):  # more seeds later are as if all had been asked for at once
+        found = last(measures.function_steps(two, choice, "necessity", FROM_NOTHING, chosen, controls=seeds))
+        table, runs = measures.against_shams(found, chosen.edited, "necessity")
+        core = ec.necessity(two.sample, two.atlas, controls=seeds).drop_duplicates("concept")
+        assert list(table["concept"]) == list(core["concept"])
+        assert {len(run) for kind in runs.values() for run in kind} == {seeds}
+        assert {f"selective_{kind}_{tail}" for kind in runs for tail in ("z", "p")} < set(table.columns)
+        for column in table.columns[1:]:
+            np.testing.assert_allclose(table[column], core[column], atol=1e-9)
+
+
+def test_more_seeds_are_taken_from_where_the_few_end(two, monkeypatch):
+    choice, chosen = clean({"strength": 0.7}, two.facts), measures.selection(two.facts, ())
+    steps = partial(measures.function_steps, two, choice, "necessity", FROM_NOTHING, chosen)
+    few, drawn, record = last(steps(controls=3)), [], ec.subset_atlas
+
+    def noted(*values, seeds, **options):  # noqa: ANN002, ANN003, ANN202
+        drawn.append(seeds)
+        return record(*values, seeds=seeds, **options)
+
+    monkeypatch.setattr(ec, "subset_atlas", noted)
+    many = last(steps(controls=5))
+    assert drawn and all(seeds == range(3, 5) for seeds in drawn)
+    for name in chosen.edited:
+        assert many.gaussian[name][:3] == few.gaussian[name] and len(many.gaussian[name]) == 5
+        assert many.subset[name][:3] == few.subset[name] and len(many.subset[name]) == 5
 
 
 # -- results --------------------------------------------------------------------------------------
@@ -106,7 +132,7 @@ def test_only_what_is_put_is_weighed(monkeypatch):
         weighed.extend([value] if isinstance(value, dict) else [])
         return size_of(value)
 
-    monkeypatch.setattr("app.adapter.base.size_of", weigh)
+    monkeypatch.setattr("app.adapter.remembered.size_of", weigh)
     kept = Remembered(most_bytes=100_000)
     values = [{"numbers": np.zeros(100)} for _ in range(50)]
     for number, value in enumerate(values):
@@ -150,24 +176,6 @@ def test_a_map_that_was_made_behind_the_scenes_is_weighed_when_it_is_there(two):
     job.result(120)
     maps._WORKER.submit(int).result(120)  # the thread has told of the first job before it takes the next
     assert two.remembered._bytes == before + 8000
-
-
-def test_a_long_table_lets_those_who_wait_have_their_turns():
-    order: list[str] = []
-
-    def other() -> None:
-        with HEAVY:
-            order.append("other")
-
-    with HEAVY:
-        thread = threading.Thread(target=other)
-        thread.start()
-        while not HEAVY._queue:
-            thread.join(0.01)
-        layer_tables._let_others(0, None, "")
-        order.append("table")
-    thread.join(20)
-    assert order == ["other", "table"]
 
 
 def test_what_is_loaded_is_not_looked_through_after_every_run_and_is_still_freed_one_day():

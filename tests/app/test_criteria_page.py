@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.adapter import measures
+from app.adapter import behind, kept, measures
 from app.choice import ERASE, FROM_NOTHING, KEEP, Facts, clean
 from app.launch import MAIN
+from app.views import criteria_responses
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -19,6 +21,9 @@ def _few():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measures, "SHAMS", 2)
         yield
+
+
+LAYERS = tuple(f"model.layers.{i}.{kind}" for i in range(40) for kind in ("self_attn.q_proj", "mlp.up_proj"))
 
 
 def open_page(**params: str) -> AppTest:
@@ -33,6 +38,12 @@ def open_page(**params: str) -> AppTest:
 
 def charts(app: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+
+
+def tested(app: AppTest) -> pd.DataFrame:
+    """Return the table of z and p."""
+    (found,) = [frame.value for frame in app.dataframe if "image" not in frame.value]
+    return found
 
 
 def base_of():
@@ -84,6 +95,80 @@ def test_responses_are_what_the_core_measures(criterion, columns, at):
         wide = table.groupby(["probe", "concept"])[column].mean().unstack().loc[names, names]
         shown = charts(app)[place]["data"][0]["z"]
         np.testing.assert_allclose(np.array(shown, float), wide, atol=1e-9)
+
+
+def test_twenty_seeds_are_a_test_with_z_and_p(monkeypatch):
+    monkeypatch.setattr(measures, "MANY", 20)
+    app = open_page(criterion="Necessity")
+    assert not any("p ≤ .05" in text.value for text in app.caption)
+    app.segmented_control(key="seeds").set_value("20").run()
+    assert not app.exception and app.query_params["seeds"] in ("20", ["20"])
+    base = base_of()
+    core = ec.necessity(base.sample, base.atlas).drop_duplicates("concept")
+    shown = tested(app)
+    for column in ("selective", "selective_gaussian_z", "selective_gaussian_p", "selective_subset_p"):
+        np.testing.assert_allclose(shown[column], core[column], atol=1e-9)
+    said = " ".join(text.value for text in app.caption)
+    count = int((core["selective_gaussian_p"] <= 0.05).sum())
+    assert f"p ≤ .05 against Gaussian changes for {count} of {len(core)} concepts" in said
+
+
+def test_responses_have_more_seeds_too(monkeypatch):
+    monkeypatch.setattr(measures, "MANY", 5)
+    app = open_page(criterion="Specificity", seeds="20", at="fc2")
+    base = base_of()
+    core = ec.responses(base.sample, base.atlas, layers=["fc2"], controls=5)
+    own = core[core["concept"] == core["probe"]]
+    shown = tested(app)
+    for kind in ("gaussian", "subset"):
+        for tail in ("", "_z", "_p"):
+            np.testing.assert_allclose(shown[f"ratio_{kind}{tail}"], own[f"ratio_{kind}{tail}"], atol=1e-9)
+
+
+def test_over_several_layers_those_are_counted_in_which_an_engram_stands_out():
+    p = {"a": (0.01, 0.05), "b": (0.2, 0.04)}
+    rows = [
+        (layer, concept, probe, p[concept][place] if probe == concept else 0.001)
+        for place, layer in enumerate(("one", "two"))
+        for concept in p
+        for probe in p
+    ]
+    table = pd.DataFrame(rows, columns=["layer", "concept", "probe", "ratio_subset_p"])
+    table["ratio_gaussian_p"] = 1.0
+    found = criteria_responses._tests(table, measures.Selection(("b", "a"), ("b", "a"), True), "ratio")
+    assert found.index.tolist() == ["b", "a"] and found["layers"].tolist() == [2, 2]
+    assert found["layers with p ≤ .05 (subset)"].tolist() == [1, 2]
+    assert found["layers with p ≤ .05 (gaussian)"].tolist() == [0, 0]
+
+
+def test_sufficiency_layer_by_layer_is_what_the_core_measures():
+    app = open_page(criterion="Sufficiency", kept="layer by layer")
+    base = base_of()
+    table = ec.sufficiency_by_layer(base.sample, base.atlas)
+    figure = charts(app)[0]
+    assert figure["layout"]["yaxis"]["ticktext"] == ["all layers", *base.facts.layers]
+    for null, name in (("nothing", "from nothing"), ("in place", "in place")):
+        for column in ("kept", "others"):
+            drawn = next(trace for trace in figure["data"] if trace["name"] == f"{column}, {name}")
+            np.testing.assert_allclose(drawn["x"], 100 * table[table["null"] == null][column], atol=1e-9)
+    assert any(text.value.startswith("From nothing, in all layers: kept") for text in app.caption)
+
+
+def test_of_a_large_model_a_stated_part_is_kept_layer_by_layer():
+    many = Facts("m", (names := facts(311).classes), dict.fromkeys(names, 6), LAYERS, kind="text")
+    asked = kept.kept_of(clean({}, many), measures.selection(many, ()))
+    assert len(asked.concepts) == asked.others == 6 and asked.blocks
+    assert list(asked.places) == [kept.ALL_LAYERS, *(f"block {i}" for i in range(40))]
+    assert asked.places[kept.ALL_LAYERS] == LAYERS
+    few = clean({"layers": list(LAYERS[:3])}, many)
+    assert list(kept.kept_of(few, measures.selection(many, ())).places) == [kept.ALL_LAYERS, *LAYERS[:3]]
+
+
+def test_every_layer_stands_below_one_layer_too():
+    one, mean = open_page(criterion="Specificity", at="fc2"), open_page(criterion="Specificity")
+    layers = [charts(app)[-1]["data"][0]["z"] for app in (one, mean)]
+    assert len(layers[0]) == len(base_of().facts.layers)
+    np.testing.assert_allclose(np.array(layers[0], float), np.array(layers[1], float), atol=1e-9)
 
 
 def test_a_cell_opens_its_inputs_and_leads_to_live():
@@ -152,7 +237,7 @@ def test_behind_a_cell_changed_answers_come_first_and_add_up():
     base = base_of()
     choice = clean({"concepts": ["7"]}, base.facts)
     row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-    table = measures.images_behind(base, row, "7")
+    *_, (_, _, table) = behind.images_behind(base, row, "7")
     assert sorted(table["image"]) == list(range(1, base.facts.held_out["7"] + 1))
     score = base.sample.task.measure(base.atlas.apply(erase="7"), base.sample.concepts, ["7"]).score["7"]
     assert (table["edited"] == "7").mean() == pytest.approx(score)

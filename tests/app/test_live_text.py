@@ -84,6 +84,18 @@ def test_every_section_draws(section):
         assert numbers(app, 2)["data"][0]["type"] == "heatmap"
 
 
+@pytest.mark.parametrize("section", ["Where it answers", "Where the engram is"])
+def test_of_several_concepts_each_can_be_looked_at(section, core):
+    other = "Sabine Marroweck"
+    app = open_page(concepts=[AUTHOR, other], section=section, prompt=PROMPT)
+    first = numbers(app, 2)["data"][0]["z"]
+    assert app.selectbox(key="inside").value == AUTHOR
+    app.selectbox(key="inside").set_value(other).run()
+    assert not app.exception and app.query_params["inside"] in (other, [other])
+    assert any(other in title.value for title in app.markdown)
+    assert numbers(app, 2)["data"][0]["z"] != first
+
+
 def test_a_question_fills_the_prompt():
     app = open_page(concepts=AUTHOR)
     app.selectbox(key="about").set_value("Sabine Marroweck").run()

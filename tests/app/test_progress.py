@@ -1,0 +1,85 @@
+"""The bar of long work: it can be stopped in the middle, says so, and goes on from there."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app import progress
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch):
+    monkeypatch.setattr(progress, "_SHOWN_AFTER", 0.0)
+
+
+def page():
+    """Work in five portions that remembers what is done; the visitor presses Stop while the third is made."""
+    import streamlit as st
+    from streamlit.proto.WidgetStates_pb2 import WidgetState, WidgetStates
+    from streamlit.runtime.scriptrunner import get_script_run_ctx
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
+
+    from app import frame
+
+    done = st.session_state.setdefault("_done", [])
+
+    def press(key: str) -> None:
+        context = get_script_run_ctx()
+        place = context.session_state._state._key_id_mapper.get_id_from_key(key)
+        click = WidgetStates(widgets=[WidgetState(id=place, trigger_value=True)])
+        context.script_requests.request_rerun(RerunData(widget_states=click))
+
+    def steps():
+        for number in range(5):
+            yield number / 5, f"portion {number}", None
+            if number in done:
+                continue
+            if number == 2 and st.session_state.get("_press", True):
+                st.session_state["_press"] = False
+                press("stop_page.<locals>.steps")
+            else:
+                done.append(number)
+        yield 1.0, "", sum(done)
+
+    st.text_input("Prompt", key="prompt")
+    st.write("above")
+    try:
+        st.write(f"sum {frame.run(steps())}")
+    except frame.Stopped:
+        st.write("not drawn")
+    st.write("below")
+
+
+def texts(app: AppTest) -> list[str]:
+    return [text.value for text in (*app.markdown, *app.caption)]
+
+
+def test_work_is_stopped_in_the_middle_and_goes_on_from_there():
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert not app.exception and app.session_state["_done"] == [0, 1]
+    assert {"above", "not drawn", "below"} < set(texts(app)) and "Stopped at 40 %" in texts(app)[-1]
+    app.run()  # what does not change the work leaves it as it is
+    assert "not drawn" in texts(app) and app.session_state["_done"] == [0, 1]
+    app.button(key="go_on_page.<locals>.steps").click().run()
+    assert not app.exception and app.session_state["_done"] == [0, 1, 2, 3, 4]
+    assert "sum 10" in texts(app) and not app.button and len(app.caption) == 0
+
+
+def test_any_change_begins_again():
+    app = AppTest.from_function(page, default_timeout=60).run()
+    assert "not drawn" in texts(app)
+    app.text_input(key="prompt").set_value("another").run()
+    assert not app.exception and "sum 10" in texts(app)
+    app.text_input(key="prompt").set_value("").run()  # and what was stopped once is not stopped for ever
+    assert "sum 10" in texts(app)
+
+
+def test_what_is_known_is_drawn_without_a_bar():
+    app = AppTest.from_string(
+        "import streamlit as st\nfrom app import frame\n"
+        "def steps():\n    yield 1.0, '', 'known'\n"
+        "st.write(frame.run(steps()))\n",
+        default_timeout=60,
+    ).run()
+    assert not app.exception and texts(app) == ["known"] and not app.button
