@@ -12,12 +12,13 @@ from typing import Any
 from torch import nn
 
 from ..editing import live_edit
+from ..engram import Atlas
 from ..errors import DataError, StorageError
 from ..identity import model_hash
 from ..view import base_of
 from .concepts import LanguageConcepts
 
-__all__ = ["about_texts", "edit_record", "save_edited"]
+__all__ = ["about_texts", "atlas_settings", "edit_record", "save_edited"]
 
 FORMAT = 1
 
@@ -116,11 +117,12 @@ def edit_record(view: nn.Module) -> dict[str, Any]:
     }
 
 
-def about_texts(concepts: LanguageConcepts) -> dict[str, Any]:
+def about_texts(concepts: LanguageConcepts, atlas: Atlas | None = None) -> dict[str, Any]:
     """Return the texts of a set and how they are recorded, for ``atlas.save(path, about=…)``.
 
     Args:
         concepts: the set that was recorded.
+        atlas: what was extracted from it; its settings are then among the result (see `atlas_settings`).
     """
     rows = [
         {"concept": concept.name, "split": split, "prompt": item.prompt, "answer": item.answer}
@@ -128,9 +130,19 @@ def about_texts(concepts: LanguageConcepts) -> dict[str, Any]:
         for split, items in (("record", concept.record), ("probe", concept.probe))
         for item in items
     ]
-    return {
+    about = {
         "texts": rows,
         "background": list(concepts.texts.background),
-        "positions": concepts._options["positions"],
-        "template": concepts._options["template"],
+        "positions": concepts.positions,
+        "template": concepts.template,
+    }
+    return about if atlas is None else about | {"settings": atlas_settings(atlas)}
+
+
+def atlas_settings(atlas: Atlas) -> dict[str, Any]:
+    """Return what an atlas was extracted with: ``layers``, ``sharpness``, eigenvalue ``cut`` per layer."""
+    return {
+        "layers": list(atlas.layers),
+        "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
+        "cut": {name: atlas.spectrum(name).cut for name in atlas.layers},
     }
