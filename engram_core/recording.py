@@ -150,7 +150,9 @@ def record(
         model: any module; it is called as ``model(*args, **kwargs)`` with each batch.
         concepts: a ConceptSet, or a mapping from names to inputs (see `concepts`).
         masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions))
-            count; a tensor, or one per batch if the inputs are batches. Default: all.
+            count; a tensor, or one per batch if the inputs are batches. Default: what a batch's own
+            two-dimensional ``attention_mask`` marks, so that padding is no row, else all; None for a
+            concept: all, padding included.
         layers: which layers (see `layers.select_layers`); default all covered ones.
         blocks: only layers whose first number in the path is one of these.
         batch_size: largest number of inputs per forward pass.
