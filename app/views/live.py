@@ -17,7 +17,7 @@ from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
 from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores
-from . import controls, live_images, live_text, proof
+from . import controls, live_images, live_text, proof, take_model
 
 __all__ = ["page"]
 
@@ -55,6 +55,7 @@ def page(base: Base) -> None:
     with below:
         _scores(base, choice)
         side.more(base, visitor, choice)
+        take_model.draw(base, choice)
 
 
 def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:

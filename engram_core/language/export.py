@@ -15,6 +15,7 @@ from ..editing import live_edit
 from ..engram import Atlas
 from ..errors import DataError, StorageError
 from ..identity import model_hash
+from ..recording import Progress
 from ..view import base_of
 from .concepts import LanguageConcepts
 
@@ -29,6 +30,7 @@ def save_edited(
     tokenizer: Any = None,
     *,
     about: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write an edited view as a model folder that plain transformers loads.
 
@@ -41,6 +43,7 @@ def save_edited(
         folder: must not exist yet, or be empty.
         tokenizer: saved along if given.
         about: more for ``engram.json``, as JSON can hold it (e.g. `about_texts`).
+        progress: called with (done, total, layer) after every layer; then the files are written.
 
     Returns:
         The folder.
@@ -62,7 +65,7 @@ def save_edited(
         text = json.dumps(edit_record(view) | {"about": about or {}}, indent=2, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"about must hold what JSON can hold: {error}.") from None
-    baked: Any = control.bake()
+    baked: Any = control.bake(progress=progress)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

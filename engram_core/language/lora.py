@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
+from ..recording import Progress
 
 __all__ = ["adapter_folders", "check_lora", "lora_layers", "save_lora"]
 
@@ -41,6 +42,7 @@ def save_lora(
     rank: int | None = None,
     layers: str | Iterable[str] | None = None,
     base_model: str | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Write one concept's engram as ``adapter_config.json`` and ``adapter_model.safetensors``.
 
@@ -55,6 +57,7 @@ def save_lora(
         rank: keep only the largest singular values; default all that the engram has.
         layers: which layers (see `layers.select_layers`); default all.
         base_model: what PEFT's config names as the base (a path or hub name).
+        progress: called with (done, total, layer) after every layer; then the files are written.
 
     Returns:
         One row per layer: layer, rank, error (‖E − E_rank‖ / ‖E‖, 0 without truncation).
@@ -69,7 +72,7 @@ def save_lora(
     ranks: dict[str, int] = {}
     rows = []
     biased = any(atlas.slot(name).bias for name in chosen)
-    for name in chosen:
+    for done, name in enumerate(chosen, start=1):
         slot = atlas.slot(name)
         left, right, error = _truncated(*engram.factors(name), rank)
         ranks[slot.module] = right.shape[0]
@@ -80,6 +83,8 @@ def save_lora(
         if biased:
             column = left @ right[:, slot.columns :].sum(-1) if slot.bias else left.new_zeros(len(left))
             tensors[f"{stem}.lora_B.bias"] = column.contiguous()
+        if progress is not None:
+            progress(done, len(chosen), name)
     config = _config(ranks, strength, biased, base_model, conv1d=_conv1d(atlas, chosen))
     table = pd.DataFrame(rows, columns=["layer", "rank", "error"])
     about = {
