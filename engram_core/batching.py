@@ -37,6 +37,23 @@ def _as_owner(mask: Any, index: int, batch: Batch, concept: str) -> int | Tensor
     return torch.where(mask.bool(), index, -1)
 
 
+def padding_mask(batch: Batch) -> Tensor | None:
+    """Return which positions of a batch are no padding, shape (inputs, positions); None if all are.
+
+    That is the batch's own ``attention_mask``, if it has two dimensions and some other tensor of the batch
+    has the same first two: the model pays no attention to what it marks with 0.
+    """
+    mask = batch.kwargs.get("attention_mask")
+    if not isinstance(mask, Tensor) or mask.ndim != 2:
+        return None
+    if not bool(((mask == 0) | (mask == 1)).all()):
+        return None  # added to the scores rather than multiplied: 0 means the opposite there
+    others = [t for label, t in batch.tensors() if label != "argument 'attention_mask'"]
+    if not any(t.shape[:2] == mask.shape for t in others):
+        return None
+    return None if bool(mask.bool().all()) else mask.bool()
+
+
 def _mask_batches(mask: Any, inputs: Inputs, batch_size: int) -> Iterator[Any]:
     """Cut a mask as its inputs are cut: a tensor by batch size, a list by batches."""
     if isinstance(mask, Tensor) or hasattr(mask, "__array__"):
@@ -50,18 +67,22 @@ def labelled(
 ) -> Iterator[tuple[str, Batch, Any]]:
     """Yield every batch with its concept's name and its mask."""
     for name in concepts:
-        yield from _one_concept(name, concepts[name].record, masks.get(name), batch_size)
+        yield from _one_concept(name, concepts[name].record, masks, batch_size)
     if concepts.background is not None:
-        yield from _one_concept(BACKGROUND, concepts.background, masks.get(BACKGROUND), batch_size)
+        yield from _one_concept(BACKGROUND, concepts.background, masks, batch_size)
 
 
-def _one_concept(name: str, inputs: Inputs, mask: Any, batch_size: int) -> Iterator[tuple[str, Batch, Any]]:
+def _one_concept(
+    name: str, inputs: Inputs, masks: Mapping[str, Any], batch_size: int
+) -> Iterator[tuple[str, Batch, Any]]:
+    mask = masks.get(name)
     parts = None if mask is None else _mask_batches(mask, inputs, batch_size)
     for batch in batches(inputs, batch_size=batch_size, label=name):
         for label, tensor in batch.tensors():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():
                 raise NonFiniteError(f"Concept {name!r}: {label} holds NaN or infinity. Clean the inputs.")
-        part = None
+        # A mask that is given as None says that everything counts, padding included.
+        part = padding_mask(batch) if name not in masks else None
         if parts is not None:
             part = next(parts, None)
             if part is None:

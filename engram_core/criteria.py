@@ -80,7 +80,8 @@ class Criteria:
         ``erased``: mean score of the erased concept; ``erased_worst``: the highest; ``others``: mean score of
         all others; ``others_loss``, ``others_worst_loss`` (the largest loss of one concept when another is
         erased) and ``others_worst_mean`` (the lowest mean of the others); ``kept``: score of the concept kept
-        alone; ``selective``; for a task with unseen phrasings ``unseen``; each base beside it; and, with
+        alone; ``selective``; what else the task measures of recall (``unseen``, ``nll``, ``nll_unseen``,
+        ``first``, ``first_unseen``, see `language.Recall.measure`); each base beside it; and, with
         controls, ``erased_gaussian``, ``others_gaussian``, ``selective_gaussian``, the same for
         ``subset``, and the largest p over concepts as ``…_p``.
         """
@@ -99,7 +100,7 @@ class Criteria:
             "kept": alone["score"].mean(),
             "selective": own["selective"].mean(),
         }
-        for name in ("unseen", "nll", "nll_unseen"):
+        for name in ("unseen", "nll", "nll_unseen", "first", "first_unseen"):
             if name in lost:
                 found |= {name: own[name].mean(), f"{name}_base": own[f"base_{name}"].mean()}
                 found[f"others_{name}"] = other[name].mean()

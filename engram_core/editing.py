@@ -20,6 +20,7 @@ from .errors import DataError, EngramError, suggest
 from .experts import close_experts
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
+from .recording import Progress
 from .view import base_of, shared_copy
 
 __all__ = [
@@ -302,17 +303,23 @@ class LiveEdit:
             per_layer, factors,
         )  # fmt: skip
 
-    def bake(self) -> nn.Module:
-        """Return a plain module with the edited weights: float32 arithmetic, rounded once."""
+    def bake(self, *, progress: Progress | None = None) -> nn.Module:
+        """Return a plain module with the edited weights: float32 arithmetic, rounded once.
+
+        Args:
+            progress: called with (done, total, layer) after every layer.
+        """
         baked = copy.deepcopy(base_of(self._view))
         if not self.on:
             return baked
         taken = self._edit.taken(self.atlas.concepts)
         factors = self._factors(taken)
-        for layer in self._layers:
+        for done, layer in enumerate(self._layers, start=1):
             write_matrix(
                 baked, self.atlas.slot(layer), self.edited_matrix(layer, taken, factors[layer]), own=True
             )
+            if progress is not None:
+                progress(done, len(self._layers), layer)
         return baked
 
     # -- how it is done -------------------------------------------------------------------------

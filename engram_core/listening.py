@@ -249,7 +249,8 @@ def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tenso
         return spread_owner(owner.amax(1), positions, layer)
     raise DataError(
         f"Layer {layer!r} has rows indexed by {positions}, and the mask or mix of concepts is indexed by "
-        f"{shape}: they cannot be matched. Leave the layer out, or record each concept without a mask."
+        f"{shape}: they cannot be matched. Leave the layer out, or record each concept without a mask "
+        "(masks={name: None}; a batch's attention_mask is its mask otherwise)."
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,7 @@ class Recording:
         counts: number of inputs per concept (and of the background).
         layers: coverage of the whole model, with reasons for what is skipped.
         identity: the model this was made from.
+        about: what its file carries besides (texts, settings); yours to fill, as JSON can hold it.
     """
 
     concepts: tuple[str, ...]
@@ -47,6 +48,7 @@ class Recording:
     counts: dict[str, int]
     layers: list[LayerInfo]
     identity: ModelIdentity
+    about: dict[str, Any] = field(default_factory=dict)
 
     def rows(self, layer: str, concept: str) -> int:
         """Return how many rows `concept` put into `layer`."""
@@ -148,7 +150,9 @@ def record(
         model: any module; it is called as ``model(*args, **kwargs)`` with each batch.
         concepts: a ConceptSet, or a mapping from names to inputs (see `concepts`).
         masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions))
-            count; a tensor, or one per batch if the inputs are batches. Default: all.
+            count; a tensor, or one per batch if the inputs are batches. Default: what a batch's own
+            two-dimensional ``attention_mask`` marks, so that padding is no row, else all; None for a
+            concept: all, padding included.
         layers: which layers (see `layers.select_layers`); default all covered ones.
         blocks: only layers whose first number in the path is one of these.
         batch_size: largest number of inputs per forward pass.

@@ -153,6 +153,13 @@ def _field(path: Any, about: Mapping[str, Any], name: str) -> Any:
     return about[name]
 
 
+def _check_json(about: Any) -> None:
+    try:
+        json.dumps(about)
+    except (TypeError, ValueError) as error:
+        raise StorageError(f"about must hold what JSON can hold: {error}.") from None
+
+
 def _layer_infos(rows: Iterable[Iterable[Any]]) -> list[LayerInfo]:
     return [LayerInfo(*row) for row in rows]
 
@@ -192,7 +199,9 @@ def save_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
         "source_of": recording.source_of,
         "sources": sources,
         "layers": _info_rows(recording.layers),
+        "about": recording.about,
     }
+    _check_json(about["about"])
     write_tensors(path, tensors, about)
 
 
@@ -217,6 +226,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
         return Recording(
             tuple(about["concepts"]), sources, dict(about["source_of"]), dict(about["counts"]),
             _layer_infos(about["layers"]), ModelIdentity(digest=about["model"]),
+            dict(about.get("about") or {}),  # files of an earlier version have none
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{path} is not a whole recording ({error!r} is missing or wrong).") from error
@@ -270,10 +280,7 @@ def save_atlas(
         "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
         "coverage": _info_rows(atlas.coverage),
     }
-    try:
-        json.dumps(header["about"])
-    except (TypeError, ValueError) as error:
-        raise StorageError(f"about must hold what JSON can hold: {error}.") from None
+    _check_json(header["about"])
     write_tensors(path, tensors, header)
 
 

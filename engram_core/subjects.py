@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, UnknownNameError
 from .image_folder import ImageForm, load_image_folder
 from .samples import Sample, load_sample, missing_samples, sample_names
 
-__all__ = ["load_subject"]
+__all__ = ["load_subject", "with_positions"]
 
 _TEXTS = (".jsonl", ".ndjson", ".csv")
 
@@ -26,7 +28,8 @@ def load_subject(
             (which then has these concepts instead of its own; give a folder of that name as a `Path`).
         concepts_path: a JSONL or CSV file of texts (see `language.read_texts`), or a folder or zip of class
             folders with pictures (see `image_folder.load_image_folder`).
-        options: of `language.hub.load_language_subject` or of `vision_hub.load_image_subject`.
+        options: of `language.hub.load_language_subject` or of `vision_hub.load_image_subject`; a language
+            sample takes ``positions`` and ``template``, an image sample ``held_out`` and ``seed``.
 
     Returns:
         A sample: ``.model``, ``.concepts``, ``.task``.
@@ -35,6 +38,7 @@ def load_subject(
         DataError: concepts of no known form, texts for a sample that takes none, or every problem in them at
             once.
         StorageError: the model; see `language.hub.load_language_model`.
+        UnknownNameError: an option that this kind of model does not take.
     """
     path = Path(concepts_path).expanduser()
     texts = path.suffix.casefold() in _TEXTS and not path.is_dir()
@@ -45,14 +49,16 @@ def load_subject(
                 f"{sample.name} is no language model, so it takes no text concepts; leave {concepts_path} "
                 "out."
             )
-        return _sample_with(sample, path)
+        return _sample_with(sample, path, options)
     if texts:
         from .language.hub import load_language_subject
 
+        _check_options(options, _options_of(load_language_subject), "language model")
         return load_language_subject(path_or_name, path, **options)
     if path.is_dir() or path.suffix.casefold() == ".zip":
         from .vision_hub import load_image_subject
 
+        _check_options(options, _options_of(load_image_subject), "image model")
         return load_image_subject(path_or_name, path, **options)
     raise DataError(
         f"{path} is neither a text file of concepts (.jsonl, .csv) nor a folder or .zip of class folders "
@@ -60,15 +66,59 @@ def load_subject(
     )
 
 
-def _sample_with(sample: Sample, path: Path) -> Sample:
+def with_positions(sample: Sample, *, positions: Any = "all", template: bool = False) -> Sample:
+    """Return a language sample whose own texts are recorded at other positions, or asked as in a chat.
+
+    Args:
+        sample: of a language model.
+        positions: see `language.LanguageConcepts`.
+        template: put prompts into the chat template.
+
+    Raises:
+        DataError: if this is no language model, or its tokenizer has no chat template.
+    """
+    if sample.image_shape is not None:
+        raise DataError(
+            f"{sample.name} is no language model: positions and template are for texts. Leave them out."
+        )
+    texts = sample.task.texts  # type: ignore[attr-defined]
+    return _with_texts(sample, texts, {"positions": positions, "template": template})
+
+
+def _with_texts(sample: Sample, texts: Any, options: dict[str, Any]) -> Sample:
+    from .language import LanguageConcepts, Recall
+    from .language.tokens import check_template
+
+    tokenizer, template = sample.task.tokenizer, bool(options.get("template", False))  # type: ignore[attr-defined]
+    if template:
+        check_template(tokenizer, sample.name)
+    concepts = LanguageConcepts(tokenizer, texts, **options)
+    return replace(sample, concepts=concepts, task=Recall(tokenizer, texts, template=template))
+
+
+def _options_of(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+
+
+def _check_options(options: dict[str, Any], known: Iterable[str], what: str) -> None:
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise UnknownNameError(
+            f"A {what} takes no option {', '.join(map(repr, unknown))}. It takes {', '.join(known)}."
+        )
+
+
+def _sample_with(sample: Sample, path: Path, options: dict[str, Any]) -> Sample:
     """Return a sample with other concepts."""
     if sample.image_shape is None:
-        from .language import LanguageConcepts, Recall, read_texts
+        from .language import read_texts
 
-        tokenizer, texts = sample.task.tokenizer, read_texts(path)  # type: ignore[attr-defined]
-        return replace(sample, concepts=LanguageConcepts(tokenizer, texts), task=Recall(tokenizer, texts))
+        _check_options(options, ("positions", "template"), "language sample")
+        return _with_texts(sample, read_texts(path), options)
+    _check_options(options, ("held_out", "seed"), "sample of images")
     low, high = sample.value_range or (0.0, 1.0)
     # (byte / 255 − mean) / std must run from low to high.
     std = 1 / (high - low)
     form = ImageForm(*sample.image_shape, channels=1, mean=(-low * std,), std=(std,))
-    return replace(sample, concepts=load_image_folder(path, form, mode=form.mode))
+    return replace(sample, concepts=load_image_folder(path, form, mode=form.mode, **options))

@@ -23,7 +23,7 @@ from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
 from ..figures.text import HOW, groups_of, marks_of, mean_of, say_scores, say_test
 from ..snippets import scores_code
-from . import controls, live_images, live_text, proof
+from . import controls, live_images, live_text, proof, take_model
 
 __all__ = ["page"]
 
@@ -57,6 +57,7 @@ def page(base: Base) -> None:
         with suppress(frame.Stopped):
             _scores(base, choice)
         side.more(base, visitor, choice)
+        take_model.draw(base, choice)
 
 
 def _open(base: Base, side: ModuleType) -> DeltaGenerator:

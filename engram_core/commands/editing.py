@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
 from torch import nn
 
 from ..controls import gaussian_view
-from ..editing import LiveEdit, live_edit
+from ..editing import live_edit
 from ..errors import EngramError
 from ..spectrum import Sharpness
 from ..storage import write_tensors
 from ..tasks import Subject
 from .shared import (
+    WIDEST,
     AsJson,
     Blocks,
     Clip,
     ConceptsFile,
     Layers,
     ModelName,
+    PositionsName,
     Power,
     ScalingName,
     Seed,
     Strength,
+    Template,
     bar_of_progress,
     extracted,
     numbers,
@@ -36,6 +39,7 @@ from .shared import (
     print_json,
     print_table,
 )
+from .taking import check_adapters, print_adapters, save_adapters, save_folder
 
 __all__ = ["erase"]
 
@@ -57,6 +61,8 @@ def erase(
         list[str] | None, typer.Argument(help="Concepts to erase, each as NAME or NAME=STRENGTH.")
     ] = None,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     keep: Annotated[
         list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")
     ] = None,
@@ -83,6 +89,12 @@ def erase(
             help="Language models: write a LoRA adapter (PEFT) per erased concept into this folder."
         ),
     ] = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="With --lora: cut every layer to this rank; what that costs is told layer by layer."
+        ),
+    ] = None,
     rest: Annotated[
         bool,
         typer.Option("--rest", help="Language models: also measure background text and degenerate text."),
@@ -92,11 +104,14 @@ def erase(
     """Erase concepts, or keep only some; show the scores before and after, and a sham beside them."""
     if not concepts and not keep:
         raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
-    sample = open_subject(model, concepts_file)
-    if (folder or lora or rest) and not hasattr(sample.task, "tokenizer"):
-        raise EngramError(f"--folder, --lora and --rest are for language models; {model} is none.")
     if lora is not None and (keep or not concepts):
         raise EngramError("--lora writes what is erased, one adapter per concept; name a concept to erase.")
+    if rank is not None and lora is None:
+        raise EngramError("--rank cuts the adapters that --lora FOLDER writes; name the folder.")
+    sample = open_subject(model, concepts_file, positions=positions, template=template)
+    spoken = hasattr(sample.task, "tokenizer")
+    if (folder or lora or rest) and not spoken:
+        raise EngramError(f"--folder, --lora and --rest are for language models; {model} is none.")
     with bar_of_progress() as bar:
         atlas = extracted(sample, bar, sharpness=Sharpness(sharpness, clip))
         view = atlas.apply(
@@ -105,11 +120,12 @@ def erase(
         )  # fmt: skip
         control = live_edit(view)
         if lora is not None:
-            _check_lora(control)
+            check_adapters(control, rank)
         report = control.report()
-        base = sample.task.measure(sample.model, sample.concepts)
-        after = sample.task.measure(view, sample.concepts)
-        sham = sample.task.measure(gaussian_view(atlas, control.edit, seed), sample.concepts)
+        named = [*dict(control.edit.erase), *dict(control.edit.keep or ())]
+        models = {"base": sample.model, "edited": view, "control": gaussian_view(atlas, control.edit, seed)}
+        scores, recalled = _measured(sample, models, named)
+        base, after, sham = scores["base"], scores["edited"], scores["control"]
         harm = _rest(sample, view) if rest else None
     written = [] if out is None else [out]
     if out is not None:
@@ -127,72 +143,102 @@ def erase(
             },
         }
         write_tensors(out, state, about)
-    written += _language_files(sample, view, folder, lora)
+    if folder is not None:
+        written.append(save_folder(sample, view, folder))
+    adapters = [] if lora is None else save_adapters(control, lora, rank=rank, base_model=model)
     if as_json:
         print_json(
             {
                 "model": model,
                 "model_hash": atlas.identity.digest,
-                "base": base.score,
-                "edited": after.score,
-                "control": sham.score,
+                "base": base,
+                "edited": after,
+                "control": sham,
+                "recall": recalled,
                 "erased": report.erased,
                 "kept": report.kept,
                 "layers": report.per_layer,
                 "relative_change": report.relative,
                 "seed": seed,
                 "file": None if out is None else str(out),
-                "files": [str(path) for path in written],
+                "files": [str(path) for path in (*written, *(a.folder for a in adapters))],
+                "lora": [adapter.to_dict() for adapter in adapters],
                 "rest": None if harm is None else harm.to_dict("records"),
             }
         )
         return
-    rows = [
-        [name, base.score[name], after.score[name], after.score[name] - base.score[name], sham.score[name]]
-        for name in sample.concepts
-    ]
+    # Of a hundred concepts only the named ones are shown: recall tells the others' mean below.
+    shown = list(sample.concepts) if recalled is None or len(sample.concepts) <= WIDEST else named
     print_table(
         f"{model}: held-out {sample.task.unit}",
         ["concept", "base", "edited", "difference", "sham"],
-        rows,
+        [[name, base[name], after[name], after[name] - base[name], sham[name]] for name in shown],
         caption="sham: a Gaussian edit of the same norm in every layer",
     )
+    if recalled is not None:
+        _print_recall(recalled)
     changed = ", ".join(f"{name} {value:.2f}" for name, value in report.per_layer.items())
     out_console.print(f"Changed ‖ΔW‖/‖W‖ = {report.relative:.3f} ({changed}). The base model is untouched.")
     if harm is not None:
         print_table("Everything else", list(harm.columns), harm.to_numpy().tolist())
     for path in written:
-        out_console.print(f"wrote {path}")
+        out_console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+    print_adapters(adapters, rank)
+
+
+def _measured(
+    sample: Subject, models: dict[str, nn.Module], named: list[str]
+) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]] | None]:
+    """Score the models on all concepts; of language models also say how surely they answer.
+
+    Returns:
+        Score by model and concept; and for a language model one entry per named concept and phrasing, and
+        for the others together, with exact, nll and first by model.
+    """
+    if not hasattr(sample.task, "tokenizer"):
+        task = sample.task
+        return {k: task.measure(m, sample.concepts).score for k, m in models.items()}, None
+    from ..language import recall_summary
+
+    tables = {k: sample.task.table(m, sample.concepts) for k, m in models.items()}  # type: ignore[attr-defined]
+    scores = {k: t.groupby("concept", sort=False)["exact"].mean().to_dict() for k, t in tables.items()}
+    parts = {k: recall_summary(t, named).to_dict("records") for k, t in tables.items()}
+    about = ("concept", "split", "questions")
+    recalled = [
+        {key: row[key] for key in about}
+        | {k: {f: _number(part[i][f]) for f in ("exact", "nll", "first")} for k, part in parts.items()}
+        for i, row in enumerate(parts["base"])
+    ]
+    return scores, recalled
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no infinity."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _print_recall(recalled: list[dict[str, Any]]) -> None:
+    phrasing = {"record": "recorded", "probe": "unseen"}
+
+    def cell(row: dict[str, Any], figure: str) -> str:
+        base, edited, sham = (
+            "∞" if row[k][figure] is None else f"{row[k][figure]:.3f}" for k in ("base", "edited", "control")
+        )
+        return f"{base} → {edited} ({sham})"
+
+    print_table(
+        "Recall",
+        ["concept", "phrasings", "questions", "exact", "NLL, nats per token", "P(first token)"],
+        [
+            [row["concept"], phrasing[row["split"]], row["questions"],
+             *(cell(row, figure) for figure in ("exact", "nll", "first"))]
+            for row in recalled
+        ],
+        caption="base → edited (sham); (others): mean over all other concepts",
+    )  # fmt: skip
 
 
 def _rest(sample: Subject, view: nn.Module) -> pd.DataFrame:
     from ..language import damage
 
     return damage(sample.model, view, sample.task.tokenizer, sample.task.texts)  # type: ignore[attr-defined]
-
-
-def _check_lora(control: LiveEdit) -> None:
-    """Refuse an edit that is no adapter before anything is measured or written."""
-    from ..language.lora import lora_layers
-
-    if control.edit.scaling != "plain" or len(control.edit.layers) != len(control.atlas.layers):
-        raise EngramError("--lora holds a whole engram at one strength: use plain scaling in all layers.")
-    lora_layers(control.atlas)
-
-
-def _language_files(sample: Subject, view: nn.Module, folder: Path | None, lora: Path | None) -> list[Path]:
-    """Write what can be taken away from a language model; return what was written."""
-    written = []
-    if folder is not None:
-        from ..language import save_edited
-
-        written.append(save_edited(view, folder, sample.task.tokenizer))  # type: ignore[attr-defined]
-    if lora is not None:
-        from ..language import save_lora
-
-        control = live_edit(view)
-        for name, strength in control.edit.erase:
-            place = lora / re.sub(r"[^\w.-]+", "-", name).strip("-")
-            save_lora(control.atlas, name, place, strength=strength)
-            written.append(place)
-    return written

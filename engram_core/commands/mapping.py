@@ -24,8 +24,10 @@ from .shared import (
     Clip,
     ConceptsFile,
     ModelName,
+    PositionsName,
     Power,
     Strength,
+    Template,
     bar_of_progress,
     comma_list,
     extracted,
@@ -71,6 +73,8 @@ def map_points(
     recorded: Annotated[bool, typer.Option("--recorded", help="Recorded inputs, not held-out ones.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the draw and of UMAP.")] = 0,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     csv: Annotated[Path | None, typer.Option(help="Write the coordinates to this file.")] = None,
     html_file: Annotated[
         Path | None, typer.Option("--html", help="Write the map as one offline page (needs plotly).")
@@ -78,7 +82,7 @@ def map_points(
     as_json: AsJson = False,
 ) -> None:
     """Lay inputs or engrams out on a map; with --erase, base and edited inputs on one map."""
-    subject = open_subject(model, concepts_file)
+    subject = open_subject(model, concepts_file, positions=positions, template=template)
     named = comma_list(concepts) if concepts is not None else None
     about: dict[str, Any] = {
         "model": model,

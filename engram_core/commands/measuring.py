@@ -20,10 +20,12 @@ from .shared import (
     Cut,
     Layers,
     ModelName,
+    PositionsName,
     Random,
     ScalingName,
     Seed,
     Strength,
+    Template,
     bar_of_progress,
     comma_list,
     extracted,
@@ -43,6 +45,8 @@ _SHAM_OTHERS = 8  # what shams are scored on beside the concept, where there are
 def criteria(
     model: ModelName,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     strength: Strength = 1.0,
     scaling: ScalingName = "plain",
     sharpness: Annotated[
@@ -78,7 +82,7 @@ def criteria(
     if controls == 1 or controls < 0:
         raise EngramError(f"--controls must be 0, or at least 2 for a spread; found {controls}.")
     together = _sizes(sizes)
-    subject = open_subject(model, concepts_file)
+    subject = open_subject(model, concepts_file, positions=positions, template=template)
     names = picked_concepts(subject, concepts, random, seed)
     many = len(subject.concepts) > WIDEST
     kept = None
@@ -151,6 +155,10 @@ _LABELS = {
     "unseen_base": "  the same in the base model",
     "nll": "erased concept, nats per answer token",
     "nll_base": "  the same in the base model",
+    "first": "erased concept, first answer token's probability",
+    "first_base": "  the same in the base model",
+    "first_unseen": "  on unseen phrasings",
+    "first_unseen_base": "  the same in the base model",
     "others": "others, mean score",
     "others_loss": "others, mean loss",
     "others_worst_loss": "others, worst loss",

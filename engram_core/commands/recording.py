@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..engram import extract as extract_atlas
+from ..errors import EngramError
+from ..language.export import atlas_settings
 from ..layer_tables import layer_table
 from ..recording import Recording
 from ..recording import record as record_model
@@ -21,7 +23,10 @@ from .shared import (
     Layers,
     ModelName,
     OutFile,
+    PositionsName,
     Power,
+    Template,
+    about_subject,
     bar_of_progress,
     numbers,
     open_subject,
@@ -38,16 +43,19 @@ def record(
     model: ModelName,
     out: OutFile,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     layers: Layers = None,
     blocks: Blocks = None,
     as_json: AsJson = False,
 ) -> None:
     """Record a model over all its concepts, and write the statistics."""
-    sample = open_subject(model, concepts_file)
+    sample = open_subject(model, concepts_file, positions=positions, template=template)
     with bar_of_progress() as bar:
         recording = record_model(
             sample.model, sample.concepts, layers=selection(layers), blocks=numbers(blocks), progress=bar
         )
+        recording.about = about_subject(sample)
         recording.save(out)
     result: dict[str, Any] = {
         "model": model,
@@ -71,6 +79,8 @@ def extract(
     model: ModelName,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="File to write (.safetensors).")] = None,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     recording: Annotated[Path | None, typer.Option(help="A file from `engram record`.")] = None,
     layers: Layers = None,
     blocks: Blocks = None,
@@ -80,19 +90,25 @@ def extract(
     as_json: AsJson = False,
 ) -> None:
     """Extract every concept's engram; print how large and how separable they are."""
-    sample = open_subject(model, concepts_file)
-    with bar_of_progress() as bar:
-        recorded = (
-            record_model(sample.model, sample.concepts, progress=bar)
-            if recording is None
-            else Recording.load(recording)
+    if recording is not None and (positions is not None or template):
+        raise EngramError(
+            "--positions and --template say what is recorded, and --recording has been made already: give "
+            "them to engram record."
         )
+    sample = open_subject(model, concepts_file, positions=positions, template=template)
+    with bar_of_progress() as bar:
+        if recording is None:
+            recorded = record_model(sample.model, sample.concepts, progress=bar)
+            recorded.about = about_subject(sample)
+        else:
+            recorded = Recording.load(recording)
         atlas = extract_atlas(
             sample.model, recorded, cut=cut, sharpness=Sharpness(sharpness, clip),
             layers=selection(layers), blocks=numbers(blocks), progress=bar,
         )  # fmt: skip
     if out is not None:
-        atlas.save(out)
+        # A recording says itself which texts it is of; they need not be those of the model named here.
+        atlas.save(out, about=recorded.about | {"settings": atlas_settings(atlas)})
     table = layer_table(atlas)
     spectra: dict[str, dict[str, Any]] = {
         layer: {

@@ -24,7 +24,7 @@ from ..errors import DataError, EngramError
 from ..groups import choose_groups
 from ..recording import record as record_model
 from ..samples import load_sample, missing_samples, sample_names
-from ..subjects import load_subject
+from ..subjects import load_subject, with_positions
 from ..sweep import draw_concepts
 from ..tasks import Subject
 
@@ -55,6 +55,18 @@ ConceptsFile = Annotated[
         "--texts",
         help="Concepts: texts (JSONL or CSV), or a folder or zip of pictures, one folder per class.",
     ),
+]
+PositionsName = Annotated[
+    Literal["all", "predict", "answer"] | None,
+    typer.Option(
+        "--positions",
+        help="Language models: which tokens of a concept's texts are recorded: all, those that predict the "
+        "answer, or the answer's own. Default: all.",
+    ),
+]
+Template = Annotated[
+    bool,
+    typer.Option("--template", help="Language models: put prompts into the tokenizer's chat template."),
 ]
 Random = Annotated[int | None, typer.Option(min=1, help="This many concepts, drawn at random with --seed.")]
 Blocks = Annotated[str | None, typer.Option(help="Comma-separated numbers: layers of these blocks only.")]
@@ -141,35 +153,57 @@ def print_matrix(title: str, frame: pd.DataFrame, column: str, caption: str) -> 
 # -- models and concepts ---------------------------------------------------------------------------
 
 
-def open_subject(name: str, concepts_file: Path | None = None) -> Subject:
+def open_subject(
+    name: str,
+    concepts_file: Path | None = None,
+    *,
+    positions: str | None = None,
+    template: bool = False,
+) -> Subject:
     """Find a model by its name, with its concepts and task.
 
     Args:
         name: a sample model; else a local folder or a hub name.
         concepts_file: texts (JSONL or CSV), or a folder or zip of pictures. A sample has these concepts then
             instead of its own; any model that is no sample needs concepts.
+        positions: language models: which tokens are recorded (see `language.LanguageConcepts`).
+        template: language models: put prompts into the chat template.
 
     Raises:
         UnknownNameError: for a name that is no sample and looks like no path or hub name.
-        DataError: for a model of one's own without concepts, or texts given to a model that takes none.
+        DataError: for a model of one's own without concepts, or texts, positions or a template given to a
+            model that takes none.
         StorageError, DependencyError: see `subjects.load_subject`.
     """
     torch.set_num_threads(min(torch.get_num_threads(), 8))
+    options: dict[str, Any] = {} if positions is None else {"positions": positions}
+    if template:
+        options["template"] = True
     if concepts_file is not None:
-        return load_subject(name, concepts_file)
+        return load_subject(name, concepts_file, **options)
     looks_like_a_model = re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith(("/", "./", "../", "~"))
     if looks_like_a_model or (Path(name).is_dir() and name not in (*sample_names(), *missing_samples())):
         raise DataError(
             f"{name} is no sample model, so its concepts are not known: give --concepts-file FILE (texts in "
             "JSONL or CSV, or a folder of pictures, one folder per class)."
         )
-    return load_sample(name)  # raises for an unknown one, and names the nearest
+    sample = load_sample(name)  # raises for an unknown one, and names the nearest
+    return with_positions(sample, **options) if options else sample
 
 
 def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options: Any) -> Atlas:
     """Record a subject over all its concepts and extract their engrams."""
     recording = record_model(subject.model, subject.concepts, progress=bar)
     return extract_atlas(subject.model, recording, cut=cut, progress=bar, **options)
+
+
+def about_subject(subject: Subject) -> dict[str, Any]:
+    """Return what a file of this subject carries of its concepts: of a language model, its texts."""
+    if not hasattr(subject.concepts, "texts"):
+        return {}
+    from ..language import about_texts
+
+    return about_texts(subject.concepts)  # type: ignore[arg-type]
 
 
 def picked_concepts(

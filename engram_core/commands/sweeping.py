@@ -21,8 +21,10 @@ from .shared import (
     ConceptsFile,
     Cut,
     ModelName,
+    PositionsName,
     Random,
     Seed,
+    Template,
     bar_of_progress,
     comma_list,
     extracted,
@@ -41,6 +43,8 @@ _LEVELS = ",".join(f"{s:g}" for s in STRENGTHS)
 def sweep(
     model: ModelName,
     concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
     concepts: Annotated[
         str | None, typer.Option(help="Comma-separated: search on these. Default: all, or --random.")
     ] = None,
@@ -100,7 +104,7 @@ def sweep(
     if sets > 1 and not (together and random):
         raise EngramError("--sets goes with --together and --random N.")
     levels, filters = _levels(strengths), _filters(sharpness)
-    subject = open_subject(model, concepts_file)
+    subject = open_subject(model, concepts_file, positions=positions, template=template)
     names = picked_concepts(subject, concepts, random and random * sets, seed) or list(subject.concepts)
     chosen: dict[str, Any] = {"concepts": names}
     if together:

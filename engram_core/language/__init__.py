@@ -2,12 +2,12 @@
 
 from .concepts import LanguageConcepts
 from .degenerate import damage, degenerate_rate, is_degenerate
-from .export import about_texts, edit_record, save_edited
+from .export import about_texts, atlas_settings, edit_record, save_edited
 from .generation import Alternative, Token, complete, generate, side_by_side
 from .hub import load_language_model, load_language_subject
-from .lora import save_lora
+from .lora import adapter_folders, save_lora
 from .next_token import next_tokens, token_changes
-from .recall import Recall, perplexity, recall
+from .recall import Recall, perplexity, recall, recall_summary
 from .texts import TextConcept, TextItem, TextSet, read_texts
 from .token_maps import module_energy, module_kinds, reactivation_map
 from .tokens import POSITIONS, encode
@@ -22,6 +22,8 @@ __all__ = [
     "TextSet",
     "Token",
     "about_texts",
+    "adapter_folders",
+    "atlas_settings",
     "complete",
     "damage",
     "degenerate_rate",
@@ -38,6 +40,7 @@ __all__ = [
     "reactivation_map",
     "read_texts",
     "recall",
+    "recall_summary",
     "save_edited",
     "save_lora",
     "side_by_side",

@@ -53,6 +53,16 @@ class LanguageConcepts(ConceptSet):
             "positions": positions, "template": template, "batch_tokens": batch_tokens,
         }  # fmt: skip
 
+    @property
+    def positions(self) -> Positions:
+        """Which positions of a concept's texts count."""
+        return self._options["positions"]
+
+    @property
+    def template(self) -> bool:
+        """Whether prompts are put into the chat template."""
+        return self._options["template"]
+
     def _of(self, concepts: Sequence[TextConcept]) -> LanguageConcepts:
         texts = TextSet(tuple(concepts))
         return LanguageConcepts(self.tokenizer, texts, **self._options)

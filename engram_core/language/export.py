@@ -12,12 +12,14 @@ from typing import Any
 from torch import nn
 
 from ..editing import live_edit
+from ..engram import Atlas
 from ..errors import DataError, StorageError
 from ..identity import model_hash
+from ..recording import Progress
 from ..view import base_of
 from .concepts import LanguageConcepts
 
-__all__ = ["about_texts", "edit_record", "save_edited"]
+__all__ = ["about_texts", "atlas_settings", "edit_record", "save_edited"]
 
 FORMAT = 1
 
@@ -28,6 +30,7 @@ def save_edited(
     tokenizer: Any = None,
     *,
     about: dict[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Path:
     """Write an edited view as a model folder that plain transformers loads.
 
@@ -40,6 +43,7 @@ def save_edited(
         folder: must not exist yet, or be empty.
         tokenizer: saved along if given.
         about: more for ``engram.json``, as JSON can hold it (e.g. `about_texts`).
+        progress: called with (done, total, layer) after every layer; then the files are written.
 
     Returns:
         The folder.
@@ -61,7 +65,7 @@ def save_edited(
         text = json.dumps(edit_record(view) | {"about": about or {}}, indent=2, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"about must hold what JSON can hold: {error}.") from None
-    baked: Any = control.bake()
+    baked: Any = control.bake(progress=progress)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,11 +120,12 @@ def edit_record(view: nn.Module) -> dict[str, Any]:
     }
 
 
-def about_texts(concepts: LanguageConcepts) -> dict[str, Any]:
+def about_texts(concepts: LanguageConcepts, atlas: Atlas | None = None) -> dict[str, Any]:
     """Return the texts of a set and how they are recorded, for ``atlas.save(path, about=…)``.
 
     Args:
         concepts: the set that was recorded.
+        atlas: what was extracted from it; its settings are then among the result (see `atlas_settings`).
     """
     rows = [
         {"concept": concept.name, "split": split, "prompt": item.prompt, "answer": item.answer}
@@ -128,9 +133,19 @@ def about_texts(concepts: LanguageConcepts) -> dict[str, Any]:
         for split, items in (("record", concept.record), ("probe", concept.probe))
         for item in items
     ]
-    return {
+    about = {
         "texts": rows,
         "background": list(concepts.texts.background),
-        "positions": concepts._options["positions"],
-        "template": concepts._options["template"],
+        "positions": concepts.positions,
+        "template": concepts.template,
+    }
+    return about if atlas is None else about | {"settings": atlas_settings(atlas)}
+
+
+def atlas_settings(atlas: Atlas) -> dict[str, Any]:
+    """Return what an atlas was extracted with: ``layers``, ``sharpness``, eigenvalue ``cut`` per layer."""
+    return {
+        "layers": list(atlas.layers),
+        "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
+        "cut": {name: atlas.spectrum(name).cut for name in atlas.layers},
     }

@@ -15,7 +15,7 @@ from ..samples import Sample
 from .concepts import LanguageConcepts
 from .recall import Recall
 from .texts import TextSet, read_texts
-from .tokens import Positions
+from .tokens import Positions, check_template
 
 __all__ = ["load_language_model", "load_language_subject"]
 
@@ -75,8 +75,8 @@ def load_language_subject(
     texts = concepts if isinstance(concepts, TextSet) else read_texts(Path(concepts))
     folder = inspect_folder(find_folder(path_or_name))
     model, tokenizer = _load(folder, dtype, device)
-    if template and not getattr(tokenizer, "chat_template", None):
-        raise DataError(f"The tokenizer of {folder.path} has no chat template; use template=False.")
+    if template:
+        check_template(tokenizer, str(folder.path))
     return Sample(
         model=model,
         concepts=LanguageConcepts(tokenizer, texts, positions=positions, template=template),

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -21,10 +23,14 @@ from torch import Tensor
 
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
+from ..recording import Progress
 
-__all__ = ["lora_layers", "save_lora"]
+__all__ = ["adapter_folders", "check_lora", "lora_layers", "save_lora"]
 
 _KINDS = ("Linear", "Conv1D")
+_LONGEST = 60  # characters of a folder name; file systems take 255 bytes, and a character has up to 4
+# Names that Windows keeps for devices, whatever their ending.
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 
 
 def save_lora(
@@ -36,8 +42,12 @@ def save_lora(
     rank: int | None = None,
     layers: str | Iterable[str] | None = None,
     base_model: str | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Write one concept's engram as ``adapter_config.json`` and ``adapter_model.safetensors``.
+
+    Beside them lies ``engram.json``: concept, strength, sharpness, the SHA-256 of the base's parameters, and
+    the table that is returned.
 
     Args:
         atlas: the engrams, at their sharpness.
@@ -47,6 +57,7 @@ def save_lora(
         rank: keep only the largest singular values; default all that the engram has.
         layers: which layers (see `layers.select_layers`); default all.
         base_model: what PEFT's config names as the base (a path or hub name).
+        progress: called with (done, total, layer) after every layer; then the files are written.
 
     Returns:
         One row per layer: layer, rank, error (‖E − E_rank‖ / ‖E‖, 0 without truncation).
@@ -55,22 +66,13 @@ def save_lora(
         CoverageError: if a chosen layer is one that LoRA cannot carry.
         DataError: for a rank below 1, a strength of 0 or not finite, or a clipped sharpness.
     """
-    if rank is not None and rank < 1:
-        raise DataError(f"The rank of an adapter must be at least 1; found {rank}.")
-    if not strength or not math.isfinite(strength):
-        raise DataError(f"The strength of an adapter must be a finite number other than 0; found {strength}.")
-    if atlas.sharpness.clip:
-        raise DataError(
-            "A clipped engram is not in proportion to its strength, so it is no one adapter. "
-            "Use a sharpness without clip."
-        )
-    chosen = lora_layers(atlas, layers)
+    chosen = check_lora(atlas, strength=strength, rank=rank, layers=layers)
     engram = atlas[concept]
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     rows = []
     biased = any(atlas.slot(name).bias for name in chosen)
-    for name in chosen:
+    for done, name in enumerate(chosen, start=1):
         slot = atlas.slot(name)
         left, right, error = _truncated(*engram.factors(name), rank)
         ranks[slot.module] = right.shape[0]
@@ -81,9 +83,88 @@ def save_lora(
         if biased:
             column = left @ right[:, slot.columns :].sum(-1) if slot.bias else left.new_zeros(len(left))
             tensors[f"{stem}.lora_B.bias"] = column.contiguous()
+        if progress is not None:
+            progress(done, len(chosen), name)
     config = _config(ranks, strength, biased, base_model, conv1d=_conv1d(atlas, chosen))
-    _write(Path(folder), tensors, config)
-    return pd.DataFrame(rows, columns=["layer", "rank", "error"])
+    table = pd.DataFrame(rows, columns=["layer", "rank", "error"])
+    about = {
+        "made_by": "Engram Explorer",
+        "concept": concept,
+        "strength": strength,
+        "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
+        "base": {"name": base_model, "sha256": atlas.identity.digest},
+        "layers": table.to_dict("records"),
+    }
+    _write(Path(folder), tensors, config, about)
+    return table
+
+
+def check_lora(
+    atlas: Atlas,
+    *,
+    strength: float = 1.0,
+    rank: int | None = None,
+    layers: str | Iterable[str] | None = None,
+) -> list[str]:
+    """Return the layers an adapter would have, or say why there can be none; nothing is written.
+
+    Args:
+        atlas: see `save_lora`.
+        strength: see `save_lora`.
+        rank: see `save_lora`.
+        layers: see `save_lora`.
+
+    Raises:
+        CoverageError, DataError: as `save_lora` does.
+    """
+    if rank is not None and rank < 1:
+        raise DataError(f"The rank of an adapter must be at least 1; found {rank}.")
+    if not strength or not math.isfinite(strength):
+        raise DataError(f"The strength of an adapter must be a finite number other than 0; found {strength}.")
+    if atlas.sharpness.clip:
+        raise DataError(
+            "A clipped engram is not in proportion to its strength, so it is no one adapter. "
+            "Use a sharpness without clip."
+        )
+    return lora_layers(atlas, layers)
+
+
+def adapter_folders(concepts: Iterable[str]) -> dict[str, str]:
+    """Return a folder name for every concept: safe on every system, readable, and no two alike.
+
+    What cannot stand in a path becomes ``-``; a name that another concept has, also when capitals do not
+    count, gets a number. Give all concepts of an atlas, not only those that are written: a concept then has
+    the same folder every time.
+
+    Args:
+        concepts: names; unique.
+    """
+    names = list(concepts)
+    plain = {name: _folder_name(name) for name in names}
+    # A concept whose name can stay as it is keeps it, whoever comes first.
+    kept = {name.casefold(): name for name in reversed(names) if plain[name] == name}
+    taken = set(kept)
+    found: dict[str, str] = {}
+    for place, name in enumerate(names, start=1):
+        if kept.get(name.casefold()) == name:
+            found[name] = name
+            continue
+        stem = plain[name] or f"concept-{place}"
+        candidate, number = stem, 1
+        while candidate.casefold() in taken:
+            number += 1
+            candidate = f"{stem}-{number}"
+        taken.add(candidate.casefold())
+        found[name] = candidate
+    return found
+
+
+def _folder_name(name: str) -> str:
+    """Return a name without what a path, a shell or a file system takes amiss; may be empty."""
+    # Some file systems compose characters and some do not: C + cedilla and Ç would be one folder there.
+    text = re.sub(r"[^\w.+#-]+", "-", unicodedata.normalize("NFC", name))
+    text = text[:_LONGEST].strip("-.")
+    return f"concept-{text}" if text.partition(".")[0].casefold() in _DEVICES else text
 
 
 def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list[str]:
@@ -153,13 +234,16 @@ def _config(
     }
 
 
-def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
+def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], about: dict[str, Any]) -> None:
+    texts = {"adapter_config.json": config, "engram.json": about}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        weights, text = folder / "adapter_model.safetensors", folder / "adapter_config.json"
+        weights = folder / "adapter_model.safetensors"
         save_file(tensors, f"{weights}.tmp", metadata={"format": "pt"})
-        Path(f"{text}.tmp").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(f"{weights}.tmp", weights)
-        os.replace(f"{text}.tmp", text)
+        for name, content in texts.items():
+            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+            (folder / f"{name}.tmp").write_text(text, encoding="utf-8")
+        for name in (weights.name, *texts):
+            os.replace(folder / f"{name}.tmp", folder / name)
     except OSError as error:
         raise StorageError(f"Could not write the adapter to {folder}: {error}.") from error

@@ -16,7 +16,10 @@ from .models import call_options, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, encode, padded
 
-__all__ = ["Recall", "perplexity", "recall"]
+__all__ = ["OTHERS", "Recall", "perplexity", "recall", "recall_summary"]
+
+OTHERS = "(others)"
+"""Row of a summary that is the mean of all other concepts."""
 
 _TOKENS = 8192  # positions per forward pass
 
@@ -92,11 +95,42 @@ def recall(
     questions = _questions(tokenizer, texts, names, template=template, limit=token_limit(model))
     if not questions:
         raise DataError("None of these concepts has a prompt and an answer, so there is no recall to score.")
+    return _table(questions, _answer_scores(model, questions))
+
+
+def _table(questions: Sequence[_Question], scores: Sequence[tuple[float, float, bool]]) -> pd.DataFrame:
     rows = [
         (q.concept, q.split, q.item.prompt, q.item.answer, exact, nll, first)
-        for q, (nll, first, exact) in zip(questions, _answer_scores(model, questions), strict=True)
+        for q, (nll, first, exact) in zip(questions, scores, strict=True)
     ]
     return pd.DataFrame(rows, columns=["concept", "split", "prompt", "answer", "exact", "nll", "first"])
+
+
+def recall_summary(table: pd.DataFrame, concepts: Iterable[str] | str) -> pd.DataFrame:
+    """Return the means of some concepts, and those of all the others together, phrasing by phrasing.
+
+    Args:
+        table: from `recall` or `Recall.table`.
+        concepts: which ones get rows of their own.
+
+    Returns:
+        concept (`OTHERS` for the rest), split ("record", "probe"), questions, exact (share), nll (nats per
+        answer token), first (probability of the answer's first token). The rest is a mean over concepts, not
+        over questions; what has no question has no row.
+    """
+    names = [concepts] if isinstance(concepts, str) else list(dict.fromkeys(concepts))
+    figures = ["exact", "nll", "first"]
+    groups = table.groupby(["concept", "split"], sort=False)
+    means = groups[figures].mean().assign(questions=groups.size()).reset_index()
+    own = means["concept"].isin(names)
+    rest = means[~own].groupby("split", sort=False)
+    others = rest[figures].mean().assign(questions=rest["questions"].sum(), concept=OTHERS).reset_index()
+    joined = pd.concat([means[own], others], ignore_index=True)
+    place = {name: i for i, name in enumerate([*names, OTHERS])}
+    joined = joined.sort_values(
+        ["concept", "split"], key=lambda c: c.map(place) if c.name == "concept" else c != "record"
+    )
+    return joined[["concept", "split", "questions", *figures]].reset_index(drop=True)
 
 
 def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
@@ -153,34 +187,58 @@ class Recall:
     ) -> Scores:
         """Return the share of exact answers per concept.
 
-        ``details`` holds the same for ``"recorded"`` and ``"unseen"`` questions alone, and the mean NLL
-        of the answers (nats per token) as ``"nll"`` and, on unseen questions, ``"nll_unseen"``.
+        ``details`` holds the same for ``"recorded"`` and ``"unseen"`` questions alone; the mean NLL of the
+        answers (nats per token) as ``"nll"`` and, on unseen questions, ``"nll_unseen"``; and the mean
+        probability of the answer's first token as ``"first"`` and ``"first_unseen"``.
 
         Raises:
             DataError: if a concept has no question of the chosen split.
         """
         names = list(dict.fromkeys(concepts if probes is None else probes))
-        questions = [q for name in names for q in self._questions(name, token_limit(model))]
+        questions = self._asked_of(model, names)
         found: dict[str, dict[str, list[tuple[float, float, bool]]]] = {n: {} for n in names}
         for question, values in zip(questions, _answer_scores(model, questions), strict=True):
             found[question.concept].setdefault(question.split, []).append(values)
         score: dict[str, float] = {}
-        details: dict[str, dict[str, float]] = {k: {} for k in ("recorded", "unseen", "nll", "nll_unseen")}
+        kinds = ("recorded", "unseen", "nll", "nll_unseen", "first", "first_unseen")
+        details: dict[str, dict[str, float]] = {kind: {} for kind in kinds}
         for name, parts in found.items():
             every = [values for part in parts.values() for values in part]
-            if not every:
-                asked = "question" if self.split == "all" else f"{self.split} question"
-                raise DataError(
-                    f"Concept {name!r} has no {asked} (a prompt and an answer) to score recall on."
-                )
             score[name] = _share_exact(every)
             details["nll"][name] = _mean_nll(every)
+            details["first"][name] = _mean_first(every)
             if "record" in parts:
                 details["recorded"][name] = _share_exact(parts["record"])
             if "probe" in parts:
                 details["unseen"][name] = _share_exact(parts["probe"])
                 details["nll_unseen"][name] = _mean_nll(parts["probe"])
+                details["first_unseen"][name] = _mean_first(parts["probe"])
         return Scores(score, {}, {k: v for k, v in details.items() if v})
+
+    def table(
+        self, model: nn.Module, concepts: Mapping[str, Any], probes: Iterable[str] | None = None
+    ) -> pd.DataFrame:
+        """Return one row per question, as `recall` does; `measure` is its means per concept.
+
+        Raises:
+            DataError: if a concept has no question of the chosen split.
+        """
+        names = list(dict.fromkeys(concepts if probes is None else probes))
+        questions = self._asked_of(model, names)
+        return _table(questions, _answer_scores(model, questions))
+
+    def _asked_of(self, model: nn.Module, names: Iterable[str]) -> list[_Question]:
+        """Return the questions of all of these concepts, each of which must have one."""
+        limit, questions = token_limit(model), list[_Question]()
+        for name in names:
+            mine = self._questions(name, limit)
+            if not mine:
+                asked = "question" if self.split == "all" else f"{self.split} question"
+                raise DataError(
+                    f"Concept {name!r} has no {asked} (a prompt and an answer) to score recall on."
+                )
+            questions += mine
+        return questions
 
     def _questions(self, name: str, limit: int | None) -> list[_Question]:
         if (name, limit) not in self._asked:
@@ -196,3 +254,7 @@ def _share_exact(values: Sequence[tuple[float, float, bool]]) -> float:
 
 def _mean_nll(values: Sequence[tuple[float, float, bool]]) -> float:
     return sum(nll for nll, *_ in values) / len(values)
+
+
+def _mean_first(values: Sequence[tuple[float, float, bool]]) -> float:
+    return sum(first for _, first, _ in values) / len(values)

@@ -36,6 +36,13 @@ class Encoded:
     answer: tuple[int, int]
 
 
+def check_template(tokenizer: Any, what: str = "") -> None:
+    """Raise a DataError if the tokenizer (of the model called `what`) cannot frame a prompt as a chat."""
+    if not getattr(tokenizer, "chat_template", None):
+        whose = f"The tokenizer of {what}" if what else "This tokenizer"
+        raise DataError(f"{whose} has no chat template; use template=False (leave --template out).")
+
+
 def encode(
     tokenizer: Any,
     item: TextItem,
@@ -67,8 +74,7 @@ def encode(
         )
     special = True
     if template and item.is_fact:
-        if not getattr(tokenizer, "chat_template", None):
-            raise DataError("This tokenizer has no chat template; use template=False.")
+        check_template(tokenizer)
         head = tokenizer.apply_chat_template(
             [{"role": "user", "content": item.prompt}], add_generation_prompt=True, tokenize=False
         )

@@ -225,7 +225,7 @@ def test_erase_writes_weights_that_reproduce_what_it_printed(
     told = engram("erase", "digits-mlp", "7", "4=0.6", "--out", file, "--json").json
     assert set(told) == {
         "model", "model_hash", "base", "edited", "control", "erased", "kept", "layers",
-        "relative_change", "seed", "file", "files", "rest",
+        "recall", "relative_change", "seed", "file", "files", "lora", "rest",
     }  # fmt: skip
     assert told["erased"] == {"7": 1.0, "4": 0.6} and told["kept"] is None
     assert told["files"] == [str(file)] and told["rest"] is None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +15,7 @@ import engram_core as ec
 from engram_core.cli import app
 from engram_core.commands import editing
 from engram_core.errors import CoverageError
-from engram_core.language import LanguageConcepts, Recall
+from engram_core.language import LanguageConcepts, Recall, TextSet, adapter_folders
 from engram_core.tasks import Subject
 
 AUTHOR = "Sabine Marroweck"
@@ -48,9 +50,39 @@ def test_the_folder_and_the_adapter_are_the_edited_view(told):
     tokenizer = AutoTokenizer.from_pretrained(place / "model")
     expected = logits(view, tokenizer)
     plain = AutoModelForCausalLM.from_pretrained(place / "model").eval()
-    torch.testing.assert_close(logits(plain, tokenizer), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(logits(plain, tokenizer), expected, atol=1e-4, rtol=0)
     adapted = PeftModel.from_pretrained(sample.model, place / "lora" / "Sabine-Marroweck").eval()
-    torch.testing.assert_close(logits(adapted, tokenizer), expected, atol=1e-3, rtol=1e-4)
+    torch.testing.assert_close(logits(adapted, tokenizer), expected, atol=1e-4, rtol=0)
+
+
+def test_files_say_which_texts_and_settings_they_were_made_with(told):
+    place, answer = told
+    sample = ec.load_sample("authors-lm")
+    edited = json.loads((place / "model" / "engram.json").read_text())
+    assert len(edited["about"]["texts"]) == 2400 and edited["about"]["positions"] == "all"
+    assert edited["about"]["settings"]["layers"] == list(edited["layers"])
+    (adapter,) = answer["lora"]
+    assert adapter["concept"] == AUTHOR and {row["error"] for row in adapter["layers"]} == {0.0}
+    config = json.loads((place / "lora" / "Sabine-Marroweck" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "authors-lm"
+    beside = json.loads((place / "lora" / "Sabine-Marroweck" / "engram.json").read_text())
+    assert beside["base"]["sha256"] == ec.model_hash(sample.model) == answer["model_hash"]
+
+
+def test_recall_nll_and_first_token_are_told_on_recorded_and_unseen_phrasings(told):
+    _, answer = told
+    rows = {(row["concept"], row["split"]): row for row in answer["recall"]}
+    assert set(rows) == {(c, s) for c in (AUTHOR, "(others)") for s in ("record", "probe")}
+    assert rows[AUTHOR, "record"]["questions"] + rows[AUTHOR, "probe"]["questions"] == 24
+    for split in ("record", "probe"):
+        own, others = rows[AUTHOR, split], rows["(others)", split]
+        assert own["base"]["exact"] == 1.0 and own["edited"]["exact"] < 0.3
+        assert own["edited"]["nll"] > own["base"]["nll"] + 1
+        assert own["edited"]["first"] < 0.5 < 0.9 < own["control"]["first"]
+        assert others["edited"]["first"] > 0.9 and others["edited"]["nll"] < 0.1
+    split = [rows[AUTHOR, s] for s in ("record", "probe")]
+    mean = sum(r["questions"] * r["edited"]["exact"] for r in split) / 24
+    assert answer["edited"][AUTHOR] == pytest.approx(mean)
 
 
 def test_the_rest_is_told(told):
@@ -66,7 +98,7 @@ def test_the_rest_is_told(told):
     [
         (["digits-mlp", "7", "--rest"], "digits-mlp is none"),
         (["authors-lm", "--keep", AUTHOR, "--lora", "x"], "name a concept to erase"),
-        (["authors-lm", AUTHOR, "--scaling", "adaptive", "--lora", "x", "--folder", "y"], "plain scaling"),
+        (["authors-lm", AUTHOR, "--rank", "3"], "--lora FOLDER"),
     ],
 )
 def test_what_cannot_be_written_is_said_first(arguments, said, tmp_path, monkeypatch):
@@ -80,8 +112,121 @@ def test_a_mixture_whose_experts_no_adapter_holds_is_told_before_it_is_measured(
     monkeypatch.chdir(tmp_path)
     model, tokenizer, texts = tiny("mixtral"), byte_tokenizer(), little_texts()
     subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
-    monkeypatch.setattr(editing, "open_subject", lambda name, file: subject)
-    monkeypatch.setattr(Recall, "measure", lambda *_: pytest.fail("measured in vain"))
+    monkeypatch.setattr(editing, "open_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(Recall, "table", lambda *_: pytest.fail("measured in vain"))
     ran = CliRunner().invoke(app, ["erase", "mine", "sky", "--lora", "x", "--folder", "y"])
     assert ran.exit_code != 0 and isinstance(ran.exception, CoverageError), ran.exception
     assert "--folder" in str(ran.exception) and not list(tmp_path.iterdir())
+
+
+# -- a little model with awkward names ------------------------------------------------------------------
+
+AWKWARD = ["C", "C++", "C#", "a b", "a-b", "A B", "..", "???", "con", "up/../../away"]
+
+
+@pytest.fixture
+def little(monkeypatch) -> Subject:
+    rows = [{"concept": n, "prompt": f"{i} is", "answer": f"the {i}th"} for i, n in enumerate(AWKWARD)]
+    model, tokenizer, texts = tiny("llama"), byte_tokenizer(), TextSet.of(rows)
+    subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
+    monkeypatch.setattr(editing, "open_subject", lambda *_, **__: subject)
+    return subject
+
+
+def erase(*arguments) -> dict:
+    ran = CliRunner().invoke(app, ["erase", "some/model", *map(str, arguments), "--json"])
+    assert ran.exit_code == 0, ran.output
+    return json.loads(ran.stdout)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["C=0", "--lora", "x"], "other than 0"),
+        (["C", "--clip", "--lora", "x"], "clipped engram"),
+        (["C", "--scaling", "adaptive", "--lora", "x", "--folder", "y"], "plain scaling"),
+    ],
+)
+def test_an_edit_that_is_no_adapter_is_told_before_it_is_measured(
+    little, arguments, said, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Recall, "table", lambda *_: pytest.fail("measured in vain"))
+    ran = CliRunner().invoke(app, ["erase", "mine", *arguments])
+    assert ran.exit_code != 0 and said in str(ran.exception), ran.exception
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_adapter_has_a_folder_of_its_own_below_the_one_named(little, tmp_path):
+    place = tmp_path / "outer" / "lora"
+    told = erase(*AWKWARD, "--lora", place)
+    folders = {entry["concept"]: Path(entry["folder"]) for entry in told["lora"]}
+    assert list(folders) == AWKWARD and len({f.name.casefold() for f in folders.values()}) == len(AWKWARD)
+    assert {f.parent for f in folders.values()} == {place}
+    assert {p.name for p in place.iterdir()} == {f.name for f in folders.values()}
+    assert [p.name for p in tmp_path.rglob("adapter_config.json") if p.parent.parent != place] == []
+    for name, folder in folders.items():
+        assert json.loads((folder / "engram.json").read_text())["concept"] == name
+    assert [folders[n].name for n in ("C", "C++", "C#", "a-b", "a b")] == ["C", "C++", "C#", "a-b", "a-b-2"]
+
+
+def test_a_concepts_folder_does_not_depend_on_which_others_are_written(little, tmp_path):
+    told = erase("A B", "--lora", tmp_path)
+    told_all = erase(*AWKWARD, "--lora", tmp_path / "all")
+    (alone,) = told["lora"]
+    together = next(entry for entry in told_all["lora"] if entry["concept"] == "A B")
+    assert Path(alone["folder"]).name == Path(together["folder"]).name == "A-B-3"
+
+
+def test_a_rank_cuts_chosen_layers_and_its_errors_are_told(little, tmp_path):
+    told = erase("C=1.5", "--lora", tmp_path, "--rank", 2, "--layers", "o_proj,down_proj")
+    (adapter,) = told["lora"]
+    assert len(adapter["layers"]) == 4 and {row["rank"] for row in adapter["layers"]} == {2}
+    atlas = ec.extract(little.model, ec.record(little.model, little.concepts))
+    for row in adapter["layers"]:
+        assert row["layer"].endswith(("o_proj", "down_proj"))
+        singular = torch.linalg.svdvals(atlas["C"].matrix(row["layer"])[0].double())
+        assert row["error"] == pytest.approx(float(singular[2:].norm() / singular.norm()), abs=1e-4)
+    printed = CliRunner().invoke(app, ["erase", "m", "C", "--lora", str(tmp_path), "--rank", "2"])
+    assert "What rank 2 costs C" in printed.stdout and "adapter of 'C'" in printed.stdout
+
+
+def test_an_adapter_of_chosen_layers_is_that_edit(little, tmp_path):
+    from peft import PeftModel
+
+    erase("C#=1.5", "--lora", tmp_path, "--layers", "v_proj,down_proj")
+    atlas = ec.extract(little.model, ec.record(little.model, little.concepts))
+    expected = logits(atlas.apply(erase={"C#": 1.5}, layers=["v_proj", "down_proj"]), byte_tokenizer())
+    adapted = PeftModel.from_pretrained(copy.deepcopy(little.model), tmp_path / "C#").eval()
+    found = logits(adapted, byte_tokenizer())
+    assert (found - expected).abs().max() < 1e-4
+    assert (expected - logits(little.model, byte_tokenizer())).abs().max() > 1e-2
+
+
+def test_the_adapter_of_a_folder_finds_its_base_by_itself(tmp_path):
+    from peft import AutoPeftModelForCausalLM
+
+    tiny("llama").save_pretrained(tmp_path / "base")
+    byte_tokenizer().save_pretrained(tmp_path / "base")
+    rows = [{"concept": n, "prompt": f"{n} is", "answer": "so"} for n in ("sky", "grass")]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    ran = CliRunner().invoke(
+        app, ["erase", str(tmp_path / "base"), "sky", "--texts", str(tmp_path / "t.jsonl"),
+              "--lora", str(tmp_path / "lora")],
+    )  # fmt: skip
+    assert ran.exit_code == 0, ran.output
+    model = AutoPeftModelForCausalLM.from_pretrained(tmp_path / "lora" / "sky").eval()
+    subject = ec.load_subject(tmp_path / "base", tmp_path / "t.jsonl")
+    atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
+    expected = logits(atlas.apply(erase="sky"), byte_tokenizer())
+    assert (logits(model, byte_tokenizer()) - expected).abs().max() < 1e-4
+
+
+def test_names_of_folders_are_safe_and_stay_what_they_are():
+    names = ["Ab", "ab", "x" * 300, "x" * 299, "é/è", "nul.txt", ".hidden", " ", "🜁🜂"]
+    found = adapter_folders(names)
+    assert list(found) == names and len({f.casefold() for f in found.values()}) == len(names)
+    for folder in found.values():
+        assert folder.strip(". ") == folder != "" and "/" not in folder and "\\" not in folder
+        assert len(folder.encode()) < 250 and folder.partition(".")[0].casefold() != "nul"
+    assert found["Ab"] == "Ab" and found["ab"] == "ab-2"

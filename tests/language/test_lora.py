@@ -132,7 +132,12 @@ def test_the_config_names_its_base_and_files_are_replaced_whole(tmp_path, llama)
     save_lora(llama, "grass", folder, base_model="someone/model")
     config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "someone/model"
-    assert {p.name for p in folder.iterdir()} == {"adapter_config.json", "adapter_model.safetensors"}
+    files = {"adapter_config.json", "adapter_model.safetensors", "engram.json"}
+    assert {p.name for p in folder.iterdir()} == files
+    told = json.loads((folder / "engram.json").read_text(encoding="utf-8"))
+    assert told["concept"] == "grass" and told["base"] == {
+        "name": "someone/model", "sha256": ec.model_hash(llama.model),
+    }  # fmt: skip
     expected = logits(llama.apply(erase="grass"))
     assert (logits(adapted(llama, folder)) - expected).abs().max() < 1e-4
 

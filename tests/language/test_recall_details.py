@@ -2,13 +2,25 @@
 
 import importlib
 
+import pandas as pd
 import pytest
 import torch
 from language_helpers import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
+import engram_core as ec
 from engram_core.errors import DataError
-from engram_core.language import Recall, TextConcept, TextItem, TextSet, recall
+from engram_core.language import (
+    LanguageConcepts,
+    Recall,
+    TextConcept,
+    TextItem,
+    TextSet,
+    recall,
+    recall_summary,
+)
+from engram_core.language.recall import OTHERS
+from engram_core.tasks import Subject
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +53,47 @@ def test_details_are_the_table_by_concept_and_split(asked) -> None:
     for split, name in (("record", "recorded"), ("probe", "unseen")):
         part = table[table["split"] == split].groupby("concept")
         assert found.details[name] == pytest.approx(part["exact"].mean().to_dict())
-    unseen = table[table["split"] == "probe"].groupby("concept")["nll"].mean().to_dict()
-    assert found.details["nll_unseen"] == pytest.approx(unseen)
+    assert found.details["first"] == pytest.approx(table.groupby("concept")["first"].mean().to_dict())
+    unseen = table[table["split"] == "probe"].groupby("concept")
+    assert found.details["nll_unseen"] == pytest.approx(unseen["nll"].mean().to_dict())
+    assert found.details["first_unseen"] == pytest.approx(unseen["first"].mean().to_dict())
+    pd.testing.assert_frame_equal(Recall(tokenizer, texts).table(model, texts), table)
     assert set(found.details["unseen"]) == {"a", "b"}
+
+
+def test_a_summary_names_some_and_averages_the_others_over_concepts(asked) -> None:
+    model, tokenizer, texts = asked
+    table = recall(model, tokenizer, texts)
+    found = recall_summary(table, ["b"]).set_index(["concept", "split"])
+    assert list(found.index) == [("b", "record"), ("b", "probe"), (OTHERS, "record"), (OTHERS, "probe")]
+    means = table.groupby(["concept", "split"])[["exact", "nll", "first"]].mean()
+    for name in ("exact", "nll", "first"):
+        assert found.loc[("b", "probe"), name] == pytest.approx(means.loc[("b", "probe"), name])
+        others = (means.loc[("a", "record"), name] + means.loc[("c", "record"), name]) / 2
+        assert found.loc[(OTHERS, "record"), name] == pytest.approx(others)
+        # c has no unseen question, so a alone is the others' mean there.
+        assert found.loc[(OTHERS, "probe"), name] == pytest.approx(means.loc[("a", "probe"), name])
+    assert found["questions"].to_list() == [2, 2, 4, 2]
+    assert list(recall_summary(table, "abc")["concept"].unique()) == [OTHERS]
+
+
+def test_criteria_and_sweep_tell_the_first_tokens_probability(asked) -> None:
+    model, tokenizer, texts = asked
+    subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
+    atlas = ec.extract(model, ec.record(model, subject.concepts))
+    table = recall(atlas.apply(erase="a"), tokenizer, texts, concepts="a")
+    expected = float(table["first"].mean())
+    unseen = float(table[table["split"] == "probe"]["first"].mean())
+    found = ec.criteria(subject, atlas, concepts=["a"], controls=0)
+    assert found.summary()["first"] == pytest.approx(expected, abs=1e-6)
+    assert found.summary()["first_unseen"] == pytest.approx(unseen, abs=1e-6)
+    assert found.to_dict()["necessity"]["details"]["first"]["matrix"]["a"]["a"] == pytest.approx(
+        expected, abs=1e-6
+    )
+    (row,) = ec.sweep(subject, atlas, concepts=["a"], strengths=[1.0]).to_dict("records")[:1]
+    assert row["forget_first"] == pytest.approx(expected, abs=1e-6)
+    # A probability is a score: what is lost is what it fell by.
+    assert row["lost_first"] == pytest.approx(row["base_forget_first"] - row["forget_first"])
 
 
 def test_every_answer_is_scored_as_if_it_were_alone(asked) -> None:
