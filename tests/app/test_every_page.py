@@ -107,7 +107,7 @@ NONSENSE = {
                 "mode", "null", "own", "scaling", "power", "clip", "layers", "class", "about", "section",
                 "criterion", "at", "order", "state", "edited", "probed", "points", "method", "dimensions",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
-                "drawn", "control", "shown", "chat", "alpha." + EVIL,
+                "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL,
             )
         },
         ("mode", "layers", "criterion", "points", "look"),
@@ -120,23 +120,53 @@ NONSENSE = {
     "a drawing of garbage": ({"drawn": "é\n!" * 400}, ()),
     "control characters": ({"prompt": "\x00\x01\x1b[31m\u202e\ufffd", "class": "\x00"}, ()),
     "an endless prompt": ({"prompt": "word " * 20_000, "about": "word " * 9000}, ()),
+    "a prompt of nothing": ({"prompt": "  ", "chat": "perhaps"}, ()),
     "an unknown page": ({"page": "admin"}, ()),
     "Markdown": ({"concepts": ["7", "![x](//evil.example/x)"]}, ("concepts",)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("page", "case"), [(p, c) for p in PAGES for c in NONSENSE])
-def test_nonsense_in_an_address_is_answered_politely(page, case):
+# Where a language model is asked for, what only its pages read is checked as well, and said.
+SAID_OF_TEXT = {
+    "numbers out of all bounds": ("tokens", "temperature"),
+    "script in every name": ("about", "section"),
+    "an endless prompt": ("about",),
+}
+WARNED_OF_TEXT = {
+    "an endless prompt": "The prompt has 2401 tokens and this model takes at most 128",
+    "a prompt of nothing": "The prompt is empty",
+}
+_OF_TEXT = [
+    ("authors-lm", entry.path, case)
+    for entry in REGISTRY
+    if entry.needs_base
+    for case in NONSENSE
+    if case != "unknown model"
+]
+
+
+@pytest.mark.parametrize(
+    ("sample", "page", "case"), [("digits-mlp", p, c) for p in PAGES for c in NONSENSE] + _OF_TEXT
+)
+def test_nonsense_in_an_address_is_answered_politely(sample, page, case):
     wrong, said = NONSENSE[case]
-    app = open_page({"page": page, "model": "digits-mlp", "concepts": "7"} | wrong)
-    assert not app.exception and not app.error and not app.warning
+    of_text, name = sample == "authors-lm", CONCEPT[sample]
+    if "concepts" in wrong:
+        wrong = wrong | {"concepts": [name if value == "7" else value for value in wrong["concepts"]]}
+    app = open_page({"page": page, "model": sample, "concepts": name} | wrong)
+    assert not app.exception and not app.error
+    warned = WARNED_OF_TEXT.get(case) if of_text and page == "live" else None
+    if warned:
+        assert len(app.warning) == 1 and warned in app.warning[0].value
+    else:
+        assert not app.warning
     notes = " ".join(note.value for note in app.info)
-    assert len(notes) < 4000 and "![x](" not in notes
+    assert len(notes) < (5000 if of_text else 4000) and "![x](" not in notes
     if page not in ("learn", "model") or case == "unknown model":
-        for word in said:
+        for word in (*said, *(SAID_OF_TEXT.get(case, ()) if of_text else ())):
             assert word in notes
     if case not in ("more than Streamlit reads",):
-        assert listed(app.query_params["concepts"])[0] == "7"
+        assert listed(app.query_params["concepts"])[0] == name
     # Written as text everywhere: what came as HTML is HTML nowhere.
     html = [block.proto.body for block in app.get("html") if "<style" not in block.proto.body]
     assert not any("<script>" in text for text in [*html, *view(app)[1]])
