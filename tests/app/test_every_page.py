@@ -5,14 +5,18 @@ nonsense is answered politely.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.adapter import base as loading
 from app.adapter import layer_tables, measures
 from app.adapter.base import Loading
 from app.launch import MAIN
 from app.views import REGISTRY
+from engram_core.language import LanguageConcepts, Recall, TextSet
+from engram_core.samples import load_sample, sample_names
 
 PAGES = tuple(entry.path for entry in REGISTRY)
 CONCEPT = {
@@ -173,6 +177,43 @@ def test_nonsense_in_an_address_is_answered_politely(sample, page, case):
     written = " ".join(text for value in app.query_params.values() for text in listed(value))
     if page not in ("start", "learn", "model"):
         assert len(re.findall("[^a]", written)) < 60_000
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    """The pretrained sample with 4 of its 24 facts and a tenth of its background.
+
+    The model and every layer are the real ones; solving for all facts takes a minute and 4 GB.
+    """
+    from app import session
+
+    name = "smollm2-135m"
+    if name not in sample_names():
+        pytest.skip("SmolLM2 is not installed: `make smollm2` adds it.")
+    sample = load_sample(name)
+    texts, tokenizer = sample.concepts.texts, sample.concepts.tokenizer
+    facts = ("capital of Japan", "capital of France", "Eiffel Tower", "symbol of gold")
+    few = TextSet(tuple(texts[fact] for fact in facts), texts.background[::10])
+    sample = replace(sample, concepts=LanguageConcepts(tokenizer, few), task=Recall(tokenizer, few))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_sample", {name: sample}.__getitem__)
+        session._loading.clear(name)
+        yield name
+    session._loading.clear(name)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_the_pretrained_model(smollm2, page):
+    app = open_page(
+        {"page": page, "model": smollm2, "concepts": "capital of Japan", "strength": "0.5", "power": "4",
+         "prompt": "The capital of Japan is", "tokens": "2"}
+    )  # fmt: skip
+    assert not app.exception and not app.error and not app.warning and not app.info
+    assert app.selectbox(key="model").value == smollm2
+    assert any("####" in text.value for text in app.markdown)
+    if page == "live":
+        panel = " ".join(view(app)[0])
+        assert "capital of Japan off, strength 0.5" in panel and "Tokyo" in panel
 
 
 def test_the_choice_that_makes_sense_stays_in_force():
