@@ -6,14 +6,18 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.adapter import base as loading
 from app.adapter import layer_tables, measures
 from app.adapter.base import Loading
 from app.launch import MAIN
 from app.views import REGISTRY
+from engram_core.language import LanguageConcepts, Recall, TextSet
+from engram_core.samples import load_sample, sample_names
 
 PAGES = tuple(entry.path for entry in REGISTRY)
 CONCEPT = {
@@ -131,9 +135,9 @@ NONSENSE = {
             for key in (
                 "mode", "null", "own", "scaling", "power", "clip", "layers", "class", "about", "section",
                 "criterion", "at", "behind", "state", "edited", "probed", "points", "method", "dimensions",
-                "engramcolour", "bylayer",
+                "engramcolour", "bylayer", "inside", "seeds", "kept", "measure_kept", "every_layer",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
-                "drawn", "control", "shown", "chat", "alpha." + EVIL,
+                "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL,
             )
         },
         ("mode", "layers", "criterion", "points", "look"),
@@ -146,29 +150,96 @@ NONSENSE = {
     "a drawing of garbage": ({"drawn": "é\n!" * 400}, ()),
     "control characters": ({"prompt": "\x00\x01\x1b[31m\u202e\ufffd", "class": "\x00"}, ()),
     "an endless prompt": ({"prompt": "word " * 20_000, "about": "word " * 9000}, ()),
+    "a prompt of nothing": ({"prompt": "  ", "chat": "perhaps"}, ()),
     "an unknown page": ({"page": "admin"}, ()),
     "Markdown": ({"concepts": ["7", "![x](//evil.example/x)"]}, ("concepts",)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("page", "case"), [(p, c) for p in PAGES for c in NONSENSE])
-def test_nonsense_in_an_address_is_answered_politely(page, case):
+# Where a language model is asked for, what only its pages read is checked as well, and said.
+SAID_OF_TEXT = {
+    "numbers out of all bounds": ("tokens", "temperature"),
+    "script in every name": ("about", "section"),
+    "an endless prompt": ("about",),
+}
+WARNED_OF_TEXT = {
+    "an endless prompt": "The prompt has 2401 tokens and this model takes at most 128",
+    "a prompt of nothing": "The prompt is empty",
+}
+_OF_TEXT = [
+    ("authors-lm", entry.path, case)
+    for entry in REGISTRY
+    if entry.needs_base
+    for case in NONSENSE
+    if case != "unknown model"
+]
+
+
+@pytest.mark.parametrize(
+    ("sample", "page", "case"), [("digits-mlp", p, c) for p in PAGES for c in NONSENSE] + _OF_TEXT
+)
+def test_nonsense_in_an_address_is_answered_politely(sample, page, case):
     wrong, said = NONSENSE[case]
-    app = open_page({"page": page, "model": "digits-mlp", "concepts": "7"} | wrong)
-    assert not app.exception and not app.error and not app.warning
+    of_text, name = sample == "authors-lm", CONCEPT[sample]
+    if "concepts" in wrong:
+        wrong = wrong | {"concepts": [name if value == "7" else value for value in wrong["concepts"]]}
+    app = open_page({"page": page, "model": sample, "concepts": name} | wrong)
+    assert not app.exception and not app.error
+    warned = WARNED_OF_TEXT.get(case) if of_text and page == "live" else None
+    if warned:
+        assert len(app.warning) == 1 and warned in app.warning[0].value
+    else:
+        assert not app.warning
     notes = " ".join(note.value for note in app.info)
-    assert len(notes) < 4000 and "![x](" not in notes
+    assert len(notes) < (5000 if of_text else 4000) and "![x](" not in notes
     if page not in ("learn", "model") or case == "unknown model":
-        for word in said:
+        for word in (*said, *(SAID_OF_TEXT.get(case, ()) if of_text else ())):
             assert word in notes
     if case not in ("more than Streamlit reads",):
-        assert listed(app.query_params["concepts"])[0] == "7"
+        assert listed(app.query_params["concepts"])[0] == name
     # Written as text everywhere: what came as HTML is HTML nowhere.
     html = [block.proto.body for block in app.get("html") if "<style" not in block.proto.body]
     assert not any("<script>" in text for text in [*html, *view(app)[1]])
     written = " ".join(text for value in app.query_params.values() for text in listed(value))
     if page not in ("start", "learn", "model"):
         assert len(re.findall("[^a]", written)) < 60_000
+
+
+@pytest.fixture(scope="module")
+def smollm2():
+    """The pretrained sample with 4 of its 24 facts and a tenth of its background.
+
+    The model and every layer are the real ones; solving for all facts takes a minute and 4 GB.
+    """
+    from app import session
+
+    name = "smollm2-135m"
+    if name not in sample_names():
+        pytest.skip("SmolLM2 is not installed: `make smollm2` adds it.")
+    sample = load_sample(name)
+    texts, tokenizer = sample.concepts.texts, sample.concepts.tokenizer
+    facts = ("capital of Japan", "capital of France", "Eiffel Tower", "symbol of gold")
+    few = TextSet(tuple(texts[fact] for fact in facts), texts.background[::10])
+    sample = replace(sample, concepts=LanguageConcepts(tokenizer, few), task=Recall(tokenizer, few))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loading, "load_sample", {name: sample}.__getitem__)
+        session._loading.clear(name)
+        yield name
+    session._loading.clear(name)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_the_pretrained_model(smollm2, page):
+    app = open_page(
+        {"page": page, "model": smollm2, "concepts": "capital of Japan", "strength": "0.5", "power": "4",
+         "prompt": "The capital of Japan is", "tokens": "2"}
+    )  # fmt: skip
+    assert not app.exception and not app.error and not app.warning and not app.info
+    assert app.selectbox(key="model").value == smollm2
+    assert any("####" in text.value for text in app.markdown)
+    if page == "live":
+        panel = " ".join(view(app)[0])
+        assert "capital of Japan off, strength 0.5" in panel and "Tokyo" in panel
 
 
 def test_the_choice_that_makes_sense_stays_in_force():

@@ -2,39 +2,31 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
-from urllib.parse import urlsplit
 
 import pytest
+from outgoing import Outgoing
 from playwright.sync_api import Browser, BrowserContext, Page
 from servers import chromium, open_browser, running, settle
-
-
-class Watch:
-    """What a page did that it should not do."""
-
-    def __init__(self, page: Page) -> None:
-        self.faults: list[str] = []
-        page.on("console", lambda message: self._said(message.type, message.text))
-        page.on("pageerror", lambda error: self.faults.append(f"page error: {error}"))
-        page.on("request", lambda request: self._asked(request.url))
-
-    def _said(self, kind: str, text: str) -> None:
-        if kind == "error":
-            self.faults.append(f"console: {text}")
-
-    def _asked(self, url: str) -> None:
-        parts = urlsplit(url)
-        if parts.scheme in ("http", "https", "ws", "wss") and parts.hostname != "127.0.0.1":
-            self.faults.append(f"request: {url}")
+from watch import Watch
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     log = tmp_path_factory.mktemp("app") / "server.log"
-    with running(log) as server:
-        yield server.url
+    outgoing = Outgoing(tmp_path_factory.mktemp("outgoing"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", outgoing.path, prepend=os.pathsep)
+        with running(log) as server:
+            patch.undo()  # for this process alone
+            assert server.process is not None
+            with outgoing.watching(server.process.pid):
+                yield server.url
     assert "Traceback" not in log.read_text()
+    assert outgoing.faults == [] and outgoing.looks
+    # The browser talked to it all the time: a watch that saw nothing at all was not watching.
+    assert "socket 127.0.0.1" in outgoing.noted
 
 
 @pytest.fixture(scope="session")

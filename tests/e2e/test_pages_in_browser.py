@@ -140,3 +140,48 @@ def test_a_lasso_on_the_map_shows_the_inputs_and_sends_one_to_live(opener):
     assert f"held-out image {number} of" in page.locator(".ee-image").inner_text()
     assert f"True class {kind}" in page.locator(".ee-image").inner_text()
     again(page)
+
+
+# The words of the map (its text alternative), and what Plotly was given to draw.
+MAP = """
+() => {
+  const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.data.some(
+    t => t.type.startsWith('scatter') && t.mode?.includes('markers')));
+  const dots = plot.data.filter(t => t.mode?.includes('markers'));
+  const axes = plot._fullLayout.scene ?? plot._fullLayout;
+  return {
+    kinds: [...new Set(dots.map(t => t.type))],
+    points: dots.flatMap(t => Array.from(t.x, (x, i) => [x, t.y[i], ...(t.z ? [t.z[i]] : [])])),
+    axis: axes.xaxis.title.text,
+  };
+}
+"""
+
+
+@pytest.mark.parametrize(("dimensions", "kind"), [("2-D", "scatter"), ("3-D", "scatter3d")])
+def test_umap_is_drawn_when_it_is_ready(opener, dimensions: str, kind: str):
+    query = f"model=digits-mlp&concepts=7&dimensions={dimensions}"
+    page = opener(query, page="map")
+    first = page.evaluate(MAP)
+    assert first["axis"].startswith("Component 1" if dimensions == "2-D" else "PC 1")
+    page.locator(".st-key-method").get_by_text("UMAP", exact=True).click()
+    page.wait_for_function(
+        "(m => m.includes('UMAP'))([...document.querySelectorAll('.js-plotly-plot')].map("
+        "p => (p._fullLayout?.scene ?? p._fullLayout)?.xaxis?.title?.text ?? '').join())",
+        timeout=120_000,
+    )
+    settle(page)
+    text = page.locator(".stMainBlockContainer").inner_text()
+    assert "PCA, until UMAP is ready" not in text and "UMAP is on its way" not in text
+    drawn = page.evaluate(MAP)
+    assert drawn["kinds"] == [kind]
+    assert len(drawn["points"]) == len(first["points"]) > 100
+    assert all(len(p) == int(dimensions[0]) for p in drawn["points"])
+    assert all(c is not None for p in drawn["points"] for c in p) and drawn["points"] != first["points"]
+    # An edit moves points on the fitted map and is not a map of its own that is still PCA.
+    page.locator(".st-key-after").get_by_text("Edited", exact=True).click()
+    page.wait_for_function("new URLSearchParams(location.search).get('after') === 'true'")
+    again(page)
+    moved = page.evaluate(MAP)
+    assert moved["axis"] == drawn["axis"] and len(moved["points"]) == len(drawn["points"])
+    assert moved["points"] != drawn["points"]
