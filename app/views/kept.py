@@ -47,7 +47,7 @@ def exchange(keep: Mapping[str, str], *, known: bool) -> dict[str, str]:
     if _component is None:
         _component = st.components.v2.component("engram_kept", js=_JS)
     result: Any = _component(
-        key="kept", data={"known": known, "keep": dict(keep)}, on_kept_change=lambda: None
+        key="_own_kept", data={"known": known, "keep": dict(keep)}, on_kept_change=lambda: None
     )
     found = result.kept
     if known or not isinstance(found, Mapping):
