@@ -185,3 +185,31 @@ def test_umap_is_drawn_when_it_is_ready(opener, dimensions: str, kind: str):
     moved = page.evaluate(MAP)
     assert moved["axis"] == drawn["axis"] and len(moved["points"]) == len(drawn["points"])
     assert moved["points"] != drawn["points"]
+
+
+def test_a_cell_of_the_layers_opens_that_layer(opener):
+    page = opener("model=digits-mlp&criterion=Specificity", page="criteria")
+    plot = page.locator(".js-plotly-plot").last
+    plot.scroll_into_view_if_needed()
+    find = CELL.replace("plots.find(", "plots.reverse().find(")
+    page.mouse.click(*page.evaluate(find, [4, 1]))
+    page.wait_for_function("new URLSearchParams(location.search).get('at') === 'fc2'")
+    again(page)
+    assert "edited=4" in page.url and "probed=4" in page.url
+    assert page.get_by_text("layer fc2").first.is_visible()
+    again(page)
+
+
+def test_long_work_is_stopped_and_gone_on_with(opener):
+    page = opener("model=digits-mlp&criterion=Necessity&strength=0.85", page="criteria")
+    page.get_by_role("button", name="20 seeds").or_(page.get_by_role("radio", name="20 seeds")).first.click()
+    # Streamlit has a button of this name in its own header.
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_text(re.compile(r"^Stopped at \d+ %")).wait_for()
+    settle(page)
+    assert page.get_by_text("With 20 seeds").count() == 0
+    page.get_by_role("button", name="Go on").click()
+    page.get_by_text("With 20 seeds").first.wait_for()
+    settle(page)
+    assert page.get_by_role("button", name="Go on").count() == 0
+    again(page)

@@ -55,6 +55,29 @@ def test_the_text_is_written_as_one_watches(opener):
     assert parts and all(whole.startswith(" ".join(part.split())) for part in parts)
 
 
+# Presses the button as soon as it is there: a text may be written before a person has found it.
+PRESS = """
+new MutationObserver(() => {
+  const button = [...document.querySelectorAll('button')].find(b => b.innerText.trim() === 'Stop writing');
+  if (button && !window.pressed) { window.pressed = true; button.click(); }
+}).observe(document.body, { childList: true, subtree: true });
+"""
+
+
+def test_writing_is_stopped_and_any_change_begins_anew(opener):
+    writes = f"prompt={AUTHOR} was born in&tokens=100&temperature=2&seed=51"
+    page = opener(f"model=authors-lm&{writes}&concepts={AUTHOR}", wait=False)
+    page.evaluate(PRESS)
+    stopped = page.get_by_text("Stopped. Change anything, or ask again, to go on.")
+    stopped.wait_for()
+    assert page.get_by_role("button", name="Stop writing").count() == 0
+    # With this seed the edited model writes some forty tokens.
+    assert len(answer(page).split()) < 15
+    page.get_by_role("button", name="Reset to the base model").click()
+    stopped.wait_for(state="detached")
+    page.get_by_text("Switch a concept off").first.wait_for()
+
+
 def test_own_concepts_are_checked_and_opened(opener, tmp_path: Path):
     names = (AUTHOR, "Sabine Marroweck")
     source = Path(ec.load_sample("authors-lm").folder) / "texts.jsonl"
