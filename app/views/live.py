@@ -55,7 +55,7 @@ def page(base: Base) -> None:
     with below:
         _scores(base, choice)
         side.more(base, visitor, choice)
-        take_model.draw(base, choice)
+    take_model.draw(base, choice)
 
 
 def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
