@@ -7,7 +7,7 @@ import sys
 import typer
 from rich.markup import escape
 
-from .commands import editing, launching, listing, mapping, measuring, recording, shared, sweeping
+from .commands import asking, editing, launching, listing, mapping, measuring, recording, shared, sweeping
 from .errors import EngramError
 
 __all__ = ["app", "main"]
@@ -27,6 +27,7 @@ for command in (
     measuring.criteria,
     sweeping.sweep,
     editing.erase,
+    asking.ask,
 ):
     app.command()(command)
 app.command(name="map")(mapping.map_points)

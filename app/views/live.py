@@ -57,7 +57,7 @@ def page(base: Base) -> None:
         with suppress(frame.Stopped):
             _scores(base, choice)
         side.more(base, visitor, choice)
-        take_model.draw(base, choice)
+    take_model.draw(base, choice)
 
 
 def _open(base: Base, side: ModuleType) -> DeltaGenerator:

@@ -72,15 +72,16 @@ def draw(base: Base, choice: Choice) -> None:
         st.code(_code(base, choice, kind, rank, every), language="python", wrap_lines=True)
         return
     key = (base.digest, choice, kind, rank, every)
-    st.button(
-        f"Prepare ({_said(bytes_)})", key="take_prepare", on_click=_ask, args=(key,),
-        icon=":material/inventory_2:",
-    )  # fmt: skip
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            f"Prepare ({_said(bytes_)})", key="take_prepare", on_click=_ask, args=(key,),
+            icon=":material/inventory_2:",
+        )  # fmt: skip
+        with st.popover("Python", type="tertiary", key="take_python"):
+            st.code(_code(base, choice, kind, rank, every), language="python", wrap_lines=True)
     taken = _prepared(base, choice, key)
     if taken is not None:
         _offer(taken)
-    with st.popover("Python", type="tertiary", key="take_python"):
-        st.code(_code(base, choice, kind, rank, every), language="python", wrap_lines=True)
 
 
 def _ask(key: Any) -> None:

@@ -31,6 +31,7 @@ from .shared import (
     Strength,
     Template,
     bar_of_progress,
+    concept_strengths,
     extracted,
     numbers,
     open_subject,
@@ -42,17 +43,6 @@ from .shared import (
 from .taking import check_adapters, print_adapters, save_adapters, save_folder
 
 __all__ = ["erase"]
-
-
-def _strengths(terms: list[str], default: float) -> dict[str, float]:
-    found = {}
-    for term in terms:
-        name, equals, value = term.rpartition("=")
-        try:
-            found[name if equals else term] = float(value) if equals else default
-        except ValueError:
-            raise EngramError(f"{term!r}: the strength after = must be a number.") from None
-    return found
 
 
 def erase(
@@ -115,7 +105,7 @@ def erase(
     with bar_of_progress() as bar:
         atlas = extracted(sample, bar, sharpness=Sharpness(sharpness, clip))
         view = atlas.apply(
-            sample.model, erase=_strengths(concepts or [], strength), keep=keep or None, null=null,
+            sample.model, erase=concept_strengths(concepts or [], strength), keep=keep or None, null=null,
             scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
         )  # fmt: skip
         control = live_edit(view)

@@ -217,6 +217,18 @@ def picked_concepts(
     return None if concepts is None else comma_list(concepts)
 
 
+def concept_strengths(terms: list[str], default: float) -> dict[str, float]:
+    """Read concepts given as NAME or NAME=STRENGTH."""
+    found = {}
+    for term in terms:
+        name, equals, value = term.rpartition("=")
+        try:
+            found[name if equals else term] = float(value) if equals else default
+        except ValueError:
+            raise EngramError(f"{term!r}: the strength after = must be a number.") from None
+    return found
+
+
 def comma_list(text: str) -> list[str]:
     """Return the parts of a comma-separated list."""
     return [part.strip() for part in text.split(",") if part.strip()]

@@ -23,7 +23,7 @@ from engram_core.commands import launching, listing, shared
 from engram_core.language import smollm2
 from engram_core.storage import read_tensors, write_tensors
 
-COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "app"]
+COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "ask", "app"]
 DIGITS = [str(i) for i in range(10)]
 
 
