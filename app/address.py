@@ -31,6 +31,10 @@ KINDS: dict[str, type] = {
     "section": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
+    # Strength.
+    "search": str, "count": int, "draw": int, "together": bool, "strengths": list, "filters": list,
+    "scalings": list, "among": list, "beside": int, "rule": str, "forget": float, "damage": float,
+    "measure": str, "tried": bool, "setting": str,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
     "after": bool, "fit": str,

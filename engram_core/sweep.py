@@ -169,19 +169,24 @@ class Sweep:
         """How many settings there are to try."""
         return len(self._edits) * len(self._filters) * len(self._levels)
 
-    def steps(self, *, stop: Callable[[], bool] | None = None) -> Iterator[Step]:
+    def steps(self, *, stop: Callable[[], bool] | None = None, only_kept: bool = False) -> Iterator[Step]:
         """Try one setting after the other; what is known already takes no time.
 
         Args:
             stop: asked before every setting; True ends the sweep with what it has.
+            only_kept: measure nothing, and leave out the settings that are not known yet.
         """
         done, total = 0, self.settings * len(self.trial.targets)
         self._rows, self._skipped, self._ended = [], 0, False
+        missing = False
         for sharp in self._filters:
             for (group, scaling), edit in self._edits.items():
                 for place, strength in enumerate(self._levels):
                     if stop is not None and stop():
                         return
+                    if only_kept and not self._known(sharp, edit, strength):
+                        missing = True
+                        continue
                     names = (group, scaling, sharp.power, sharp.clip, strength)
                     said = f"{group}, {scaling}, {_filter(sharp)}, α = {strength:g}"
                     found: list[Figures] = []
@@ -200,7 +205,18 @@ class Sweep:
                     yield Step(done, total, said, self._rows[-1])
                     if beyond:
                         break
-        self._ended = True
+        self._ended = not missing
+
+    def _known(self, sharp: Sharpness, edit: Edit, strength: float) -> bool:
+        return all(
+            self.trial.kept(sharp, with_strength(edit, target, strength), target) is not None
+            for target in self.trial.targets
+        )
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last run of `steps` went through every setting."""
+        return self._ended
 
     def table(self) -> pd.DataFrame:
         """Return what is known so far, as `sweep` returns it."""

@@ -158,18 +158,27 @@ class Trial:
             target: what it erases.
             sham: seed of a Gaussian change of the same size in every layer, to be scored in its place.
         """
-        others = self.others[target]
-        key = ("edit", sharp, edit, tuple(others), sham)
-        found: Figures | None = self._kept.get(key)
+        found = self.kept(sharp, edit, target, sham=sham)
         if found is not None:
             return found
+        others = self.others[target]
         before = yield from self._before()
         with self._turn:
             view = self._edited(sharp, edit) if sham is None else self._sham(sharp, edit, sham)
         after = yield from self._measure(view, [*target, *others])
         found = _compared(before, after, target, others)
-        self._kept.put(key, found)
+        self._kept.put(self._key(sharp, edit, target, sham), found)
         return found
+
+    def kept(
+        self, sharp: Sharpness, edit: Edit, target: Target, *, sham: int | None = None
+    ) -> Figures | None:
+        """Return what an edit did if that is known already; see `figures`."""
+        found: Figures | None = self._kept.get(self._key(sharp, edit, target, sham))
+        return found
+
+    def _key(self, sharp: Sharpness, edit: Edit, target: Target, sham: int | None) -> Hashable:
+        return "edit", sharp, edit, tuple(self.others[target]), sham
 
     def _edited(self, sharp: Sharpness, edit: Edit) -> nn.Module:
         """Return the one view of a sharpness with another edit in force: nothing is solved or copied."""

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..choice import NULLS, Facts
+from .. import search
+from ..choice import NULLS, SCALINGS, Facts
 from ..figures.criteria_text import NAMES
 from ..figures.layers_text import LOOKS, SHADES
-from . import criteria, criteria_responses, layers, learn, live, live_inside, map, model, start
+from . import criteria, criteria_responses, layers, learn, live, live_inside, map, model, start, strength
 
 __all__ = ["REGISTRY", "View", "offered"]
 
@@ -37,6 +38,7 @@ REGISTRY: tuple[View, ...] = (
     View("start", "Start", start.page, first=True),
     View("live", "Live", live.page),
     View("criteria", "Criteria", criteria.page),
+    View("strength", "Strength", strength.page),
     View("map", "Map", map.page),
     View("layers", "Layers", layers.page),
     View("learn", "Learn", learn.page, needs_base=False),
@@ -51,7 +53,9 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "criterion": NAMES, "state": NULLS, "at": (criteria_responses.MEAN, *facts.layers),
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
-        "lookat": facts.layers, "which": facts.classes,
+        "lookat": facts.layers, "which": facts.classes, "search": search.SOURCES, "rule": search.RULES,
+        "filters": search.FILTERS, "scalings": SCALINGS, "among": tuple(search.groups_of(facts)),
+        "measure": search.measures_of(facts),
     }  # fmt: skip
     if facts.kind == "text":
         known |= {"about": facts.classes, "section": live_inside.SECTIONS}
