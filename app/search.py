@@ -33,7 +33,7 @@ LADDER = ("0.125", "0.25", "0.5", "0.75", "1", "1.5", "2", "3", "4", "5", "6", "
 WEAKEST, STRONGEST = 0.01, 32.0
 MEASURES = ("score", "recorded", "unseen", "nll", "nll_unseen")
 
-_COUNT, BESIDE = 4, 4  # concepts erased, and others asked with each
+_COUNT, BESIDE = 4, 6  # concepts erased, and others asked with each
 _MOST_SEEDS = 10_000
 _MOST_STRENGTHS = {False: 24, True: 8}  # on a public screen less of everything
 _MOST_COUNT = {False: 40, True: 8}

@@ -73,7 +73,7 @@ def sweep_code(
         asked: how many others were asked there.
     """
     targets = _targets_code(plan.targets, plan.together)
-    sharp = ", ".join(f"ec.Sharpness({one.power:g}, {one.clip})" for one in plan.filters)
+    sharp = ", ".join(f"ec.Sharpness({one.power!r}, {one.clip})" for one in plan.filters)
     lines = [
         f"searched = dict({targets})",
         f"table = ec.sweep(sample, atlas, **searched, strengths={list(plan.strengths)!r}, "

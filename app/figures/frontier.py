@@ -167,8 +167,8 @@ def root(values: Any) -> np.ndarray:
 
 def _words(row: Mapping[str, Any]) -> str:
     return (
-        f"strength {row['strength']:g}, {row['scaling']}, μ^{row['power']:g}"
-        f"{' clipped' if row['clip'] else ''}, {row['group']}"
+        f"strength {row['strength']:g}, {row['scaling']} scaling, sharpness {row['power']:g}"
+        f"{' clipped' if row['clip'] else ''}, layers {row['group']}"
     )
 
 
@@ -180,7 +180,7 @@ def series_of(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         parts = [
             f"{group}" if varies["group"] else "",
             f"{scaling}" if varies["scaling"] else "",
-            f"μ^{power:g}{' clipped' if clip else ''}" if varies["power"] or varies["clip"] else "",
+            f"sharpness {power:g}{' clipped' if clip else ''}" if varies["power"] or varies["clip"] else "",
         ]
         found.append((", ".join(filter(None, parts)) or "Settings", rows.sort_values("strength")))
     return found
@@ -314,8 +314,8 @@ def _layout(
     plot: _Plot, table: pd.DataFrame, measure: str, unit: str, title: str, more: Extras
 ) -> dict[str, Any]:
     said = unit if measure == "score" else measure.replace("_", " ").replace("nll", "NLL")
-    how = "nats per token" if plot.unit == "nats" else "points"
-    verb = ("gains in", "gain in") if plot.unit == "nats" else ("loses in", "lose in")
+    how = "nats/token" if plot.unit == "nats" else "points"
+    moved = "gained" if plot.unit == "nats" else "lost"
     (left, right), (low, high) = _ranges(plot, table, more)
     ticks = _ticks(left, right)
     axis = {"gridcolor": GRID, "zerolinecolor": BASE, "automargin": True, "fixedrange": True}
@@ -324,12 +324,12 @@ def _layout(
         "margin": {"l": 8, "r": 8, "t": 56 if title else 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": axis | {
-            "title": {"text": f"Damage: what the others {verb[1]} {said} ({how}, square-root scale)"},
+            "title": {"text": f"Damage: {said} {moved} by the others ({how}, √ scale)"},
             "range": [left, right], "tickvals": root(ticks).tolist(),
             "ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks],
         },
         "yaxis": axis | {
-            "title": {"text": f"Forgotten: what the erased {verb[1]} {said} ({how})"}, "range": [low, high],
+            "title": {"text": f"Forgotten: {said} {moved} by the erased ({how})"}, "range": [low, high],
         },
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
     }  # fmt: skip

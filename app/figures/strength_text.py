@@ -186,8 +186,9 @@ def say_held(held: pd.DataFrame, figures: Mapping[str, float], rule: Rule, plan:
         means = "It holds up: no worse than where it was found."
     else:
         means = (
-            f"Part of what it looked like was luck of the choice: {_gap(max(less, 0.0), rule)} of the "
-            f"forgetting and {_gap(max(more, 0.0), rule)} of the damage."
+            f"It does worse than where it was found, by {_gap(max(less, 0.0), rule)} of forgetting "
+            f"and {_gap(max(more, 0.0), rule)} of damage: the best of many is partly luck, and "
+            "other concepts may be harder."
         )
     verdict = (
         "The rule is kept there too."

@@ -22,7 +22,7 @@ from ..figures.strength_text import ABOUT, duration, say_table
 from ..search import Plan, Rule
 from . import controls
 from .strength_ask import ask_plan, ask_rule
-from .strength_found import Found, draw_found, figure_of
+from .strength_found import Found, draw_found, draw_rest, figure_of
 
 __all__ = ["page"]
 
@@ -54,8 +54,8 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     for _ in work.steps(only_kept=True):  # what this visitor or another one has measured already
         pass
     status, numbers = st.empty(), st.empty()
-    draw_heading = st.container()
-    early = _Early(base, rule, st.empty())
+    head, place, below = st.container(), st.empty(), st.container()
+    early = _Early(base, rule, place)
     if not work.ended:
         _measure(base, plan, work, status, early)
     table = work.table()
@@ -64,7 +64,7 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     verdict = strength.judged(table, rule)
     control = held = None
     if isinstance(verdict, Recommendation) and work.ended:
-        with draw_heading:
+        with below:
             wanted = controls.control_wanted(base.facts)
         if wanted:
             early.draw(table)
@@ -73,8 +73,10 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
             early.draw(table)
             held = _rows(strength.confirmed(base, plan, verdict), status, "On others")
     found = Found(base, choice, plan, rule, table, verdict, control, held)
-    with draw_heading:
-        draw_found(found, numbers, early.place)
+    with head:
+        part = draw_found(found, numbers, place)
+    with below:
+        draw_rest(found, part)
 
 
 def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) -> None:
@@ -125,7 +127,7 @@ class _Early:
     """Draws what is known while more is measured."""
 
     def __init__(self, base: Base, rule: Rule, place: Any) -> None:
-        self.place = place
+        self._place = place
         self._base, self._rule = base, rule
         self._last, self._drawn = 0.0, 0
 
@@ -138,7 +140,7 @@ class _Early:
         """Draw, if there is anything new."""
         if len(table) == self._drawn:
             return
-        with self.place.container():
+        with self._place.container():
             st.plotly_chart(
                 frame.on_screen(figure_of(self._base, table, self._rule)), config=frame.CHART,
                 key=f"frontier_early_{len(table)}", alt=f"{len(table)} settings so far",

@@ -22,7 +22,7 @@ __all__ = ["ask_plan", "ask_rule"]
 def ask_plan(base: Base) -> tuple[Choice, Plan]:
     """Draw what is searched; return the edit, whose concepts may be searched on, and the search."""
     facts, demo = base.facts, started().demo
-    left, middle, right = st.columns([4, 5, 4], vertical_alignment="bottom")
+    left, middle, right = st.columns([9, 11, 8], vertical_alignment="bottom")
     with right:
         choice = controls.folded(facts, find=False)
     with left:
@@ -32,15 +32,16 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
         )
     with middle, st.container(horizontal=True, vertical_alignment="bottom"):
         if source == DRAWN or not choice.concepts:
-            _whole("count", "How many", base, search.start_count(facts), width=120)
-        _whole("draw", "Seed", base, 0, width=120)
+            _whole("count", "How many", base, search.start_count(facts), width=105)
+        _whole("draw", "Seed", base, 0, width=105)
         st.toggle("Together", key="together", persist_state="session", help=HELP["together"])
     if source != DRAWN and not choice.concepts:
         st.info("No concept is chosen under “Edit”; some are drawn at random instead.")
-    with st.expander("Strengths, sharpness, scaling, layers"):
+    said, more = st.columns([20, 8], vertical_alignment="center")
+    with more, st.popover("Settings to try", icon=":material/tune:", width="stretch", key="settings_tried"):
         _settings(base, demo)
     plan = search.plan_of(_values(), facts, choice.concepts, base.explorer, demo=demo)
-    st.caption(plain(say_plan(plan)))
+    said.caption(plain(say_plan(plan)))
     return choice, plan
 
 

@@ -33,7 +33,7 @@ from ..search import FORGET, Plan, Rule
 from ..snippets import sweep_code
 from .sending import send_to_live
 
-__all__ = ["Found", "draw_found", "figure_of"]
+__all__ = ["Found", "draw_found", "draw_rest", "figure_of"]
 
 PAGE = "strength"
 
@@ -143,8 +143,8 @@ def figure_of(base: Base, table: pd.DataFrame, rule: Rule, found: Found | None =
     )  # fmt: skip
 
 
-def draw_found(found: Found, numbers: Any, place: Any) -> None:
-    """Draw everything that was found.
+def draw_found(found: Found, numbers: Any, place: Any) -> frame.Part:
+    """Draw the recommendation and the figure; return the part of the page that they are.
 
     Args:
         found: what it is.
@@ -172,12 +172,23 @@ def draw_found(found: Found, numbers: Any, place: Any) -> None:
         key=key,
         config=frame.CHART,
     )
+    return part
+
+
+def draw_rest(found: Found, part: frame.Part) -> None:
+    """Draw what stands below the figure: the way to Live, the trial on others, the table.
+
+    Args:
+        found: what was found.
+        part: from `draw_found`.
+    """
+    plan, table = found.plan, found.table
     _use(found)
     _held(part, found)
     with st.expander(f"Table of all settings ({len(table)})"):
         replace(part, text="Every setting of the search", how=HOW["table"]).table(
             "settings", table, words=say_table(len(table), plan.settings),
-            code=sweep_code(plan, rule, None, 0),
+            code=sweep_code(plan, found.rule, None, 0),
         )  # fmt: skip
 
 
@@ -194,12 +205,18 @@ def _summary(found: Found, best: Recommendation) -> list[tuple[str, str, str]]:
             note += f"; control {value_of(float(found.control[f'{side}{tail}'].mean()), rule)}"
         rows.append((text, f"{value_of(before, rule)} → {value_of(after, rule)}", note))
     if found.held is not None:
-        now = {side: float(found.held[f"{side}{tail}"].mean()) for side in ("forget", "retain")}
-        rows.append((
-            "Tried on others", f"→ {value_of(now['forget'], rule)}",
-            f"mean of {len(found.held)} that took no part; the rest is left at "
-            f"{value_of(now['retain'], rule)}",
-        ))  # fmt: skip
+        mean = {
+            side: value_of(float(found.held[f"{side}{tail}"].mean()), rule)
+            for side in ("base_forget", "forget", "base_retain", "retain")
+        }
+        rows.append(
+            (
+                "Tried on others",
+                f"{mean['base_forget']} → {mean['forget']}",
+                f"mean of {len(found.held)} that took no part; the rest {mean['base_retain']} → "
+                f"{mean['retain']}",
+            )
+        )
     return rows
 
 
