@@ -32,6 +32,10 @@ KINDS: dict[str, type] = {
     # Criteria.
     "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,
     "seeds": str, "kept": str, "measure_kept": bool, "every_layer": bool,
+    # Strength.
+    "search": str, "count": int, "draw": int, "together": bool, "strengths": list, "filters": list,
+    "scalings": list, "among": list, "beside": int, "rule": str, "forget": float, "damage": float,
+    "measure": str, "tried": bool, "setting": str,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,
     "after": bool, "fit": str, "engramcolour": str,

@@ -74,6 +74,7 @@ class Facts:
         held_out: number of held-out inputs (images, questions) per concept.
         layers: layers that hold engrams, in forward order.
         strengths: lowest and highest strength on offer.
+        strongest: strength that can be reached beyond those on offer, where a search has led to it.
         strength: strength that the page starts with, found for this model (`explorer.json` says how).
         power: sharpness that the page starts with, one of `POWERS`.
         clip: whether the page starts with clipping.
@@ -88,12 +89,18 @@ class Facts:
     layers: tuple[str, ...]
     kind: str = "image"
     strengths: tuple[float, float] = (-1.0, 2.0)
+    strongest: float = 0.0
     strength: float = 1.0
     power: str = "1"
     clip: bool = False
     found: str = ""
     portion: int = 400
     large: bool = False
+
+    @property
+    def allowed(self) -> tuple[float, float]:
+        """Lowest and highest strength that an edit may have."""
+        return self.strengths[0], max(self.strengths[1], self.strongest)
 
 
 @dataclass(frozen=True)
@@ -200,11 +207,11 @@ def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
     concepts = tuple(name for name in facts.classes if name in chosen)
     mode = one_of(raw.get("mode"), MODES, ERASE)
     null = one_of(raw.get("null"), NULLS, FROM_NOTHING)
-    strength = number(raw.get("strength"), *facts.strengths, facts.strength)
+    strength = number(raw.get("strength"), *facts.allowed, facts.strength)
     # Keeping in place takes all the others away together, at one strength.
     single = bool(raw.get("own")) and not (mode == KEEP and null == IN_PLACE)
     own = (
-        [(name, number(raw.get(ALPHA + name), *facts.strengths, strength)) for name in concepts]
+        [(name, number(raw.get(ALPHA + name), *facts.allowed, strength)) for name in concepts]
         if single
         else []
     )
@@ -255,12 +262,12 @@ def problems(
             few = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
             found.append(f"{key} {quoted(wrong)} is not one of {few}")
     most = max(facts.held_out.values(), default=1)
-    limits = dict(bounds or {}) | {"strength": facts.strengths, "behind": (1, most)}
+    limits = dict(bounds or {}) | {"strength": facts.allowed, "behind": (1, most)}
     if facts.kind == "image":
         shown = one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
         limits["image"] = (1, facts.held_out[shown])
     single = [key for key in address if key.startswith(ALPHA)]
-    limits |= dict.fromkeys(single, facts.strengths)
+    limits |= dict.fromkeys(single, facts.allowed)
     strange = [key for key in single if key.removeprefix(ALPHA) not in facts.classes]
     if strange:
         found.append(f"{quoted(strange)} names no concept of this model")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import parse_qs
@@ -196,6 +197,7 @@ class Part:
         how: how to read it (Markdown).
         base: the model.
         choice: the edit.
+        more: what else the figures depend on, as data.
     """
 
     page: str
@@ -203,6 +205,7 @@ class Part:
     how: str
     base: Base
     choice: Choice
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def figure(
         self,
@@ -272,7 +275,7 @@ class Part:
             how=self.how,
             words=words,
             setting=f"{base.facts.name} ({base.digest[:12]}): {describe_edit(choice)}",
-            settings=settings_of(base, choice, self.page),
+            settings=settings_of(base, choice, self.page) | dict(self.more),
             code=edit_code(base.load_code, choice, base.facts.classes) + (f"\n{code}" if code else ""),
             table=numbers,
             **picture,

@@ -15,7 +15,7 @@ from engram_core.errors import EngramError
 from engram_core.samples import sample_names
 
 from . import choice as choices
-from . import owned
+from . import owned, search
 from .adapter.about import start_of
 from .adapter.base import Base
 from .adapter.visitor import Visitor
@@ -275,6 +275,7 @@ def address_problems(facts: Facts, offered: Mapping[str, Sequence[str]] | None =
         return []
     options = started()
     limits = {key: (low, high) for key, (_, low, high) in choices.writing(options.most_tokens).items()}
+    limits |= search.bounds(facts, demo=options.demo)
     found = choices.problems(address, facts, offered or {}, limits)
     count = len(set(address.get("concepts", ())) & set(facts.classes))
     if count > options.most_concepts:
@@ -369,8 +370,9 @@ def settle(facts: Facts, offered: Mapping[str, Sequence[Any]] | None = None) -> 
     """
     for key, options in (dict(offered or {}) | choices.offered(facts)).items():
         tidy(key, options)
-    for key in [str(key) for key in st.session_state if str(key).startswith((choices.ALPHA, "strength"))]:
-        tidy(key, low=facts.strengths[0], high=facts.strengths[1])
+    keys = [str(key) for key in st.session_state]
+    for key in [key for key in keys if key == "strength" or key.startswith(choices.ALPHA)]:
+        tidy(key, low=facts.allowed[0], high=facts.allowed[1])
         if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) not in facts.classes:
             st.session_state.pop(key, None)
     if _held_address() is not None:

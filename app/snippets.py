@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from engram_core.recommending import Recommendation
+
 from .choice import Choice
 from .pictures import LEVELS, Picture
+from .search import Plan, Rule
 
 __all__ = [
     "answer_code",
@@ -22,6 +25,7 @@ __all__ = [
     "scores_code",
     "shams_code",
     "subset_code",
+    "sweep_code",
 ]
 
 
@@ -213,3 +217,54 @@ def answers_code(concept: str, *, most: int) -> str:
             ")",
         ]
     )
+
+
+def sweep_code(
+    plan: Plan,
+    rule: Rule,
+    found: Recommendation | None,
+    shams: int,
+    held: Sequence[tuple[str, ...]] = (),
+    asked: int | None = None,
+) -> str:
+    """Return the lines that search for the strength again, after those that make `sample` and `atlas`.
+
+    Args:
+        plan: the search.
+        rule: the rule.
+        found: what it recommended, or None.
+        shams: seeds of the control.
+        held: the sets, or single concepts, that the setting was tried on.
+        asked: how many others were asked there.
+    """
+    targets = _targets_code(plan.targets, plan.together)
+    sharp = ", ".join(f"ec.Sharpness({one.power!r}, {one.clip})" for one in plan.filters)
+    lines = [
+        f"searched = dict({targets})",
+        f"table = ec.sweep(sample, atlas, **searched, strengths={list(plan.strengths)!r}, "
+        f"scalings={list(plan.scalings)!r},\n    sharpness=[{sharp}], "
+        f"groups={ {name: list(layers) for name, layers in plan.groups}!r},\n"
+        f"    others={plan.others}, seed={plan.seed})",
+    ]
+    if found is None:
+        return "\n".join(lines)
+    ((name, bound),) = rule.options.items()
+    measure = "" if rule.measure == "score" else f", measure={rule.measure!r}"
+    lines.append(f"rule = ec.recommend(table, {name}={bound:g}{measure})")
+    if shams:
+        lines.append(
+            f"control = ec.sham(sample, atlas, rule.setting, **searched, layers=rule.layers, "
+            f"seeds=range({shams}), others={plan.others}, seed={plan.seed})"
+        )
+    if held:
+        lines.append(
+            f"held = ec.confirm(sample, atlas, rule.setting, {_targets_code(held, plan.together)}, "
+            f"layers=rule.layers, found_on=rule.found_on, others={asked}, seed={plan.seed})"
+        )
+    return "\n".join(lines)
+
+
+def _targets_code(targets: Sequence[tuple[str, ...]], together: bool) -> str:
+    if together:
+        return f"together={[list(target) for target in targets]!r}"
+    return f"concepts={[name for (name,) in targets]!r}"

@@ -19,7 +19,7 @@ from .samples import Sample, load_sample, sample_names
 from .similarity import EngramCosines, engram_cosines
 from .spectrum import Sharpness
 from .subjects import load_subject
-from .sweep import confirm, draw_concepts, frontier, sweep
+from .sweep import confirm, draw_concepts, frontier, sham, sweep
 from .tasks import Classification, Subject
 from .trace_strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
 
@@ -62,6 +62,7 @@ __all__ = [
     "record",
     "responses",
     "sample_names",
+    "sham",
     "specificity",
     "MapInputs",
     "draw_inputs",

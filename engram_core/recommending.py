@@ -12,7 +12,19 @@ from .errors import DataError
 from .spectrum import Sharpness
 from .sweep import SETTING, columns_of
 
-__all__ = ["Recommendation", "recommend"]
+__all__ = ["NoSettingError", "Recommendation", "in_words", "recommend"]
+
+
+class NoSettingError(DataError):
+    """No setting keeps the rule.
+
+    Attributes:
+        nearest: the row of the table that breaks it least; None if nothing was measured there.
+    """
+
+    def __init__(self, text: str, nearest: dict[str, Any] | None):
+        super().__init__(text)
+        self.nearest = nearest
 
 
 @dataclass(frozen=True)
@@ -62,7 +74,8 @@ def recommend(
         measure: ``"score"``, or a detail of the task such as ``"nll"``.
 
     Raises:
-        DataError: if no bound is given, or no setting keeps them all; the nearest one is named.
+        DataError: if no bound is given.
+        NoSettingError: if no setting keeps them all; the nearest one is named.
     """
     lost, damage = columns_of(table, measure)
     forget = lost.replace("lost", "forget")
@@ -88,7 +101,8 @@ def recommend(
     order = [damage, forget, "strength"] if by_damage else [lost, damage, "strength"]
     kept = table[missed <= 1e-12].sort_values(order, ascending=[by_damage, True, True], kind="stable")
     if kept.empty:
-        raise DataError(_none(table, missed, bounds))
+        nearest = None if missed.isna().all() else table.loc[missed.idxmin()].to_dict()
+        raise NoSettingError(_none(table, nearest, bounds), nearest)
     row = kept.iloc[0].to_dict()
     setting = {name: row.pop(name) for name in SETTING}
     setting = {"group": str(setting["group"]), "scaling": str(setting["scaling"]),
@@ -108,11 +122,12 @@ def in_words(setting: Mapping[str, Any]) -> str:
     return f"strength {setting['strength']:g}, {setting['scaling']} scaling, {sharp}, {where}"
 
 
-def _none(table: pd.DataFrame, missed: pd.Series, bounds: Mapping[str, tuple[float, float]]) -> str:
+def _none(
+    table: pd.DataFrame, near: Mapping[str, Any] | None, bounds: Mapping[str, tuple[float, float]]
+) -> str:
     wanted = ", ".join(f"{c} {'≤' if s > 0 else '≥'} {b:g}" for c, (s, b) in bounds.items())
-    if missed.isna().all():
+    if near is None:
         return f"None of the {len(table)} settings can be held against {wanted}: nothing was measured there."
-    near = table.loc[missed.idxmin()]
     found = ", ".join(f"{c} {near[c]:.3f}" for c in bounds)
     return (
         f"None of the {len(table)} settings has {wanted}. The nearest: {in_words(near)}, with {found}. "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,12 +18,13 @@ from engram_core.samples import Sample, load_sample
 from engram_core.tasks import Scores, Subject, Task
 
 from ..choice import Facts, start_values
+from ..search import STRONGEST
 from . import memory
 from .about import start_of
 from .remembered import Remembered, size_of
 from .turns import HEAVY, Report
 
-__all__ = ["HEAVY", "Base", "Loading", "Remembered", "pausing", "portions", "size_of"]
+__all__ = ["HEAVY", "Base", "Loading", "Remembered", "parts", "pausing", "portions", "size_of"]
 
 # Once per process: changing it later makes every pool start again, and sessions would fight over it. On two
 # cores one thread is faster: the browser needs the other, and two threads that wait for each other's turn
@@ -33,6 +35,7 @@ torch.set_num_threads(1 if (os.cpu_count() or 1) <= 2 else 2)
 # draws a figure. A forward pass has hundreds of them.
 sys.setswitchinterval(0.0005)
 
+_TRIALS, _TRIAL_BYTES = 20_000, 32 * 2**20
 # Inputs per turn for a model of a million parameters: some 50 ms, after which a click is heard.
 _PORTION = {"image": 400, "text": 80}
 _LARGE = 20_000_000  # parameters
@@ -52,6 +55,8 @@ class Base:
         skipped: (layer, reason) of every layer that holds no engram.
         explorer: what the pages start with: strength, presets, where they come from (`explorer.json`).
         remembered: scores and tables by edit.
+        trials: what single edits of a search did; they are many and small.
+        pace: seconds that the base took for one held-out input when it was scored.
     """
 
     sample: Sample
@@ -62,6 +67,8 @@ class Base:
     skipped: tuple[tuple[str, str], ...]
     explorer: Mapping[str, Any] = field(default_factory=dict)
     remembered: Remembered = field(default_factory=Remembered)
+    trials: Remembered = field(default_factory=lambda: Remembered(_TRIALS, _TRIAL_BYTES))
+    pace: float = 0.0
     _variants: dict[tuple[float, bool], ec.Atlas] = field(default_factory=dict)
 
     @property
@@ -184,10 +191,12 @@ class Loading:
                     atlas.dense(layer, concept)
         self.fraction, self.doing = 0.9, "Scoring the base model"
         scores: dict[str, float] = {}
+        began = time.perf_counter()
         for found in portions(facts, sample, sample.model, facts.classes):
             scores |= found.score
             self.fraction = 0.9 + 0.1 * len(scores) / len(facts.classes)
             self.doing = f"Scoring the base model ({len(scores)} of {len(facts.classes)} concepts)"
+        pace = (time.perf_counter() - began) / max(1, sum(facts.held_out.values()))
         # Also wakes the thread pool for inputs of one, the size of every switch.
         atlas.apply(sample.model, erase={atlas.concepts[0]: 1.0})
         return Base(
@@ -198,6 +207,7 @@ class Loading:
             scores=scores,
             skipped=tuple((info.name, info.reason) for info in atlas.coverage if not info.covered),
             explorer=start,
+            pace=pace,
         )
 
 
@@ -218,6 +228,7 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
         layers=tuple(atlas.layers),
         kind=kind,
         strengths=tuple(start.get("strengths", (-1.0, 4.0) if text else (-1.0, 2.0))),
+        strongest=STRONGEST,
         found=str(start.get("found", "")),
         portion=max(4, int(_PORTION[kind] * min(1.0, 2e6 / parameters))),
         large=parameters > _LARGE,
@@ -268,11 +279,17 @@ def pausing(base: Base, subject: Subject, report: Report) -> Subject:
 
 def portions(facts: Facts, subject: Subject, model: nn.Module, names: Iterable[str]) -> Iterator[Scores]:
     """Score a model on some concepts, as many in one turn as take a fraction of a second."""
+    for part in parts(facts, names):
+        with HEAVY:
+            scores = subject.task.measure(model, subject.concepts, part)
+        yield scores
+
+
+def parts(facts: Facts, names: Iterable[str]) -> Iterator[list[str]]:
+    """Divide concepts into as many as are scored in one turn."""
     left = list(names)
     while left:
         part = [left.pop(0)]
         while left and sum(facts.held_out[name] for name in part) < facts.portion:
             part.append(left.pop(0))
-        with HEAVY:
-            scores = subject.task.measure(model, subject.concepts, part)
-        yield scores
+        yield part

@@ -76,10 +76,7 @@ HOW: dict[str, str] = {
         "probability of the answer's first token. Questions of the split “probe” were never recorded: if "
         "they are lost too, more than a sentence was taken out."
     ),
-    "not_searched": (
-        "Nobody has searched for this model's strength: 1 is only where the slider starts. "
-        "`engram sweep` finds it."
-    ),
+    "not_searched": ("Nobody has searched for this model's strength: 1 is only where the slider starts."),
     "rest": (
         "**How to read this.** What the edit did to everything it was not meant to touch: exact recall and "
         "NLL (nats per answer token) of all other concepts, the perplexity of the background texts if the "

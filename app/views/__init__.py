@@ -6,10 +6,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..choice import NULLS, SEEDS, Facts
+from .. import search
+from ..choice import NULLS, SCALINGS, SEEDS, Facts
 from ..figures.criteria_text import KEPT, NAMES
 from ..figures.layers_text import LOOKS, SHADES
-from . import criteria, criteria_responses, layers, learn, live, live_inside, map, map_engrams, model, start
+from . import (
+    criteria,
+    criteria_responses,
+    layers,
+    learn,
+    live,
+    live_inside,
+    map,
+    map_engrams,
+    model,
+    start,
+    strength,
+)
 
 __all__ = ["REGISTRY", "View", "offered"]
 
@@ -37,6 +50,7 @@ REGISTRY: tuple[View, ...] = (
     View("start", "Start", start.page, first=True),
     View("live", "Live", live.page),
     View("criteria", "Criteria", criteria.page),
+    View("strength", "Strength", strength.page),
     View("map", "Map", map.page),
     View("layers", "Layers", layers.page),
     View("learn", "Learn", learn.page, needs_base=False),
@@ -53,6 +67,9 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
         "lookat": facts.layers, "which": facts.classes, "engramcolour": map_engrams.COLOURS,
         "seeds": SEEDS, "kept": KEPT,
+        "search": search.SOURCES, "rule": search.RULES,
+        "filters": search.FILTERS, "scalings": SCALINGS, "among": tuple(search.groups_of(facts)),
+        "measure": search.measures_of(facts),
     }  # fmt: skip
     if facts.kind == "text":
         known |= {"about": facts.classes, "inside": facts.classes, "section": live_inside.SECTIONS}

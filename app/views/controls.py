@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import streamlit as st
@@ -57,11 +58,16 @@ def seeds_wanted(few: int, many: int, *, note: str = "") -> int:
     return many if chosen == choices.SEEDS[1] else few
 
 
-def folded(facts: Facts) -> Choice:
-    """Draw the edit behind one button, for pages that are about something else; return the edit."""
+def folded(facts: Facts, *, find: bool = True) -> Choice:
+    """Draw the edit behind one button, for pages that are about something else; return the edit.
+
+    Args:
+        facts: the model.
+        find: offer the way to the page that finds the strength, where nobody has done that.
+    """
     choice = session.choice_of(facts)
     with st.popover(f"Edit: {describe_edit(choice)}", width="stretch", key="edit_popover"):
-        edit(facts)
+        edit(facts, find=find)
         advanced(facts)
         st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
     return session.choice_of(facts)
@@ -95,8 +101,8 @@ def _concepts(facts: Facts, label: str) -> list[str]:
     return list(chosen or [])
 
 
-def edit(facts: Facts) -> None:
-    """Choose what is switched off or kept, and how strongly."""
+def edit(facts: Facts, *, find: bool = True) -> None:
+    """Choose what is switched off or kept, and how strongly; see `folded`."""
     _tidy(facts)
     st.markdown("##### Memories")
     mode = st.segmented_control(
@@ -120,15 +126,29 @@ def edit(facts: Facts) -> None:
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
     st.slider(
         "Strength",
-        *facts.strengths,
+        *_reach(facts),
         step=0.05,
         key="strength",
         persist_state="session",
         help=help_text,
     )
     st.caption(facts.found or HOW["not_searched"])
+    if find and not facts.found:
+        if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
+            session.go("strength")
     if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
         _own(facts, chosen)
+
+
+def _reach(facts: Facts) -> tuple[float, float]:
+    """Return the ends of the slider: those on offer, and further if a search has led further.
+
+    They never come nearer again within a visit, or the slider would change under the visitor's hand.
+    """
+    key = f"_reach {facts.name}"
+    most = max(facts.strengths[1], st.session_state.get(key, 0.0), math.ceil(st.session_state["strength"]))
+    st.session_state[key] = min(float(most), facts.allowed[1])
+    return facts.strengths[0], st.session_state[key]
 
 
 def _own(facts: Facts, chosen: list[str]) -> None:
@@ -142,7 +162,7 @@ def _own(facts: Facts, chosen: list[str]) -> None:
         with columns[place % 2]:
             st.number_input(
                 name,
-                *facts.strengths,
+                *facts.allowed,
                 step=0.1,
                 key=choices.ALPHA + name,
                 persist_state="session",

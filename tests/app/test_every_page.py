@@ -11,11 +11,13 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import search
 from app.adapter import base as loading
-from app.adapter import layer_tables, measures
+from app.adapter import layer_tables, measures, strength
 from app.adapter.base import Loading
 from app.launch import MAIN
 from app.views import REGISTRY
+from app.views import strength as strength_page
 from engram_core.language import LanguageConcepts, Recall, TextSet
 from engram_core.samples import load_sample, sample_names
 
@@ -32,6 +34,20 @@ MORE = {
     "criteria": {"criterion": "Specificity", "at": "fc2", "edited": "7", "probed": "9", "behind": "3"},
     "map": {"points": "Engrams", "dimensions": "3-D", "maplayer": "fc1", "engramcolour": "Nearest cosine"},
     "layers": {"look": "Leak"},
+    "strength": {
+        "search": "chosen under Edit",
+        "together": "true",
+        "strengths": ["0.7", "2"],
+        "filters": "2 clipped",
+        "scalings": "adaptive",
+        "among": ["fc1", "all"],
+        "beside": "3",
+        "rule": "Damage at most",
+        "damage": "3",
+        "tried": "true",
+        "setting": "2, adaptive, 2 clipped, fc1",
+        "draw": "4",
+    },  # fmt: skip
 }
 EVIL = "<script>alert(1)</script>"
 
@@ -45,6 +61,11 @@ def _few():
         patch.setattr(measures, "_PROBED", 4)
         patch.setattr(measures, "_QUESTIONS", 1)
         patch.setattr(layer_tables, "SHAMS", 1)
+        patch.setattr(strength, "SHAMS", 1)
+        patch.setattr(strength_page, "_ALONE", 1e9)  # whatever a busy machine makes of the expected time
+        patch.setattr(search, "STRENGTHS", (1.0, 2.0))
+        patch.setattr(search, "_COUNT", 2)
+        patch.setattr(search, "BESIDE", 2)
         yield
 
 
@@ -137,10 +158,12 @@ NONSENSE = {
                 "criterion", "at", "behind", "state", "edited", "probed", "points", "method", "dimensions",
                 "engramcolour", "bylayer", "inside", "seeds", "kept", "measure_kept", "every_layer",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
-                "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL,
+                "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL, "search", "count", "draw",
+                "together", "strengths", "filters", "scalings", "among", "beside", "rule", "forget", "damage", "measure",
+                "tried", "setting",
             )
         },
-        ("mode", "layers", "criterion", "points", "look"),
+        ("mode", "layers", "criterion", "points", "look", "search", "strengths", "among", "rule", "forget"),
     ),
     "two hundred kilobytes": ({"concepts": ["7", *(f"x{i}" * 50 for i in range(900))]}, ("concepts",)),
     "more than Streamlit reads": ({"layers": ["fc1"] * 3000}, ()),
@@ -151,6 +174,10 @@ NONSENSE = {
     "control characters": ({"prompt": "\x00\x01\x1b[31m\u202e\ufffd", "class": "\x00"}, ()),
     "an endless prompt": ({"prompt": "word " * 20_000, "about": "word " * 9000}, ()),
     "a prompt of nothing": ({"prompt": "  ", "chat": "perhaps"}, ()),
+    "a search without end": (
+        {"strengths": [f"{i}.5" for i in range(1, 400)], "count": "9999999", "beside": "-2", "draw": "-1"},
+        ("strengths", "count", "beside", "draw"),
+    ),
     "an unknown page": ({"page": "admin"}, ()),
     "Markdown": ({"concepts": ["7", "![x](//evil.example/x)"]}, ("concepts",)),
 }  # fmt: skip

@@ -17,9 +17,10 @@ from engram_core.concepts import Concept, ConceptSet
 from engram_core.errors import CoverageError, DataError, UnknownNameError
 from engram_core.groups import choose_groups, layer_groups
 from engram_core.keeping import ALL_LAYERS, sufficiency_by_layer
-from engram_core.recommending import recommend
-from engram_core.sweep import SETTING, confirm, draw_concepts, frontier, sweep
+from engram_core.recommending import NoSettingError, recommend
+from engram_core.sweep import SETTING, Sweep, confirm, draw_concepts, frontier, sweep
 from engram_core.tasks import Classification, Scores, Subject
+from engram_core.trial import Trial
 
 FILTERS = (ec.Sharpness(), ec.Sharpness(1.5, True))
 
@@ -390,3 +391,120 @@ def test_sets_of_several_are_drawn_once_for_every_layer(subject, atlas) -> None:
         sufficiency_by_layer(subject, atlas, concepts=["22"])
     with pytest.raises(DataError, match="All concepts are kept"):
         sufficiency_by_layer(subject, atlas, sizes=(10,))
+
+
+# -- in portions, and kept ---------------------------------------------------------------------------
+
+
+class Counted:
+    """A lock that counts, and notes whether it is held."""
+
+    def __init__(self) -> None:
+        self.times, self.held = 0, False
+
+    def __enter__(self) -> None:
+        self.times, self.held = self.times + 1, True
+
+    def __exit__(self, *_: object) -> None:
+        self.held = False
+
+
+class Shelf(dict):
+    def put(self, key, value) -> None:
+        self[key] = value
+
+
+OPTIONS = {
+    "concepts": ["2", "5"],
+    "strengths": (0.5, 1.0),
+    "groups": ["all"],
+    "sharpness": FILTERS,
+    "others": 4,
+}
+
+
+def test_a_sweep_in_portions_is_the_same_sweep_and_gives_others_their_turn(
+    subject, atlas, monkeypatch
+) -> None:
+    turn, outside = Counted(), []
+    measure = Classification.measure
+
+    def watched(self, model, concepts, probes=None):
+        outside.append(not turn.held)
+        assert len(probes) <= 2
+        return measure(self, model, concepts, probes)
+
+    expected = sweep(subject, atlas, **OPTIONS)
+    monkeypatch.setattr(Classification, "measure", watched)
+    work = Sweep(
+        subject, atlas, **OPTIONS, turn=turn, parts=lambda n: [n[i : i + 2] for i in range(0, len(n), 2)]
+    )
+    steps = []
+    for step in work.steps():
+        assert not turn.held
+        steps.append(step)
+    pd.testing.assert_frame_equal(work.table(), expected)
+    assert work.table().attrs == expected.attrs and work.ended
+    assert not any(outside) and turn.times > len(outside)  # making a view is work too
+    rows = [step for step in steps if step.row is not None]
+    assert len(rows) == work.settings == 4 and [step.done for step in rows] == [2, 4, 6, 8]
+    assert len(steps) > 3 * len(rows) and steps[-1].done == steps[-1].total == 8
+
+
+def test_what_was_measured_is_kept_and_never_measured_again(subject, atlas, monkeypatch) -> None:
+    shelf, asked = Shelf(), []
+    measure = Classification.measure
+
+    def watched(self, model, concepts, probes=None):
+        asked.append(probes)
+        return measure(self, model, concepts, probes)
+
+    monkeypatch.setattr(Classification, "measure", watched)
+    first = Sweep(subject, atlas, **OPTIONS, kept=shelf)
+    steps = first.steps()
+    while next(steps).row is None:  # left within: the second setting
+        pass
+    next(steps)
+    next(steps)  # and its first concept is measured
+    steps.close()
+    assert len(first.table()) == 1 and not first.ended
+    before = len(asked)
+    again = Sweep(subject, atlas, **OPTIONS, kept=shelf)
+    list(again.steps(only_kept=True))
+    assert len(again.table()) == 1 and not again.ended and again.table().attrs["stopped"]
+    assert len(asked) == before, "nothing was measured for that"
+    list(again.steps())
+    # Four settings on two concepts, and the base: each asked once in all.
+    assert len(asked) == 1 + 8
+    list(again.steps(only_kept=True))
+    assert again.ended and len(asked) == 9
+    pd.testing.assert_frame_equal(again.table(), sweep(subject, atlas, **OPTIONS))
+
+
+def test_the_sham_is_a_gaussian_change_as_large_as_the_edit(subject: Subject, atlas: ec.Atlas) -> None:
+    setting = {"group": "all", "scaling": "plain", "power": 1.5, "clip": True, "strength": 1.0}
+    found = ec.sham(subject, atlas, setting, concepts=["2", "5"], seeds=range(2), others=4, seed=3)
+    assert list(found["seed"]) == [0, 1]
+    sharp = atlas.sharpen(1.5, clip=True)
+    base = subject.task.measure(subject.model, subject.concepts).score
+    others = Trial(subject, atlas, [("2",), ("5",)], others=4, seed=3).others
+    for row in found.to_dict("records"):
+        lost, damage = [], []
+        for (name,), rest in others.items():
+            view = ec.gaussian_view(sharp, ec.Edit.of(sharp, erase=name), row["seed"])
+            after = subject.task.measure(view, subject.concepts).score
+            lost.append(base[name] - after[name])
+            damage.append(np.mean([base[n] - after[n] for n in rest]))
+        assert row["lost"] == pytest.approx(np.mean(lost))
+        assert row["damage"] == pytest.approx(np.mean(damage))
+
+
+def test_a_rule_that_nothing_keeps_names_the_nearest_as_data_too() -> None:
+    frame = made([(0.9, 0.3), (0.8, 0.1), (0.5, 0.0)])
+    with pytest.raises(NoSettingError) as failed:
+        recommend(frame, lost_at_least=0.95)
+    assert failed.value.nearest is not None and failed.value.nearest["strength"] == 1
+    frame["lost"] = np.nan
+    with pytest.raises(NoSettingError, match="nothing was measured") as failed:
+        recommend(frame, lost_at_least=0.95)
+    assert failed.value.nearest is None
