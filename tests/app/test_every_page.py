@@ -159,8 +159,8 @@ NONSENSE = {
                 "engramcolour", "bylayer", "inside", "seeds", "kept", "measure_kept", "every_layer",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
                 "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL, "search", "count", "draw",
-                "together", "strengths", "filters", "scalings", "among", "beside", "rule", "forget", "damage", "measure",
-                "tried", "setting",
+                "together", "strengths", "filters", "scalings", "among", "beside", "rule", "forget",
+                "damage", "measure", "tried", "setting",
             )
         },
         ("mode", "layers", "criterion", "points", "look", "search", "strengths", "among", "rule", "forget"),
