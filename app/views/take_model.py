@@ -60,7 +60,7 @@ def draw(base: Base, choice: Choice) -> None:
             )) or None  # fmt: skip
     refused = take.refusal(base, choice, kind)
     if refused:
-        st.info(refused)
+        st.caption(refused)
         _forget()
         return
     bytes_ = take.size(base, choice, kind, rank, every=every)

@@ -270,7 +270,7 @@ def test_adapters_with_a_rank_show_what_it_costs(own_place):
 
 def test_where_there_is_nothing_to_take_the_page_says_why():
     app = open_page("digits-mlp")
-    assert any("Nothing is switched off" in note.value for note in app.info)
+    assert any("so the edited model is the base" in note.value for note in app.caption)
     assert not [b for b in app.button if b.key == "take_prepare"]
 
 
