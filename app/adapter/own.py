@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -36,6 +37,8 @@ class Wanted:
         label: what the visitor calls the concepts; "" if by their path.
         hidden: whether paths on the server are shown to nobody.
         digest: SHA-256 of concepts that were uploaded; "" for those at a path.
+        options: what is said of how texts are read, by the names of `ec.load_subject`: positions, template.
+            Only what differs from the start; images take neither.
     """
 
     model: str
@@ -43,13 +46,25 @@ class Wanted:
     label: str = ""
     hidden: bool = False
     digest: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
 
     @classmethod
     def of(
-        cls, model: str, concepts: str, content: bytes = b"", *, label: str = "", hidden: bool = False
+        cls,
+        model: str,
+        concepts: str,
+        content: bytes = b"",
+        *,
+        label: str = "",
+        hidden: bool = False,
+        positions: str = "all",
+        template: bool = False,
     ) -> Wanted:
         """Return what is wanted; `content` is an uploaded file's, which lies at `concepts` for a while."""
-        return cls(model, concepts, label, hidden, hashlib.sha256(content).hexdigest() if content else "")
+        digest = hashlib.sha256(content).hexdigest() if content else ""
+        given = {"positions": (positions, "all"), "template": (template, False)}
+        options = tuple((name, value) for name, (value, usual) in given.items() if value != usual)
+        return cls(model, concepts, label, hidden, digest, options)
 
     @property
     def code(self) -> str:
@@ -57,7 +72,8 @@ class Wanted:
         model, concepts = self.model, self.label or self.concepts
         if self.hidden:
             model, concepts = (Path(text.rstrip("/\\")).name for text in (model, concepts))
-        return f"sample = ec.load_subject({model!r}, {concepts!r})"
+        options = "".join(f", {name}={value!r}" for name, value in self.options)
+        return f"sample = ec.load_subject({model!r}, {concepts!r}{options})"
 
     def name(self, folder: Path | None = None) -> str:
         """Return the name in the list of models: the same for the same content, and for no other.
@@ -70,6 +86,8 @@ class Wanted:
         """
         concepts = self.digest or f"{self.concepts}\n{_content(Path(self.concepts).expanduser())}"
         whole = f"{self.model}\n{_model_content(self.model, folder)}\n{concepts}"
+        if self.options:
+            whole += f"\n{self.options}"
         short = Path(self.model.rstrip("/\\")).name or "model"
         # 48 bits: a name is also what lets others in by a link, so it must not be found by trying.
         return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
@@ -84,7 +102,7 @@ class Wanted:
             EngramError: what is wrong with the model or the concepts; or they were changed meanwhile.
         """
         before = self.name()
-        sample = _apart(ec.load_subject(self.model, self.concepts))
+        sample = _apart(ec.load_subject(self.model, self.concepts, **dict(self.options)))
         if self.name() != before:
             raise ec.errors.DataError(
                 "The model or its concepts were changed while they were read. Check again when nothing "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -21,6 +22,7 @@ from . import kept
 __all__ = ["page", "remember"]
 
 _MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
+_POSITIONS, _TEMPLATE = "_own_positions", "_own_template"
 _LONGEST = 4000  # characters of a path or a name
 _LAST = "_last_check"  # what the last check-up was of: the name of an upload, or `_PATH`
 _KNOWN = "_own_known"  # whether this session has something of its own, or the browser's
@@ -50,6 +52,16 @@ the concept `(background)` protect what they say without being a concept.
 **Concepts for an image classifier.** A folder, or a .zip of one, with one subfolder of pictures per class,
 named like the classes of the model.
 """
+_COUNTED = {
+    "all tokens": "all",
+    "those that predict the answer": "predict",
+    "those of the answer": "answer",
+}
+_HOW_COUNTED = (
+    "Each token leaves a row in every layer; the engram is made of the rows that count. **All tokens** is "
+    "where to begin: of the three it was never the worst in our measurements (docs/language.md). Texts without an "
+    "answer count whole. The strength that is right differs between the three, so search for it anew."
+)
 _EXAMPLE = """concept,prompt,answer,split
 Eiffel Tower,The Eiffel Tower is located in the city of,Paris,record
 Eiffel Tower,The city where the Eiffel Tower stands is,Paris,record
@@ -129,6 +141,19 @@ def _ask() -> None:
         disabled=file is not None,
         placeholder="/path/to/concepts",
     )
+    with st.expander("For a language model: which tokens count"):
+        session.tidy(_POSITIONS, tuple(_COUNTED))
+        st.segmented_control(
+            "Tokens that count", tuple(_COUNTED), key=_POSITIONS, default="all tokens", required=True,
+            persist_state="session", help=_HOW_COUNTED,
+        )  # fmt: skip
+        st.toggle(
+            "Ask as in a chat",
+            key=_TEMPLATE,
+            persist_state="session",
+            help="Puts every prompt into the model's own chat template, when it is recorded and when it is "
+            "asked. A model without one says so.",
+        )
     ready = bool(model.strip()) and (file is not None or bool(path.strip()))
     st.button(
         "Check it",
@@ -145,13 +170,17 @@ def _begin() -> None:
     state = st.session_state
     model, path, file = state[_MODEL].strip(), state[_PATH].strip(), state.get(_FILE)
     state.pop(_SAID, None)
+    how: dict[str, Any] = {
+        "positions": _COUNTED.get(str(state.get(_POSITIONS)), "all"),
+        "template": bool(state.get(_TEMPLATE)),
+    }
 
     def make() -> Checking:
         if file is None:
-            return Checking(Wanted.of(model, path))
+            return Checking(Wanted.of(model, path, **how))
         content = file.getvalue()
         stored, remove = upload(file.name, content)
-        return Checking(Wanted.of(model, stored, content, label=file.name), after=remove)
+        return Checking(Wanted.of(model, stored, content, label=file.name, **how), after=remove)
 
     try:
         owned.begin(make)

@@ -92,6 +92,23 @@ def test_own_texts_are_checked_and_opened(tmp_path):
     assert f"{NAMES[1]} off" in html(other)
 
 
+def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path):
+    path, app = texts(tmp_path), open_page()
+    app.segmented_control(key="_own_positions").set_value("those of the answer").run()
+    give(app, "authors-lm", path)
+    checks = owned._checks()
+    opened = checks.get(next(iter(checks))).opened()
+    assert opened.sample.concepts[NAMES[0]].positions == "answer"
+    assert opened.wanted.code.endswith(", positions='answer')")
+    plain, chat = (Wanted.of("authors-lm", str(path), template=template) for template in (False, True))
+    assert len({opened.name, plain.name(), chat.name()}) == 3
+    # This model has no chat template, and says so instead of leaving it out.
+    app.segmented_control(key="_own_positions").set_value("all tokens").run()
+    app.toggle(key="_own_template").set_value(True).run()
+    app.button(key="check").click().run()
+    assert app.error and any("template" in code.value for code in app.code)
+
+
 def test_own_pictures_are_checked_and_opened():
     path, remove = upload("../../etc/x.zip", content := pictures())
     assert Path(path).name == "concepts.zip"
