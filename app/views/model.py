@@ -59,8 +59,8 @@ _COUNTED = {
 }
 _HOW_COUNTED = (
     "Each token leaves a row in every layer; the engram is made of the rows that count. **All tokens** is "
-    "where to begin: of the three it was never the worst in our measurements (docs/language.md). Texts without an "
-    "answer count whole. The strength that is right differs between the three, so search for it anew."
+    "where to begin: of the three it was never the worst in our measurements (docs/language.md). Texts "
+    "without an answer count whole. The right strength differs between the three: search for it anew."
 )
 _EXAMPLE = """concept,prompt,answer,split
 Eiffel Tower,The Eiffel Tower is located in the city of,Paris,record

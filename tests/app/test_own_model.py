@@ -98,7 +98,7 @@ def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path)
     give(app, "authors-lm", path)
     checks = owned._checks()
     opened = checks.get(next(iter(checks))).opened()
-    assert opened.sample.concepts[NAMES[0]].positions == "answer"
+    assert opened.sample.concepts.positions == "answer"
     assert opened.wanted.code.endswith(", positions='answer')")
     plain, chat = (Wanted.of("authors-lm", str(path), template=template) for template in (False, True))
     assert len({opened.name, plain.name(), chat.name()}) == 3
