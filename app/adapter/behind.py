@@ -38,8 +38,7 @@ def images_behind(base: Base, row: Choice, probed: str) -> Steps:
         task: Any = base.sample.task
         classes = np.array(task.classes)
         yield 0.0, None
-        with HEAVY:
-            models = base.sample.model, edited_view(base, row)
+        models = base.sample.model, edited_view(base, row)
         parts = [
             (side, part)
             for side in range(2)
@@ -85,7 +84,10 @@ def answers_behind(base: Base, row: Choice, probed: str) -> Steps:
         sides = []
         for done, side in enumerate(("base", "edited")):
             report(done, 4, f"the {side} model")
-            model = edited_view(base, row) if done else base.sample.model
+            model = base.sample.model
+            if done:
+                with HEAVY.aside():
+                    model = edited_view(base, row)
             sides.append(recall(model, task.tokenizer, task.texts, concepts=[probed], template=task.template))
         before, after = sides
         frame = pd.DataFrame(

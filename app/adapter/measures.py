@@ -19,7 +19,7 @@ from engram_core.gain_loss import Effect, selective_effect
 from engram_core.tasks import Scores, Subject
 
 from ..choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
-from .base import HEAVY, Base, portions
+from .base import Base, portions
 from .scoring import gaussian_makers
 from .turns import Report, in_turns
 from .visitor import edit_of, edited_view
@@ -236,8 +236,7 @@ def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Itera
     score: dict[str, float] = {}
     says: dict[str, dict[str, float]] = {}
     yield 0.0, Scores(score, says)
-    with HEAVY:
-        model = make()
+    model = make()  # without a turn: it shares nothing, and of many concepts in many layers it is long
     for part in portions(base.facts, subject, model, subject.concepts):
         score |= part.score
         says |= part.says

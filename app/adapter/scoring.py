@@ -12,7 +12,7 @@ from engram_core.controls import gaussian_view, significance
 from engram_core.editing import Edit, edit_sizes
 
 from ..choice import Choice
-from .base import HEAVY, Base, portions
+from .base import Base, portions
 from .visitor import edit_key, edit_of, edited_view
 
 __all__ = ["control_steps", "edit_steps", "gaussian_makers", "held_against"]
@@ -24,8 +24,7 @@ CONTROL_SEEDS = 5
 def _score(base: Base, make: Callable[[], nn.Module]) -> Iterator[tuple[float, dict[str, float]]]:
     scores: dict[str, float] = {}
     yield 0.0, scores
-    with HEAVY:
-        model = make()
+    model = make()  # without a turn: it shares nothing, and of many concepts in many layers it is long
     for found in portions(base.facts, base.sample, model, base.facts.classes):
         scores |= found.score
         yield len(scores) / len(base.facts.classes), scores

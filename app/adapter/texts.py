@@ -130,8 +130,8 @@ def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> 
 
     def make(report: Report) -> pd.DataFrame:
         # A view of its own: the visitor's next click must not change it midway.
-        view = edited_view(base, choice)
-        report.pause()
+        with HEAVY.aside():
+            view = edited_view(base, choice)
         return token_changes(base.sample.model, view, _tokenizer(base), text, by=by, progress=report)
 
     key = ("changes", edit_key(base, choice), text, by)
@@ -196,9 +196,8 @@ def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> Steps:
 
     @cache
     def view() -> nn.Module:
-        made = edited_view(base, choice)
-        HEAVY.pause()  # of many concepts it takes as long as the questions about some
-        return made
+        with HEAVY.aside():  # of many concepts it takes longer than all the questions
+            return edited_view(base, choice)
 
     keys: dict[str, Hashable] = {}
     asked: dict[str, Callable[[], pd.DataFrame]] = {}

@@ -6,7 +6,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TypeVar
 
@@ -67,6 +67,15 @@ class Turns:
         """Let those who wait have their turns, in the middle of one's own."""
         self.release()
         self.acquire()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Do something long in the middle of one's turn that others need not wait for."""
+        self.release()
+        try:
+            yield
+        finally:
+            self.acquire()
 
     def __enter__(self) -> None:
         self.acquire()

@@ -90,7 +90,7 @@ HOW: dict[str, str] = {
         "needed: whoever is kept there, everything is known. Where both are low, this part alone is not "
         "enough for what follows. In a deep model keeping **from nothing** in all layers fails, because each "
         "layer gets inputs it never saw; in single layers sufficiency can hold in part. **In place** "
-        "(squares), the other concepts are subtracted and what belongs to no concept stays; where the "
+        "(open squares), the other concepts are subtracted and what belongs to no concept stays; where the "
         "concepts are all the data, both are the same.\n\n"
         "The dashed line is the base model's score of the kept concepts."
     ),

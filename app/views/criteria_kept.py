@@ -44,11 +44,11 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
         for null in ("nothing", "in place")
     }
     series = []
-    for null, symbol in (("nothing", "circle"), ("in place", "square")):
+    for null, symbol in (("nothing", "circle"), ("in place", "square-open")):
         title = FROM_NOTHING if null == "nothing" else IN_PLACE
         of = wide[null]
         series += [
-            Dots(f"others, {title}", 100 * of["others"].to_numpy(), BASE, f"{symbol}-open"),
+            Dots(f"others, {title}", 100 * of["others"].to_numpy(), BASE, symbol),
             Dots(f"kept, {title}", 100 * of["kept"].to_numpy(), EDITED, symbol),
         ]
     unit = "Exact recall (%)" if base.of_text else "Accuracy (%)"

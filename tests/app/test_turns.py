@@ -37,6 +37,22 @@ def test_others_have_their_turns_whenever_long_work_reports():
         assert turns._depth == 1
 
 
+def test_what_others_need_not_wait_for_is_done_aside():
+    turns, came = Turns(), threading.Event()
+
+    def other() -> None:
+        with turns:
+            came.set()
+
+    with turns:
+        thread = threading.Thread(target=other)
+        thread.start()
+        with turns.aside():
+            assert came.wait(SECONDS)
+        assert turns._owner == threading.get_ident()
+    thread.join(SECONDS)
+
+
 @pytest.mark.parametrize("way", ["report", "pause"])
 def test_work_that_nobody_waits_for_ends_at_its_next_report(way):
     turns, left, far = Turns(), threading.Event(), []
