@@ -50,6 +50,7 @@ PICTURES = (
     ),
     Picture("live-dark", "page=live&model=fashion-cnn&class=Shirt&image=1&concepts=Shirt", scheme="dark"),
     Picture("criteria", "page=criteria&model=digits-mlp&criterion=Necessity&edited=7&probed=7"),
+    Picture("strength", "page=strength&model=digits-mlp&tried=true", below=330),
     Picture("map", "page=map&model=digits-mlp&concepts=7&points=Inputs+by+hidden+state&after=true"),
     Picture("layers", "page=layers&model=authors-lm&concepts=Fabrice+Pelliningway"),
     Picture("learn", "page=live&model=digits-mlp&class=7&image=10&concepts=7&step=3&shown=true"),

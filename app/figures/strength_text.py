@@ -114,14 +114,14 @@ def value_of(value: float, rule: Rule) -> str:
     """Write a mean of the rule's measure."""
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if rule.of_loss else f"{value:.1%}"
+    return f"{value:.2f} nats" if rule.of_loss else f"{value:.1%}"
 
 
 def _gap(value: float, rule: Rule) -> str:
     if math.isnan(value):
         return "nothing known"
-    shown = value if rule.of_loss else 100 * value
-    return f"{shown:.1f} {rule.unit}".replace("-", "−")
+    text = f"{value:.2f}" if rule.of_loss else f"{100 * value:.1f}"
+    return f"{text} {rule.unit}".replace("-", "−")
 
 
 def _columns(rule: Rule) -> tuple[str, str]:
@@ -169,8 +169,8 @@ def say_control(control: pd.DataFrame, figures: Mapping[str, float], rule: Rule)
     mine = figures[lost] - figures[damage]
     sham = float((control[lost] - control[damage]).mean())
     return (
-        f" Beyond what the others lose, the erased concepts lose {_gap(mine, rule)} with the recommended "
-        f"edit and {_gap(sham, rule)} with a random change of the same size."
+        f" Forgotten beyond the damage: {_gap(mine, rule)} with the recommended "
+        f"edit, and {_gap(sham, rule)} with a random change of the same size."
     )
 
 
