@@ -35,7 +35,7 @@ def test_a_click_on_a_mark_picks_the_setting_and_live_opens_with_it(opener):
     _click_mark(page, 1)
     page.wait_for_function("new URLSearchParams(location.search).get('setting') === '3, plain, 1.5, all'")
     again(page)
-    assert "strength 3" in page.locator(".st-key-setting").inner_text()
+    assert "strength 3" in page.locator(".st-key-setting input").input_value()
     page.get_by_role("button", name="Use this setting").click()
     wait_status(page, "7 off, strength 3")
     assert "power=1.5" in page.url and page.locator("[data-answer=edited]").count() == 1
@@ -52,7 +52,7 @@ def test_a_search_is_started_stopped_and_goes_on(opener):
     page.get_by_role("button", name="Search").click()
     page.get_by_text(re.compile(r"^[1-9]\d* of 336 settings, about .* left")).wait_for()
     page.locator(".js-plotly-plot").first.wait_for()
-    page.get_by_role("button", name="Stop").click()
+    page.locator(".st-key-strength_stop button").click()
     page.get_by_role("button", name="Go on").wait_for()
     again(page)
     told = page.get_by_text(re.compile(r"\d+ of 336 settings so far")).first.inner_text()
@@ -62,5 +62,5 @@ def test_a_search_is_started_stopped_and_goes_on(opener):
     page.get_by_text(re.compile(r"^\d+ of 336 settings, about")).wait_for()
     again_at = int(page.get_by_text(re.compile(r"^\d+ of 336 settings, about")).inner_text().split()[0])
     assert again_at >= done
-    page.get_by_role("button", name="Stop").click()
+    page.locator(".st-key-strength_stop button").click()
     page.get_by_role("button", name="Go on").wait_for()
