@@ -41,8 +41,8 @@ class Bar:
     def __init__(self, key: str) -> None:
         self._key = key
         self._for = to_query(session.values())
-        with st.container(horizontal=True, vertical_alignment="center"):
-            self._place, self._button = st.empty(), st.empty()
+        # One below the other: side by side, what a run before left there moves the button under the mouse.
+        self._place, self._button = st.empty(), st.empty()
         self._since: float | None = None
         self._offered = False
 

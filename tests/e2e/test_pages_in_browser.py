@@ -205,7 +205,7 @@ def test_long_work_is_stopped_and_gone_on_with(opener):
     page = opener("model=digits-mlp&criterion=Necessity&strength=0.85", page="criteria")
     page.get_by_role("button", name="20 seeds").or_(page.get_by_role("radio", name="20 seeds")).first.click()
     # Streamlit has a button of this name in its own header.
-    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
+    page.locator("[class*=st-key-stop_] button").click()
     page.get_by_text(re.compile(r"^Stopped at \d+ %")).wait_for()
     settle(page)
     assert page.get_by_text("With 20 seeds").count() == 0
