@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import search
 from app.adapter import base as loading
-from app.adapter import layer_tables, measures, strength
+from app.adapter import behind, layer_tables, measures, strength
 from app.adapter.base import Loading
 from app.launch import MAIN
 from app.views import REGISTRY
@@ -59,7 +59,7 @@ def _few():
         patch.setattr(measures, "SHAMS", 2)
         patch.setattr(measures, "_EDITED", 2)
         patch.setattr(measures, "_PROBED", 4)
-        patch.setattr(measures, "_QUESTIONS", 1)
+        patch.setattr(behind, "_QUESTIONS", 1)
         patch.setattr(layer_tables, "SHAMS", 1)
         patch.setattr(strength, "SHAMS", 1)
         patch.setattr(strength_page, "_ALONE", 1e9)  # whatever a busy machine makes of the expected time

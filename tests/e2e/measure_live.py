@@ -73,13 +73,14 @@ def toggle_times(page: Page, labels: Sequence[str], *, listed: bool) -> list[tup
             page.locator(".st-key-off input").first.fill(label)
             page.get_by_role("option", name=label).first.wait_for()
         times.append(tuple(page.evaluate(CLICK_AND_WAIT, [LINES if listed else PILLS, label])))
-        settle(page)
         if listed:
+            # A click ends the scoring of the edit, which takes a language model most of a minute.
             page.get_by_role("button", name="Reset to the base model").click()
             page.wait_for_function(
                 "document.querySelector('[data-status]')?.textContent.startsWith('Nothing is switched off')"
             )
         else:
+            settle(page)
             page.evaluate(CLICK_AND_WAIT, [PILLS, label])
     return times
 
@@ -106,7 +107,7 @@ def paint_times(page: Page, url: str, runs: int) -> list[tuple[float, float]]:
     for _ in range(runs):
         page.goto(url)
         page.wait_for_function("window.painted?.title && window.painted?.answers")
-        settle(page)
+        settle(page, seconds=600)
         times.append(tuple(page.evaluate("[window.painted.title, window.painted.answers]")))
     return times[1:]  # the first fills the browser's cache
 

@@ -12,7 +12,7 @@ TOGETHER = {"group": "all", "scaling": "plain", "power": 1.5, "clip": False, "st
 
 
 def test_thirty_authors_one_at_a_time_at_one_common_strength(authors):
-    """Each is measured against 20 of the 99 others, drawn anew for each author: a fifth of the time."""
+    """Each is measured against 20 of the 99 others, drawn for each author: a fifth of the work."""
     found_on = ec.draw_concepts(authors.atlas, 12, seed=0)
     drawn = ec.draw_concepts(authors.atlas, 30, seed=1, without=found_on)
     table = ec.confirm(

@@ -1,11 +1,14 @@
-"""Ask SmolLM2 in a chat before and after a fact is erased, at the sample's own setting.
+"""Ask SmolLM2 what `smollm2_erasure` does not: in a chat, and about events, at the sample's own setting.
 
-Run ``python -m benchmarks.smollm2_chat``; prints the Markdown tables of docs/smollm2.md. Everything is greedy
-and deterministic, and no time is measured. Replies are read by machine: a reply is right if the answer occurs
-in it as a word, whatever else it says.
+Run ``python -m benchmarks.smollm2_asked [chat] [events]`` (default: both); prints the Markdown tables of
+docs/smollm2.md. Everything is greedy and deterministic, and no time is measured.
 
-The engrams are those of the sample: recorded from plain sentences, without the chat template, so nothing that
-is asked here was recorded in this form. The eight concepts took no part in finding the setting.
+``chat``: replies before and after a fact is erased, through the chat template. They are read by machine: a
+reply is right if the answer occurs in it as a word, whatever else it says. The engrams are those of the
+sample, recorded from plain sentences, so nothing that is asked was recorded in this form. The eight concepts
+took no part in finding the setting.
+
+``events``: the near neighbours of the two events, which joined the sample after its tables were measured.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import engram_core as ec
-from engram_core.language import complete, is_degenerate
+from engram_core.language import TextConcept, TextItem, TextSet, complete, is_degenerate, recall
 
 NAME = "smollm2-135m"
 TOKENS = 40
@@ -112,15 +115,9 @@ def _share(pairs: list[tuple[bool, bool]]) -> str:
     return f"{sum(known)} of {len(known)}"
 
 
-def main() -> None:
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
-    sample = ec.load_sample(NAME)
-    tokenizer: Any = sample.concepts.tokenizer  # type: ignore[attr-defined]
-    start = json.loads((sample.folder / "explorer.json").read_text("utf-8"))
-    atlas = ec.extract(sample.model, ec.record(sample.model, sample.concepts))
-    view: Any = atlas.sharpen(float(start["power"]), clip=start["clip"]).apply(
-        sample.model, erase={next(iter(ERASED)): 0.0}
-    )
+def chat(sample: Any, view: Any, strength: float) -> None:
+    """Erase each of `ERASED` and print which replies are still right."""
+    tokenizer = sample.concepts.tokenizer
 
     def ask(model: Any, questions: list[Question]) -> list[str]:
         return complete(model, tokenizer, [q.text for q in questions], max_new_tokens=TOKENS, chat=True)
@@ -135,7 +132,7 @@ def main() -> None:
     loops: list[tuple[bool, bool]] = []
     shown, lost = [], []
     for concept, (family, questions) in ERASED.items():
-        view.engram_edit.set(erase={concept: float(start["strength"])})
+        view.engram_edit.set(erase={concept: strength})
         asked = [*questions, *rest]
         edited = dict(zip(asked, ask(view, asked), strict=True))
         groups: dict[str, list[tuple[bool, bool]]] = {"own": [], "near": [], "unrelated": []}
@@ -167,6 +164,46 @@ def main() -> None:
 def _rate(pairs: list[tuple[bool, bool]]) -> str:
     before, after = (sum(side) / len(pairs) for side in zip(*pairs, strict=True))
     return f"{before:.2f} → {after:.2f}"
+
+
+def events(sample: Any, view: Any, strength: float) -> None:
+    """Erase each event and print the NLL of itself and of other events, before and after."""
+    tokenizer, texts = sample.concepts.tokenizer, sample.concepts.texts
+    held = json.loads((sample.folder / "held-out.json").read_text("utf-8"))
+    near = TextConcept("near", tuple(TextItem(**row) for row in held["near"]["event"]))
+    asked = TextSet((*(texts[name] for name in held["families"]["event"]), near))
+    before = recall(sample.model, tokenizer, asked)
+    print("\n| erased | itself, recorded | near neighbours (worst) | their recall, before → after | worst |")
+    print("|---|--:|--:|--:|---|")
+    for name in held["families"]["event"]:
+        view.engram_edit.set(erase={name: strength})
+        after = recall(view, tokenizer, asked)
+        change = after.nll - before.nll
+        own = change[(after.concept == name) & (after.split == "record")].mean()
+        part = after.concept == "near"
+        worst = after.loc[change[part].idxmax()]
+        print(
+            f"| {name} | {own:+.2f} | {change[part].mean():+.2f} ({change[part].max():+.2f}) | "
+            f"{before[part].exact.mean():.2f} → {after[part].exact.mean():.2f} | "
+            f"{worst.prompt} {worst.answer} |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("parts", nargs="*", help="chat, events; default both")
+    parts = parser.parse_args().parts or ["chat", "events"]
+    if unknown := set(parts) - {"chat", "events"}:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; known: chat, events")
+    sample = ec.load_sample(NAME)
+    start = json.loads((sample.folder / "explorer.json").read_text("utf-8"))
+    atlas = ec.extract(sample.model, ec.record(sample.model, sample.concepts))
+    view: Any = atlas.sharpen(float(start["power"]), clip=start["clip"]).apply(
+        sample.model, erase={next(iter(ERASED)): 0.0}
+    )
+    for part, run in (("events", events), ("chat", chat)):
+        if part in parts:
+            run(sample, view, float(start["strength"]))
 
 
 if __name__ == "__main__":
