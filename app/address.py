@@ -31,7 +31,7 @@ KINDS: dict[str, type] = {
     "section": str, "inside": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "order": str, "state": str, "edited": str, "probed": str,
-    "seeds": str, "kept": str, "measure_kept": bool,
+    "seeds": str, "kept_in": str, "measure_kept": bool,
     "every_layer": bool,
     # Map.
     "points": str, "method": str, "dimensions": str, "colour": str, "maplayer": str, "noarrows": bool,

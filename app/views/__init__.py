@@ -51,7 +51,7 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "criterion": NAMES, "state": NULLS, "at": (criteria_responses.MEAN, *facts.layers),
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
-        "lookat": facts.layers, "which": facts.classes, "seeds": SEEDS, "kept": KEPT,
+        "lookat": facts.layers, "which": facts.classes, "seeds": SEEDS, "kept_in": KEPT,
     }  # fmt: skip
     if facts.kind == "text":
         known |= {"about": facts.classes, "inside": facts.classes, "section": live_inside.SECTIONS}

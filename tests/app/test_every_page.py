@@ -9,7 +9,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.adapter import layer_tables, measures
+from app.adapter import behind, layer_tables, measures
 from app.adapter.base import Loading
 from app.launch import MAIN
 from app.views import REGISTRY
@@ -38,7 +38,7 @@ def _few():
         patch.setattr(measures, "SHAMS", 2)
         patch.setattr(measures, "_EDITED", 2)
         patch.setattr(measures, "_PROBED", 4)
-        patch.setattr(measures, "_QUESTIONS", 1)
+        patch.setattr(behind, "_QUESTIONS", 1)
         patch.setattr(layer_tables, "SHAMS", 1)
         yield
 

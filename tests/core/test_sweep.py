@@ -390,3 +390,14 @@ def test_sets_of_several_are_drawn_once_for_every_layer(subject, atlas) -> None:
         sufficiency_by_layer(subject, atlas, concepts=["22"])
     with pytest.raises(DataError, match="All concepts are kept"):
         sufficiency_by_layer(subject, atlas, sizes=(10,))
+
+
+def test_parts_that_are_kept_one_by_one_are_those_of_the_whole_table(subject, atlas) -> None:
+    options = {"concepts": ["3", "6"], "nulls": ["nothing"]}
+    whole = sufficiency_by_layer(subject, atlas, **options)
+    places = {ALL_LAYERS: atlas.layers} | {layer: [layer] for layer in atlas.layers}
+    parts = [
+        sufficiency_by_layer(subject, atlas, groups={name: members}, whole=False, **options)
+        for name, members in places.items()
+    ]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
