@@ -31,7 +31,7 @@ KINDS: dict[str, type] = {
     "section": str, "bylayer": bool, "inside": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,
-    "seeds": str, "kept": str, "measure_kept": bool, "every_layer": bool,
+    "seeds": str, "kept_in": str, "measure_kept": bool, "every_layer": bool,
     # Strength.
     "search": str, "count": int, "draw": int, "together": bool, "strengths": list, "filters": list,
     "scalings": list, "among": list, "beside": int, "rule": str, "forget": float, "damage": float,

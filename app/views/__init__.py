@@ -66,7 +66,7 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,
         "lookat": facts.layers, "which": facts.classes, "engramcolour": map_engrams.COLOURS,
-        "seeds": SEEDS, "kept": KEPT,
+        "seeds": SEEDS, "kept_in": KEPT,
         "search": search.SOURCES, "rule": search.RULES,
         "filters": search.FILTERS, "scalings": SCALINGS, "among": tuple(search.groups_of(facts)),
         "measure": search.measures_of(facts),

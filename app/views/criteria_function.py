@@ -82,9 +82,9 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
 
 
 def _by_layer() -> bool:
-    controls.ready("kept", KEPT, KEPT[0])
+    controls.ready("kept_in", KEPT, KEPT[0])
     view = st.segmented_control(
-        "Kept in all chosen layers, or in one layer at a time", KEPT, key="kept", persist_state="session",
+        "Kept in all chosen layers, or in one layer at a time", KEPT, key="kept_in", persist_state="session",
         required=True,
     )  # fmt: skip
     return view == KEPT[1]

@@ -40,7 +40,7 @@ def charts(app: AppTest) -> list[dict]:
     return [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
 
 
-def z_and_p(app: AppTest) -> pd.DataFrame:
+def of_tests(app: AppTest) -> pd.DataFrame:
     """Return the table of z and p."""
     (found,) = [frame.value for frame in app.dataframe if "image" not in frame.value]
     return found
@@ -105,7 +105,7 @@ def test_twenty_seeds_are_a_test_with_z_and_p(monkeypatch):
     assert not app.exception and app.query_params["seeds"] in ("20", ["20"])
     base = base_of()
     core = ec.necessity(base.sample, base.atlas).drop_duplicates("concept")
-    shown = z_and_p(app)
+    shown = of_tests(app)
     for column in ("selective", "selective_gaussian_z", "selective_gaussian_p", "selective_subset_p"):
         np.testing.assert_allclose(shown[column], core[column], atol=1e-9)
     said = " ".join(text.value for text in app.caption)
@@ -119,7 +119,7 @@ def test_responses_have_more_seeds_too(monkeypatch):
     base = base_of()
     core = ec.responses(base.sample, base.atlas, layers=["fc2"], controls=5)
     own = core[core["concept"] == core["probe"]]
-    shown = z_and_p(app)
+    shown = of_tests(app)
     for kind in ("gaussian", "subset"):
         for tail in ("", "_z", "_p"):
             np.testing.assert_allclose(shown[f"ratio_{kind}{tail}"], own[f"ratio_{kind}{tail}"], atol=1e-9)
@@ -142,7 +142,7 @@ def test_over_several_layers_those_are_counted_in_which_an_engram_stands_out():
 
 
 def test_sufficiency_layer_by_layer_is_what_the_core_measures():
-    app = open_page(criterion="Sufficiency", kept="layer by layer")
+    app = open_page(criterion="Sufficiency", kept_in="layer by layer")
     base = base_of()
     table = ec.sufficiency_by_layer(base.sample, base.atlas)
     figure = charts(app)[0]

@@ -156,7 +156,7 @@ NONSENSE = {
             for key in (
                 "mode", "null", "own", "scaling", "power", "clip", "layers", "class", "about", "section",
                 "criterion", "at", "behind", "state", "edited", "probed", "points", "method", "dimensions",
-                "engramcolour", "bylayer", "inside", "seeds", "kept", "measure_kept", "every_layer",
+                "engramcolour", "bylayer", "inside", "seeds", "kept_in", "measure_kept", "every_layer",
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
                 "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL, "search", "count", "draw",
                 "together", "strengths", "filters", "scalings", "among", "beside", "rule", "forget",

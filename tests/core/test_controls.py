@@ -299,3 +299,13 @@ def test_effects_drawn_as_the_shams_are_have_uniform_p() -> None:
     draws = np.random.default_rng(0).normal(size=(2000, 21))
     ps = np.array([significance(row[0], row[1:])[3] for row in draws])
     assert abs((ps <= 0.25).mean() - 5 / 21) < 0.03
+
+
+def test_a_subset_of_some_layers_is_that_of_all_layers_there() -> None:
+    sample = ec.load_sample("digits-mlp")
+    atlas = ec.extract(sample.model, ec.record(sample.model, sample.concepts))
+    every, some = (
+        subset_atlas(atlas, sample.concepts, size=8, seeds=[3], layers=layers) for layers in (None, ["fc2"])
+    )
+    assert every.layers == atlas.layers and some.layers == ["fc2"]
+    torch.testing.assert_close(some.dense("fc2", "subset 3"), every.dense("fc2", "subset 3"))

@@ -508,3 +508,14 @@ def test_a_rule_that_nothing_keeps_names_the_nearest_as_data_too() -> None:
     with pytest.raises(NoSettingError, match="nothing was measured") as failed:
         recommend(frame, lost_at_least=0.95)
     assert failed.value.nearest is None
+
+
+def test_parts_that_are_kept_one_by_one_are_those_of_the_whole_table(subject, atlas) -> None:
+    options = {"concepts": ["3", "6"], "nulls": ["nothing"]}
+    whole = sufficiency_by_layer(subject, atlas, **options)
+    places = {ALL_LAYERS: atlas.layers} | {layer: [layer] for layer in atlas.layers}
+    parts = [
+        sufficiency_by_layer(subject, atlas, groups={name: members}, whole=False, **options)
+        for name, members in places.items()
+    ]
+    pd.testing.assert_frame_equal(pd.concat(parts, ignore_index=True), whole)
