@@ -169,7 +169,7 @@ def test_umap_is_drawn_when_it_is_ready(opener, dimensions: str, kind: str):
     page.wait_for_function(
         "(m => m.includes('UMAP'))([...document.querySelectorAll('.js-plotly-plot')].map("
         "p => (p._fullLayout?.scene ?? p._fullLayout)?.xaxis?.title?.text ?? '').join())",
-        timeout=120_000,
+        timeout=300_000,  # the first fit compiles
     )
     settle(page)
     text = page.locator(".stMainBlockContainer").inner_text()
