@@ -13,6 +13,7 @@ from app.style import CSS, PRESENTER
 from app.views import REGISTRY, View, model, offered, reconnect, tour
 from engram_core.errors import EngramError
 
+_FEW_NOTES = 5  # about an address that are shown at once
 _UNKNOWN = "_unknown"  # a sentence from the side bar, which knows first, to the page
 
 
@@ -57,12 +58,17 @@ def _notes(base: Base) -> None:
     options = offered(base.facts)
     notes = session.address_problems(base.facts, options)
     session.settle(base.facts, options)
-    if notes:
-        st.info(
-            "Not everything in the address could be used; the default stands instead: "
-            + plain("; ".join(notes))
-            + "."
-        )
+    if not notes:
+        return
+    more = notes[_FEW_NOTES:]
+    st.info(
+        "Not everything in the address could be used; the default stands instead: "
+        + plain("; ".join(notes[:_FEW_NOTES]))
+        + (f"; and {len(more)} more." if more else ".")
+    )
+    if more:
+        with st.expander(f"The other {len(more)}"):
+            st.caption(plain("; ".join(more)) + ".")
 
 
 def _page(entry: View) -> None:

@@ -217,8 +217,10 @@ def test_nonsense_in_an_address_is_answered_politely(sample, page, case):
         assert len(app.warning) == 1 and warned in app.warning[0].value
     else:
         assert not app.warning
-    notes = " ".join(note.value for note in app.info)
-    assert len(notes) < (5000 if of_text else 4000) and "![x](" not in notes
+    first = " ".join(note.value for note in app.info)
+    assert len(first) < 1500
+    notes = first + " ".join(note.value for note in app.caption)
+    assert "![x](" not in notes
     if page not in ("learn", "model") or case == "unknown model":
         for word in (*said, *(SAID_OF_TEXT.get(case, ()) if of_text else ())):
             assert word in notes
