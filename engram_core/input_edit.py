@@ -137,7 +137,9 @@ class OutputEdit:
         plain = single and weight is not None and weight.dtype is share.dtype and flat.dtype is x.dtype
         output = weight @ flat if plain else inner(x)  # type: ignore[operator]
         whole = output if output.dtype is share.dtype else output.to(share.dtype)
-        if single:
+        if plain:  # the product is this call's own
+            edited = whole.addmv_(self._left_t, share, alpha=scale)
+        elif single:
             edited = torch.addmv(whole.reshape(-1), self._left_t, share, alpha=scale)
         else:
             edited = torch.addmm(whole.reshape(-1, whole.shape[-1]), share, self._left, alpha=scale)

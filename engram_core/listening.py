@@ -16,8 +16,8 @@ from .statistics import Source
 
 __all__ = ["Listener", "spread_owner"]
 
-# Distinct inputs kept in mind while looking for layers that share one; fewer where they are large, for readers
-# of one tensor mostly follow each other, and what is held here comes on top of all that is kept.
+# Distinct inputs kept in mind while looking for layers that share one. Fewer where they are large: readers of
+# one tensor mostly follow each other, and what is held comes on top of all that is kept.
 _HELD, _HELD_LARGE, _HELD_BYTES = 16, 4, 8 << 20
 
 
