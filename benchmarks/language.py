@@ -29,6 +29,7 @@ from .memory import status
 from .models import PROJECTIONS
 from .sides import disagreement
 from .timing import duel
+from .token_time import RANKS, atlas_of, tokens_of
 
 MODELS = ("SmolLM2-135M", "Qwen3-shaped")
 FACTS = (
@@ -119,6 +120,7 @@ def rows_of(name: str, runs: int, agreement: dict[str, float]) -> Iterator[Row]:
         yield row(f"{name}, 6 facts: record and extract, against {label}", result, target, inverse=True)
     yield _against_reference(case, runs, agreement)
     yield from _first_token(case, runs)
+    yield from _token(case, runs)
     yield _memory_row(name)
 
 
@@ -169,6 +171,22 @@ def _first_token(case: FactCase, runs: int) -> Iterator[Row]:
         yield row(
             f"{case.name}: strength change to first new token, against {label}", result, target, inverse=True
         )
+
+
+def _token(case: FactCase, runs: int) -> Iterator[Row]:
+    """Time a token of an edited view against one of the base, both generating in turn on one thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for rank in RANKS:
+            view = atlas_of(case.model, rank).apply(erase={"0": 1.0, "1": 1.0})
+            result = tokens_of(case.model, view, tokens=40, rounds=max(1, runs // 2))
+            label = (
+                f"{case.name}: a token with two concepts off, {rank} rows in all, against a token of the base"
+            )
+            yield row(label, result, 1.15, inverse=True)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _memory_row(name: str) -> Row:

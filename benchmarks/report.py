@@ -44,7 +44,10 @@ METHOD = """## How it was measured
   Qwen3-shaped model has A's sizes, random weights, and SmolLM2's tokenizer and text. The bare forward pass
   gets the very batches that the recording makes of the text. One call of the reference is timed for one
   fact; all six count as six times that. "First new token" is one decoding step with a cache of the prompt's
-  other tokens, one fact off.
+  other tokens, one fact off. "A token with two concepts off" is one of 40 given tokens, each with a cache,
+  on one thread; the rows are those of random tokens, with as many of background (`python -m
+  benchmarks.token_time`). An edit of r rows adds `r · (columns + outputs)` values to be read per layer input:
+  of 128 rows that is 16 % of SmolLM2's own weights, so that the memory's speed sets the limit there.
 * Memory: one fresh process per side. The model is built and has answered one sentence; what is resident then
   is zero, the kernel's high-water mark is reset (`/proc/self/clear_refs`), and read after the work (`VmHWM`).
 """

@@ -18,9 +18,10 @@ from torch import nn
 import engram_core as ec
 
 from .models import qwen
+from .timing import Duel, Samples
 
 MODELS = ("authors-lm", "facts-lm", "smollm2", "qwen3-shaped")
-RANKS = (32, 128)
+RANKS = (32, 64, 128)
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Row:
     at_input: int
     base: float
     edited: float
+    cpu: float
     low: float
     high: float
     strength: float
@@ -75,41 +77,49 @@ def atlas_of(model: nn.Module, rank: int, concepts: int = 2) -> ec.Atlas:
     return ec.extract(model, recording)
 
 
-def measure(name: str, model: nn.Module, rank: int, *, tokens: int, rounds: int) -> Row:
-    """Generate `tokens` tokens `rounds` times from base and view in turn."""
-    atlas = atlas_of(model, rank)
-    view = atlas.apply(erase={"0": 1.0, "1": 1.0})
-    control = ec.live_edit(view)
-    base_parameters = {id(p) for p in model.parameters()}
-    own = sum(id(p) not in base_parameters for p in view.parameters())
+def tokens_of(model: nn.Module, view: nn.Module, *, tokens: int, rounds: int) -> Duel:
+    """Generate `tokens` given tokens `rounds` times from view and base in turn, after a round unmeasured."""
+    sides = (view, model)
+    samples = (Samples(), Samples())
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, int(model.config.vocab_size), (1, 8 + tokens), generator=generator)  # type: ignore[union-attr,arg-type]
-    times: tuple[list[float], list[float]] = ([], [])
-    sides = (model, view)
+    size = int(model.config.vocab_size)  # type: ignore[union-attr,arg-type]
+    ids = torch.randint(5, size, (1, 8 + tokens), generator=generator)
     with torch.no_grad():
         for turn in range(rounds + 1):
             caches = [side(input_ids=ids[:, :8], use_cache=True).past_key_values for side in sides]
             for i in range(8, 8 + tokens):
                 for which in (0, 1) if i % 2 else (1, 0):
-                    start = time.perf_counter()
+                    wall, cpu = time.perf_counter(), time.process_time()
                     sides[which](input_ids=ids[:, i : i + 1], past_key_values=caches[which], use_cache=True)
                     if turn:
-                        times[which].append(time.perf_counter() - start)
-        changes = []
-        for i in range(12):
-            start = time.perf_counter()
-            control.set(erase={"0": 1.0 + i / 20, "1": 1.0})
-            changes.append(time.perf_counter() - start)
-    base, edited = (statistics.median(t) for t in times)
-    ratios = sorted(e / b for b, e in zip(*times, strict=True))
+                        samples[which].wall.append(time.perf_counter() - wall)
+                        samples[which].cpu.append(time.process_time() - cpu)
+    return Duel(*samples)
+
+
+def measure(name: str, model: nn.Module, rank: int, *, tokens: int, rounds: int) -> Row:
+    """Time a token of base and view, and a change of strength."""
+    atlas = atlas_of(model, rank)
+    view = atlas.apply(erase={"0": 1.0, "1": 1.0})
+    control = ec.live_edit(view)
+    base_parameters = {id(p) for p in model.parameters()}
+    own = sum(id(p) not in base_parameters for p in view.parameters())
+    result = tokens_of(model, view, tokens=tokens, rounds=rounds)
+    changes = []
+    for i in range(12):
+        start = time.perf_counter()
+        control.set(erase={"0": 1.0 + i / 20, "1": 1.0})
+        changes.append(time.perf_counter() - start)
+    ratios = sorted(1 / ratio for ratio in result.ratios())
     quarter = len(ratios) // 4
     return Row(
         model=name,
         rank=rank,
         in_weights=own,
         at_input=len(atlas.layers) - own,
-        base=1e3 * base,
-        edited=1e3 * edited,
+        base=1e3 * result.theirs.median,
+        edited=1e3 * result.ours.median,
+        cpu=statistics.median(result.ours.cpu) / statistics.median(result.theirs.cpu),
         low=ratios[quarter],
         high=ratios[-quarter - 1],
         strength=1e3 * statistics.median(changes),
@@ -129,16 +139,17 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     torch.set_num_threads(1)
     print(
-        "| model | rank | in weights / products | base ms | edited ms | ratio (quartiles) | set strength ms |"
+        "| model | rank | in weights / products | base ms | edited ms | ratio (quartiles) | CPU time "
+        "| set strength ms |"
     )
-    print("|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|")
     for name in options.model:
         model = load(name)
         for rank in options.rank:
             row = measure(name, model, rank, tokens=options.tokens, rounds=options.rounds)
             print(
                 f"| {name} | {rank} | {row.in_weights} / {row.at_input} | {row.base:.2f} | {row.edited:.2f} "
-                f"| {row.ratio:.3f} ({row.low:.2f}–{row.high:.2f}) | {row.strength:.1f} |",
+                f"| {row.ratio:.3f} ({row.low:.2f}–{row.high:.2f}) | {row.cpu:.3f} | {row.strength:.1f} |",
                 flush=True,
             )
 

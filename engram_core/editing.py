@@ -465,7 +465,7 @@ class LiveEdit:
         for slot in slots:
             slot.open(self._view)
             module = self._view.get_submodule(slot.port)
-            edit_forward(module, slot, edit)
+            edit_forward(module, slot, edit, last=slot is slots[-1])
             self._routed.append(module)
 
     def _left(self, layer: str, concept: str, stack: _Stack) -> Tensor:

@@ -7,27 +7,16 @@ and after; what an edit costs per token is then mostly to read F and R (or L) fr
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, is_grad_enabled, nn
 
 from .layers import Slot
 
 __all__ = ["InputEdit", "OutputEdit", "edit_forward", "restore_forward"]
-
-
-class _Memo(threading.local):
-    """The last edited input of a thread, for the other layers that read the same tensor."""
-
-    def __init__(self) -> None:
-        self.source: Tensor | None = None
-        self.version = 0
-        self.weights: Tensor | float | None = None
-        self.found: tuple[Tensor, Tensor | None] | None = None
-        self.left = 0
 
 
 class InputEdit:
@@ -47,50 +36,69 @@ class InputEdit:
         self, rows: Tensor, duals: Tensor, weights: Tensor | float, *, columns: int, keeps: bool, members: int
     ):
         self.weights = weights
-        self._dtype = rows.dtype
+        self._dtype, self._columns = rows.dtype, columns
         self._down, self._up = duals[:, :columns], rows[:, :columns]
+        self._up_t = self._up.t()
         biased = rows.shape[-1] > columns
         self._down_one = duals[:, columns] if biased else None
         self._up_one = rows[:, columns] if biased else None
         self._keeps = keeps
         self._members = members
-        self._memo = _Memo()
+        # The last input and what became of it, for the other layers that read the same tensor. One object,
+        # put in place in one assignment: a thread that finds another's computes its own.
+        self.memo: tuple[Tensor, Tensor | float, int, tuple[Tensor, Tensor | None]] | None = None
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return the edited input, and ``β − 1`` (…, 1) where the layers have a bias.
 
         The bias is the map of the row's constant 1, and an edit turns that 1 into β.
         """
+        edited, beta = self.flat(x)
+        return edited.view(x.shape), beta
+
+    def flat(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return what a call returns, an input of a single position as a vector (columns,)."""
         weights = self.weights
         # Without a version counter a change in place would go unseen; with gradients, the memo would keep
         # a graph alive.
         if self._members == 1 or is_grad_enabled() or x.is_inference():
             return self._edit(x, weights)
-        memo = self._memo
-        if memo.source is x and memo.version == x._version and memo.weights is weights:
-            found = memo.found
-            assert found is not None
-            memo.left -= 1
-            if not memo.left:
-                memo.source = memo.found = memo.weights = None
-            return found
+        memo = self.memo
+        if memo is not None and memo[0] is x and memo[1] is weights and memo[2] == x._version:
+            return memo[3]
         found = self._edit(x, weights)
-        memo.source, memo.version, memo.weights, memo.found = x, x._version, weights, found
-        memo.left = self._members - 1
+        self.memo = (x, weights, x._version, found)
         return found
 
     def _edit(self, x: Tensor, weights: Tensor | float) -> tuple[Tensor, Tensor | None]:
         wide = x if x.dtype is self._dtype else x.to(self._dtype)
-        share = F.linear(wide, self._down, self._down_one)
-        scale, share = (weights, share) if isinstance(weights, float) else (1.0, share * weights)
-        taken = share @ self._up
-        edited = wide.sub(taken, alpha=scale) if self._keeps else taken.mul_(-scale)
+        single = x.numel() == self._columns  # one position, as in generation: products with a vector
+        flat = wide.reshape(-1) if single else wide.reshape(-1, self._columns)
+        share = _share(flat, self._down, self._down_one)
+        if isinstance(weights, float):
+            scale = -weights
+        else:
+            scale, share = -1.0, share * weights
+        if not self._keeps:
+            edited = (share @ self._up).mul_(scale)
+        elif single:
+            edited = torch.addmv(flat, self._up_t, share, alpha=scale)
+        else:
+            edited = torch.addmm(flat, share, self._up, alpha=scale)
+        if not single:
+            edited = edited.view(x.shape)
         beta = None
         if self._up_one is not None:
-            beta = (share @ self._up_one).unsqueeze(-1) * -scale
+            beta = (share @ self._up_one).view(*x.shape[:-1], 1) * scale
             if not self._keeps:
                 beta = beta - 1.0
         return (edited if edited.dtype is x.dtype else edited.to(x.dtype)), beta
+
+
+def _share(flat: Tensor, duals: Tensor, ones: Tensor | None) -> Tensor:
+    """Return ``R x`` of a vector or of rows, in the type of the duals."""
+    share = duals @ flat if flat.ndim == 1 and ones is None else F.linear(flat, duals, ones)
+    return share if share.dtype is duals.dtype else share.to(duals.dtype)  # autocast takes it in another
 
 
 class OutputEdit:
@@ -106,39 +114,76 @@ class OutputEdit:
 
     def __init__(self, left: Tensor, duals: Tensor, weights: Tensor | float, *, columns: int, keeps: bool):
         self.weights = weights
-        self._left = left
+        self._dtype, self._columns = duals.dtype, columns
+        self._left, self._left_t = left, left.t()
         self._down = duals[:, :columns]
         self._down_one = duals[:, columns] if duals.shape[-1] > columns else None
         self._keeps = keeps
 
-    def __call__(self, x: Tensor, inner: Callable[..., Tensor]) -> Tensor:
-        """Return the edited output of the layer that computes ``inner(x)``."""
+    def __call__(self, x: Tensor, inner: Callable[..., Tensor], weight: Tensor | None = None) -> Tensor:
+        """Return the edited output of the layer that computes ``inner(x)``, of which `weight` may be all."""
         weights = self.weights
-        share = F.linear(x.to(self._down.dtype), self._down, self._down_one)
-        scale, share = (weights, share) if isinstance(weights, float) else (1.0, share * weights)
-        taken = share @ self._left
+        wide = x if x.dtype is self._dtype else x.to(self._dtype)
+        single = x.numel() == self._columns  # one position, as in generation: products with a vector
+        flat = wide.reshape(-1) if single else wide.reshape(-1, self._columns)
+        share = _share(flat, self._down, self._down_one)
+        if isinstance(weights, float):
+            scale = -weights
+        else:
+            scale, share = -1.0, share * weights
         if not self._keeps:
-            return (taken * -scale).to(x.dtype)
-        output = inner(x)
-        if output.dtype is taken.dtype:
-            return output.sub(taken, alpha=scale)
-        return output.to(taken.dtype).sub(taken, alpha=scale).to(output.dtype)
+            taken = (share @ self._left).mul_(scale)
+            return taken.view(*x.shape[:-1], -1).to(x.dtype)
+        plain = single and weight is not None and weight.dtype is share.dtype and flat.dtype is x.dtype
+        output = weight @ flat if plain else inner(x)  # type: ignore[operator]
+        whole = output if output.dtype is share.dtype else output.to(share.dtype)
+        if plain:  # the product is this call's own
+            edited = whole.addmv_(self._left_t, share, alpha=scale)
+        elif single:
+            edited = torch.addmv(whole.reshape(-1), self._left_t, share, alpha=scale)
+        else:
+            edited = torch.addmm(whole.reshape(-1, whole.shape[-1]), share, self._left, alpha=scale)
+        edited = edited.view(1, 1, -1) if x.ndim == 3 and single else edited.view(*x.shape[:-1], -1)
+        return edited if edited.dtype is output.dtype else edited.to(output.dtype)
 
 
-def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit) -> None:
-    """Let a view's module compute through `edit`; `restore_forward` ends it."""
+def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit, *, last: bool = True) -> None:
+    """Let a view's module compute through `edit`; `restore_forward` ends it.
+
+    Args:
+        module: the layer on the view.
+        slot: what is known of it.
+        edit: what is to be done.
+        last: whether no other layer reads the same input after it, so that the input need be kept no longer.
+    """
     restore_forward(module)
     inner: Callable[..., Tensor] = module.forward
 
     def at_input(*args: Any, **kwargs: Any) -> Tensor:
-        if len(args) == 1 and not kwargs:  # as nearly always
-            return inner(edit(args[0])[0])  # type: ignore[call-arg]
         args, kwargs = _input_first(args, kwargs)
-        return inner(edit(args[0])[0], *args[1:], **kwargs)  # type: ignore[call-arg]
+        x = edit(args[0])[0]  # type: ignore[call-arg]
+        if last:
+            edit.memo = None  # type: ignore[union-attr]
+        return inner(x, *args[1:], **kwargs)
+
+    def at_input_of_linear(*args: Any, **kwargs: Any) -> Tensor:
+        x = args[0] if args else _input_first(args, kwargs)[0][0]
+        edited = edit.flat(x)[0]  # type: ignore[union-attr]
+        if last:
+            edit.memo = None  # type: ignore[union-attr]
+        if edited.ndim == 1:
+            weight = parameters.get("weight")
+            if weight is not None and edited.dtype is weight.dtype:
+                # Half of what nn.Linear does before the same product; in a small model that is felt.
+                product = weight @ edited
+                return product.view(1, 1, -1) if x.ndim == 3 else product.view(*x.shape[:-1], -1)
+        return inner(edited.view(x.shape))
 
     def at_input_with_bias(*args: Any, **kwargs: Any) -> Tensor:
         args, kwargs = _input_first(args, kwargs)
         x, beta = edit(args[0])  # type: ignore[call-arg]
+        if last:
+            edit.memo = None  # type: ignore[union-attr]
         assert beta is not None
         output = inner(x, *args[1:], **kwargs)
         bias = module.bias.detach().to(beta.dtype)  # type: ignore[union-attr,operator]
@@ -146,12 +191,19 @@ def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit) ->
 
     def at_output(*args: Any, **kwargs: Any) -> Tensor:
         args, kwargs = _input_first(args, kwargs)
-        return edit(args[0], lambda x: inner(x, *args[1:], **kwargs))  # type: ignore[call-arg,return-value]
+        if kwargs or len(args) > 1:
+            return edit(args[0], lambda x: inner(x, *args[1:], **kwargs))  # type: ignore[call-arg,return-value]
+        weight = parameters.get("weight") if plain and not slot.bias else None
+        return edit(args[0], inner, weight)  # type: ignore[call-arg,return-value]
 
+    parameters = module._parameters
+    plain = "forward" not in vars(module) and type(module).forward is nn.Linear.forward
     if isinstance(edit, OutputEdit):
         forward = at_output
+    elif slot.bias:
+        forward = at_input_with_bias
     else:
-        forward = at_input_with_bias if slot.bias else at_input
+        forward = at_input_of_linear if plain else at_input
     forward.inner = vars(module).get("forward")  # type: ignore[attr-defined]
     vars(module)["forward"] = forward
 

@@ -16,7 +16,9 @@ from .statistics import Source
 
 __all__ = ["Listener", "spread_owner"]
 
-_HELD = 16  # distinct inputs kept in mind while looking for layers that share one
+# Distinct inputs kept in mind while looking for layers that share one. Fewer where they are large: readers of
+# one tensor mostly follow each other, and what is held comes on top of all that is kept.
+_HELD, _HELD_LARGE, _HELD_BYTES = 16, 4, 8 << 20
 
 
 @dataclass
@@ -132,7 +134,8 @@ class Listener:
         self.streams.append(stream)
         self.stream_of[slot.name] = stream
         young = [s for s in self.streams if s.born == self.pass_number and not s.closed]
-        if len(young) > _HELD:
+        held = sum(x.numel() * x.element_size() for s in young for x in s.held)
+        if len(young) > (_HELD if held <= _HELD_BYTES else _HELD_LARGE):
             oldest = young[0]
             if all(oldest.seen.get(m, 0) == len(oldest.held) for m in oldest.members):
                 self._release(oldest)

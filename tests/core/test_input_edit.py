@@ -16,10 +16,10 @@ from engram_core.input_edit import InputEdit, OutputEdit
 class Shared(nn.Module):
     """Two maps of one input, and a narrow one of a wide input; between the two, a change in place if told."""
 
-    def __init__(self) -> None:
+    def __init__(self, bias: bool = True) -> None:
         super().__init__()
-        self.one, self.two = nn.Linear(40, 60), nn.Linear(40, 30)
-        self.down = nn.Linear(60, 20)
+        self.one, self.two = nn.Linear(40, 60, bias=bias), nn.Linear(40, 30, bias=bias)
+        self.down = nn.Linear(60, 20, bias=bias)
         self.disturb = 0.0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(1)
@@ -40,8 +40,8 @@ def way(request, monkeypatch) -> str:
     return request.param
 
 
-def case() -> tuple[Shared, ec.Atlas, Tensor]:
-    model, x = Shared().eval(), (structured(3, 12, 40) + 0.3).float()
+def case(bias: bool = True) -> tuple[Shared, ec.Atlas, Tensor]:
+    model, x = Shared(bias).eval(), (structured(3, 12, 40) + 0.3).float()
     atlas = ec.extract(model, ec.record(model, dict(zip("abcd", x.split(3), strict=True))))
     return model, atlas, x
 
@@ -98,6 +98,88 @@ def test_an_input_changed_in_place_between_two_layers_is_edited_anew(monkeypatch
     baked.disturb = 0.7
     with mode():
         assert relative(view(x), baked(x)) < 1e-5
+
+
+def inputs(count: int) -> Tensor:
+    """Inputs of no concept: of a concept that is off, next to nothing would be left to compare."""
+    return torch.randn(count, 40, generator=torch.Generator().manual_seed(7))
+
+
+MODES = (torch.no_grad, torch.enable_grad, torch.inference_mode)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize(
+    "edit", [{"erase": {"a": 1.0, "b": 1.0}}, {"erase": {"a": 1.0, "c": 0.4}}, {"keep": ["b"]}], ids=str
+)
+def test_a_single_position_is_computed_as_one_of_many(monkeypatch, bias, edit) -> None:
+    """The products of one position, as in generation, are taken with a vector."""
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+    model, atlas, _ = case(bias)
+    x = inputs(5)
+    view = atlas.apply(**edit)
+    baked = ec.bake(view)
+    for mode in MODES:
+        with mode():
+            whole = view(x)
+            for one in (x[0], x[:1], x[:1, None], x[:1, None, None], x[:1].t().contiguous().t()):
+                found = view(one)
+                assert found.shape == model(one).shape
+                assert relative(found.reshape(-1), whole[0]) < 1e-5
+                assert relative(found, baked(one)) < 1e-5
+
+
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("mode", MODES)
+def test_a_single_position_changed_in_place_is_edited_anew(monkeypatch, bias, mode) -> None:
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+    _, atlas, _ = case(bias)
+    x = inputs(5)
+    view = atlas.apply(erase="a")
+    view.disturb = 0.7
+    baked = ec.bake(view)
+    baked.disturb = 0.7
+    with mode():
+        assert relative(view(x[:1]), baked(x[:1])) < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_the_last_reader_of_an_input_lets_go_of_it(monkeypatch, count: int) -> None:
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+    _, atlas, _ = case(bias=False)
+    x = inputs(5)
+    view = atlas.apply(erase="a")
+    edit = next(e for e in live_edit(view)._inputs.values() if isinstance(e, InputEdit))
+    held: list[bool] = []
+    view.down.register_forward_pre_hook(lambda *_: held.append(edit.memo is not None))
+    with torch.no_grad():
+        view(x[:count])
+    assert held == [True] and edit.memo is None
+
+
+def test_a_single_position_keeps_the_type_that_autocast_gives(monkeypatch) -> None:
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+    model, atlas, _ = case(bias=False)
+    x = inputs(5)
+    view = atlas.apply(erase="a")
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        for count in (1, 4):
+            found, base = view(x[:count]), model(x[:count])
+            assert found.dtype == base.dtype == torch.bfloat16
+            assert relative(found.float(), ec.bake(view)(x[:count]).float()) < 3e-2
+
+
+def test_a_single_position_follows_a_weight_that_changed_its_place(monkeypatch) -> None:
+    """Pruning takes the weight out of the parameters that the products with a vector read."""
+    from torch.nn.utils import prune
+
+    monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+    _, atlas, _ = case(bias=False)
+    x = inputs(5)
+    view = atlas.apply(erase="a")
+    prune.l1_unstructured(view.two, "weight", 0.5)
+    with torch.no_grad():
+        assert relative(view(x[:1]), view(x)[:1]) < 1e-5
 
 
 def test_a_new_strength_is_a_new_number_and_nothing_else(monkeypatch) -> None:

@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 import engram_core as ec
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, NonFiniteError, UnknownNameError
+from engram_core.listening import Listener
 from engram_core.recording import Recording
 from engram_core.statistics import Statistics, homogeneous_moment
 
@@ -174,6 +175,23 @@ def test_a_deep_model_with_many_distinct_inputs_is_right() -> None:
     for i in range(40):
         assert relative(moment(recording, f"first.{i}", "a"), rows_of(read[i])) < 1e-5
         assert relative(moment(recording, f"second.{i}", "a"), rows_of(read[i])) < 1e-5
+
+
+@pytest.mark.parametrize("room", [0, 1 << 20])
+def test_few_inputs_are_held_where_they_are_large(monkeypatch, room: int) -> None:
+    """What is held while looking for another reader comes on top of all that is kept."""
+    monkeypatch.setattr("engram_core.listening._HELD_BYTES", room)
+    most, find = [0], Listener._open
+
+    def count(listener: Listener, *rest) -> object:
+        opened = find(listener, *rest)
+        most[0] = max(most[0], sum(s is opened or bool(s.held) for s in listener.streams))
+        return opened
+
+    monkeypatch.setattr(Listener, "_open", count)
+    recording = ec.record(ManyReaders(), LINEAR, batch_size=9)
+    assert len(recording.sources) == 40  # both readers of each were found
+    assert most[0] == (4 if room == 0 else 16)
 
 
 # -- how layers are called -------------------------------------------------------------------------------
