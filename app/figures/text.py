@@ -238,12 +238,16 @@ def say_scores(
     return text
 
 
+_MOST_Z = 100  # above it the size of z says nothing more
+
+
 def say_test(held: tuple[float, float] | None, seeds: int) -> str:
     """Say z and p of a selective effect, and what they mean; "" without."""
     if held is None or np.isnan(held[1]):
         return ""
     z, p = held
-    many = "infinite" if np.isinf(z) else f"{z:.1f}".replace("-", "−")
+    # Five shams that all do nothing have hardly any spread, and z then says that and no more.
+    many = f"beyond {_MOST_Z}" if abs(z) > _MOST_Z else f"{z:.1f}".replace("-", "−")
     least = 1 / (1 + seeds)
     text = f" Against {seeds} random edits, z is {many} and p {p:.3f}"
     return text + (f", which can be {least:.3f} at best." if p > least else ", the least that they allow.")

@@ -22,15 +22,15 @@ __all__ = ["ask_plan", "ask_rule"]
 def ask_plan(base: Base) -> tuple[Choice, Plan]:
     """Draw what is searched; return the edit, whose concepts may be searched on, and the search."""
     facts, demo = base.facts, started().demo
-    left, middle, right = st.columns([9, 11, 8], vertical_alignment="bottom")
+    left, right = st.columns([20, 8], vertical_alignment="bottom")
     with right:
         choice = controls.folded(facts, find=False)
-    with left:
+    # One row that breaks where the page is narrow: columns would cut the choices off.
+    with left, st.container(horizontal=True, vertical_alignment="bottom"):
         controls.ready("search", search.SOURCES, DRAWN)
         source = st.segmented_control(
             "Concepts", search.SOURCES, key="search", persist_state="session", required=True
         )
-    with middle, st.container(horizontal=True, vertical_alignment="bottom"):
         if source == DRAWN or not choice.concepts:
             _whole("count", "How many", base, search.start_count(facts), width=105)
         _whole("draw", "Seed", base, 0, width=105)
