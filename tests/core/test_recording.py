@@ -634,7 +634,11 @@ def test_inputs_of_a_wrong_shape_name_concept_and_shape(model: nn.Module) -> Non
         ec.record(model, {"odd": torch.randn(4, 7)})
 
 
-@pytest.mark.parametrize("nothing", [torch.zeros(0, 6), [], iter([]), [torch.zeros(0, 6)]], ids=str)
+@pytest.mark.parametrize(
+    "nothing",
+    [torch.zeros(0, 6), [], iter([]), [torch.zeros(0, 6)]],
+    ids=["no rows", "no batches", "an iterator at its end", "a batch without rows"],
+)
 def test_an_empty_concept_is_named(nothing) -> None:
     with pytest.raises(DataError, match="'void' is empty"):
         ec.record(nn.Linear(6, 3), {"a": LINEAR["a"], "void": nothing})
