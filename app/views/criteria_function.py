@@ -179,9 +179,10 @@ def _shams_code(
             f"{'loss' if necessity else 'gain'!r})",
             "        for m in (view, *shams)",
             "    ]",
-            "    mean, _, _, p = significance(effect, random)",
-            "    rows.append((name, effect, mean, p))",
-            'names = ["concept", "selective", "selective_gaussian", "selective_gaussian_p"]',
+            "    mean, _, z, p = significance(effect, random)",
+            "    rows.append((name, effect, mean, z, p))",
+            "kinds = [f'selective_gaussian{tail}' for tail in ('', '_z', '_p')]",
+            'names = ["concept", "selective", *kinds]',
             "table = pd.DataFrame(rows, columns=names)",
         ]
     )

@@ -45,7 +45,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     seeds = measures.SHAMS
     table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(chosen)
-    code = _code(base, chosen, layers, controlled="ratio_gaussian" in table)
+    code = _code(base, chosen, layers, controlled="ratio_gaussian" in table, seeds=seeds)
     asked = [
         ("cosine", "Direction: cosine of E X and W X", "Reactivation"),
         ("explained", "Explained share of the response", "explained"),
@@ -85,7 +85,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
             return
         # Without controls, which stand above for the layer that was chosen.
         table = frame.run(measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer")
-        code = _code(base, chosen, choice.layers, controlled=False)
+        code = _code(base, chosen, choice.layers, controlled=False, seeds=0)
     for measure, title, _ in asked:
         name = f"{title} on own inputs, layer by layer"
         part = frame.part(PAGE, name, HOW["by layer"], base, choice)
@@ -125,9 +125,7 @@ def _at(base: Base) -> str:
     return at if at in options else MEAN
 
 
-def _code(
-    base: Base, chosen: Selection, layers: tuple[str, ...], *, controlled: bool, seeds: int = measures.SHAMS
-) -> str:
+def _code(base: Base, chosen: Selection, layers: tuple[str, ...], *, controlled: bool, seeds: int) -> str:
     names = list(chosen.edited)
     options = f"concepts={names!r}, layers={list(layers)!r}"
     lines = [subset_code(chosen.probed, base.facts.classes)]

@@ -17,7 +17,7 @@ from .. import frame, session
 from ..adapter import scoring
 from ..adapter.base import Base
 from ..adapter.measures import MANY
-from ..adapter.scoring import CONTROL_SEEDS, control_steps, edit_steps, held_against
+from ..adapter.scoring import control_steps, edit_steps, held_against
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
@@ -161,7 +161,7 @@ def _scores(base: Base, choice: Choice) -> None:
             chart,
             words=said,
             numbers=_table(base, choice, scores, control),
-            code=scores_code(choice, 0 if control is None else scoring.CONTROL_SEEDS),
+            code=scores_code(choice, 0 if control is None else seeds),
             html=summary,
             place=place.container(),
         )
@@ -169,7 +169,7 @@ def _scores(base: Base, choice: Choice) -> None:
     runs: list[dict[str, float]] = []
     drawn = False
     wanted = controls.control_wanted(facts) and choice.changes
-    seeds = controls.seeds_wanted(CONTROL_SEEDS, MANY) if wanted else 0
+    seeds = controls.seeds_wanted(scoring.CONTROL_SEEDS, MANY) if wanted else 0
     try:
         for share, runs in control_steps(base, choice, seeds) if wanted else ():  # noqa: B007
             if share < 1:

@@ -97,7 +97,7 @@ def test_a_panel_looks_in_its_file_as_on_the_page():
         assert item.html in page and "--ee-base:" in page and ".ee-hero {" in page and ".ee-fill {" in page
         assert not re.search(r'(?:src|href)="(?!data:)', re.sub("(?s)<script>.*?</script>", "", page))
     said = [popover for popover in app.get("popover") if popover.proto.popover.label == "How to read this"]
-    assert len(said) == 4 and "likeliest class" in item.how
+    assert len(said) == 5 and "likeliest class" in item.how
 
 
 def test_a_figure_takes_along_what_stands_above_it():

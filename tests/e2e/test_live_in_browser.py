@@ -79,7 +79,7 @@ def test_it_fits_and_follows_the_theme(opener, tmp_path: Path, scheme: str, widt
 def test_a_switch_shows_at_once(opener):
     """A generous bound, since the machine may be busy; `measure_live.py` prints the real numbers."""
     for query, names in (("", "123"), ("?model=fashion-cnn", ("Coat", "Bag", "Shirt"))):
-        times = toggle_times(opener(query), names)
-        answered, drawn = (statistics.median(column) for column in zip(*times, strict=True))
+        times = toggle_times(opener(query), names, listed=False)
+        answered, drawn = (statistics.median(row[place] for row in times) for place in range(2))
         print(f"toggle: answer {answered:.0f} ms, figure {drawn:.0f} ms")
         assert answered < 1500

@@ -136,7 +136,8 @@ def test_what_is_taken_away_works_offline_and_agrees(opener, offline, tmp_path: 
     code = page.locator("[data-testid=stPopoverBody] code").last.inner_text()
     made: dict = {}
     exec(compile(code, "taken away", "exec"), made)
-    assert [100 * made["scores"][str(n)] for n in range(10)] == pytest.approx(edited)
+    again_edited = made["table"].set_index("concept")["edited"]
+    assert [100 * again_edited[str(n)] for n in range(10)] == pytest.approx(edited)
     page.keyboard.press("Escape")
 
     page.locator(".st-key-share button").first.click()
