@@ -73,8 +73,10 @@ def test_writing_is_stopped_and_any_change_begins_anew(opener):
     stopped.wait_for()
     page.evaluate("clearInterval(window.pressing)")  # or it would stop what is written next as well
     assert page.get_by_role("button", name="Stop writing").count() == 0
-    # With this seed the edited model writes some forty tokens.
-    assert len(answer(page).split()) < 15
+    # How far it came is up to the machine; from here on not a word is added, and no cursor waits for one.
+    said = answer(page)
+    page.wait_for_timeout(1000)
+    assert said.strip() and answer(page) == said and page.locator(".ee-cursor").count() == 0
     page.get_by_role("button", name="Reset to the base model").click()
     stopped.wait_for(state="detached")
     page.get_by_text("Switch a concept off").first.wait_for()
