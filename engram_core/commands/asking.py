@@ -18,20 +18,21 @@ from .shared import (
     Blocks,
     Clip,
     ConceptsFile,
+    Erased,
+    Kept,
     Layers,
     ModelName,
+    NullName,
     PositionsName,
     Power,
     ScalingName,
     Strength,
     Template,
     bar_of_progress,
-    concept_strengths,
-    extracted,
-    numbers,
+    check_named,
+    edited_view,
     open_subject,
     out_console,
-    picked_layers,
     print_json,
     print_table,
 )
@@ -42,18 +43,12 @@ __all__ = ["ask"]
 def ask(
     model: ModelName,
     prompt: Annotated[str, typer.Argument(help="What both models go on from.", show_default=False)],
-    concepts: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to erase, each as NAME or NAME=STRENGTH.")
-    ] = None,
+    concepts: Erased = None,
     concepts_file: ConceptsFile = None,
     positions: PositionsName = None,
     template: Template = False,
-    keep: Annotated[
-        list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")
-    ] = None,
-    null: Annotated[
-        Literal["nothing", "in place"], typer.Option(help="What keeping starts from.")
-    ] = "nothing",
+    keep: Kept = None,
+    null: NullName = "nothing",
     strength: Strength = 1.0,
     scaling: ScalingName = "plain",
     sharpness: Power = 1.0,
@@ -81,18 +76,16 @@ def ask(
     as_json: AsJson = False,
 ) -> None:
     """Ask a language model before and after an edit: both texts, the next token, the tokens that changed."""
-    if not concepts and not keep:
-        raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
+    check_named(concepts, keep)
     if by is not None and tokens is None:
         raise EngramError("--by goes with --tokens TEXT (--tokens '' for the prompt itself).")
     subject = open_subject(model, concepts_file, positions=positions, template=template)
     if not hasattr(subject.task, "tokenizer"):
         raise EngramError(f"{model} is no language model, so there is nothing to ask it. Use engram erase.")
     with bar_of_progress() as bar:
-        atlas = extracted(subject, bar, sharpness=Sharpness(sharpness, clip))
-        view = atlas.apply(
-            subject.model, erase=concept_strengths(concepts or [], strength), keep=keep or None, null=null,
-            scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
+        view = edited_view(
+            subject, bar, concepts, keep, strength=strength, null=null, scaling=scaling,
+            sharpness=Sharpness(sharpness, clip), layers=layers, blocks=blocks,
         )  # fmt: skip
         texts = _continued(
             subject, view, prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
@@ -100,12 +93,13 @@ def ask(
         )  # fmt: skip
         following = _next(subject, view, prompt, top, chat)
         changes = None if tokens is None else _changes(subject, view, tokens or prompt, by, bar)
-    report = live_edit(view).report()
+    control = live_edit(view)
+    report = control.report()
     if as_json:
         print_json(
             {
                 "model": model,
-                "model_hash": atlas.identity.digest,
+                "model_hash": control.atlas.identity.digest,
                 "prompt": prompt,
                 "chat": chat,
                 "erased": report.erased,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -22,8 +22,11 @@ from .shared import (
     Blocks,
     Clip,
     ConceptsFile,
+    Erased,
+    Kept,
     Layers,
     ModelName,
+    NullName,
     PositionsName,
     Power,
     ScalingName,
@@ -31,12 +34,10 @@ from .shared import (
     Strength,
     Template,
     bar_of_progress,
-    concept_strengths,
-    extracted,
-    numbers,
+    check_named,
+    edited_view,
     open_subject,
     out_console,
-    picked_layers,
     print_json,
     print_table,
 )
@@ -47,18 +48,12 @@ __all__ = ["erase"]
 
 def erase(
     model: ModelName,
-    concepts: Annotated[
-        list[str] | None, typer.Argument(help="Concepts to erase, each as NAME or NAME=STRENGTH.")
-    ] = None,
+    concepts: Erased = None,
     concepts_file: ConceptsFile = None,
     positions: PositionsName = None,
     template: Template = False,
-    keep: Annotated[
-        list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")
-    ] = None,
-    null: Annotated[
-        Literal["nothing", "in place"], typer.Option(help="What keeping starts from.")
-    ] = "nothing",
+    keep: Kept = None,
+    null: NullName = "nothing",
     strength: Strength = 1.0,
     scaling: ScalingName = "plain",
     sharpness: Power = 1.0,
@@ -92,8 +87,7 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase concepts, or keep only some; show the scores before and after, and a sham beside them."""
-    if not concepts and not keep:
-        raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
+    check_named(concepts, keep)
     if lora is not None and (keep or not concepts):
         raise EngramError("--lora writes what is erased, one adapter per concept; name a concept to erase.")
     if rank is not None and lora is None:
@@ -103,17 +97,20 @@ def erase(
     if (folder or lora or rest) and not spoken:
         raise EngramError(f"--folder, --lora and --rest are for language models; {model} is none.")
     with bar_of_progress() as bar:
-        atlas = extracted(sample, bar, sharpness=Sharpness(sharpness, clip))
-        view = atlas.apply(
-            sample.model, erase=concept_strengths(concepts or [], strength), keep=keep or None, null=null,
-            scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
+        view = edited_view(
+            sample, bar, concepts, keep, strength=strength, null=null, scaling=scaling,
+            sharpness=Sharpness(sharpness, clip), layers=layers, blocks=blocks,
         )  # fmt: skip
         control = live_edit(view)
         if lora is not None:
             check_adapters(control, rank)
         report = control.report()
         named = [*dict(control.edit.erase), *dict(control.edit.keep or ())]
-        models = {"base": sample.model, "edited": view, "control": gaussian_view(atlas, control.edit, seed)}
+        models = {
+            "base": sample.model,
+            "edited": view,
+            "control": gaussian_view(control.atlas, control.edit, seed),
+        }
         scores, recalled = _measured(sample, models, named)
         base, after, sham = scores["base"], scores["edited"], scores["control"]
         harm = _rest(sample, view) if rest else None
@@ -122,7 +119,7 @@ def erase(
         state = control.bake().state_dict()
         about = {
             "kind": "edited weights",
-            "model": atlas.identity.digest,
+            "model": control.atlas.identity.digest,
             "edit": {
                 "erase": dict(control.edit.erase),
                 "keep": None if control.edit.keep is None else dict(control.edit.keep),
@@ -140,7 +137,7 @@ def erase(
         print_json(
             {
                 "model": model,
-                "model_hash": atlas.identity.digest,
+                "model_hash": control.atlas.identity.digest,
                 "base": base,
                 "edited": after,
                 "control": sham,

@@ -17,6 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from torch import nn
 
 from ..engram import Atlas
 from ..engram import extract as extract_atlas
@@ -24,6 +25,7 @@ from ..errors import DataError, EngramError
 from ..groups import choose_groups
 from ..recording import record as record_model
 from ..samples import load_sample, missing_samples, sample_names
+from ..spectrum import Sharpness
 from ..subjects import load_subject, with_positions
 from ..sweep import draw_concepts
 from ..tasks import Subject
@@ -75,6 +77,9 @@ Clip = Annotated[bool, typer.Option("--clip", help="Remove no direction more tha
 Cut = Annotated[
     float | None, typer.Option(help="Eigenvalue cut as a fraction of the largest; default width × 1.2e-7.")
 ]
+Erased = Annotated[list[str] | None, typer.Argument(help="Concepts to erase, each as NAME or NAME=STRENGTH.")]
+Kept = Annotated[list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")]
+NullName = Annotated[Literal["nothing", "in place"], typer.Option("--null", help="What keeping starts from.")]
 Strength = Annotated[float, typer.Option(help="α; 1 is the engram itself.")]
 ScalingName = Annotated[
     Literal["plain", "adaptive"], typer.Option("--scaling", help="How the layers are weighed.")
@@ -215,6 +220,33 @@ def picked_concepts(
     if random is not None:
         return draw_concepts(subject.concepts, random, seed=seed, without=without)
     return None if concepts is None else comma_list(concepts)
+
+
+def check_named(concepts: list[str] | None, keep: list[str] | None) -> None:
+    """Refuse an edit of nothing, before a model is loaded for it."""
+    if not concepts and not keep:
+        raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
+
+
+def edited_view(
+    subject: Subject,
+    bar: Any,
+    concepts: list[str] | None,
+    keep: list[str] | None,
+    *,
+    strength: float,
+    null: str,
+    scaling: Literal["plain", "adaptive"],
+    sharpness: Sharpness,
+    layers: str | None,
+    blocks: str | None,
+) -> nn.Module:
+    """Record and extract, and return a view with the edit that the options describe."""
+    atlas = extracted(subject, bar, sharpness=sharpness)
+    return atlas.apply(
+        subject.model, erase=concept_strengths(concepts or [], strength), keep=keep or None, null=null,
+        scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
+    )  # fmt: skip
 
 
 def concept_strengths(terms: list[str], default: float) -> dict[str, float]:
