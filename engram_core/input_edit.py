@@ -71,14 +71,8 @@ class InputEdit:
         return found
 
     def _edit(self, x: Tensor, weights: Tensor | float) -> tuple[Tensor, Tensor | None]:
-        wide = x if x.dtype is self._dtype else x.to(self._dtype)
-        single = x.numel() == self._columns  # one position, as in generation: products with a vector
-        flat = wide.reshape(-1) if single else wide.reshape(-1, self._columns)
-        share = _share(flat, self._down, self._down_one)
-        if isinstance(weights, float):
-            scale = -weights
-        else:
-            scale, share = -1.0, share * weights
+        flat, single = _flat(x, self._columns, self._dtype)
+        share, scale = _share(flat, self._down, self._down_one, weights)
         if not self._keeps:
             edited = (share @ self._up).mul_(scale)
         elif single:
@@ -95,10 +89,18 @@ class InputEdit:
         return (edited if edited.dtype is x.dtype else edited.to(x.dtype)), beta
 
 
-def _share(flat: Tensor, duals: Tensor, ones: Tensor | None) -> Tensor:
-    """Return ``R x`` of a vector or of rows, in the type of the duals."""
+def _flat(x: Tensor, columns: int, dtype: torch.dtype) -> tuple[Tensor, bool]:
+    """Return an input as rows in a type, or as a vector if it is one position, and whether it is that."""
+    wide = x if x.dtype is dtype else x.to(dtype)
+    single = x.numel() == columns  # as in generation: products with a vector
+    return (wide.reshape(-1) if single else wide.reshape(-1, columns)), single
+
+
+def _share(flat: Tensor, duals: Tensor, ones: Tensor | None, weights: Tensor | float) -> tuple[Tensor, float]:
+    """Return ``R x`` of a vector or of rows, weighed, in the type of the duals, and a factor still to come."""
     share = duals @ flat if flat.ndim == 1 and ones is None else F.linear(flat, duals, ones)
-    return share if share.dtype is duals.dtype else share.to(duals.dtype)  # autocast takes it in another
+    share = share if share.dtype is duals.dtype else share.to(duals.dtype)  # autocast takes it in another
+    return (share, -weights) if isinstance(weights, float) else (share * weights, -1.0)
 
 
 class OutputEdit:
@@ -123,14 +125,8 @@ class OutputEdit:
     def __call__(self, x: Tensor, inner: Callable[..., Tensor], weight: Tensor | None = None) -> Tensor:
         """Return the edited output of the layer that computes ``inner(x)``, of which `weight` may be all."""
         weights = self.weights
-        wide = x if x.dtype is self._dtype else x.to(self._dtype)
-        single = x.numel() == self._columns  # one position, as in generation: products with a vector
-        flat = wide.reshape(-1) if single else wide.reshape(-1, self._columns)
-        share = _share(flat, self._down, self._down_one)
-        if isinstance(weights, float):
-            scale = -weights
-        else:
-            scale, share = -1.0, share * weights
+        flat, single = _flat(x, self._columns, self._dtype)
+        share, scale = _share(flat, self._down, self._down_one, weights)
         if not self._keeps:
             taken = (share @ self._left).mul_(scale)
             return taken.view(*x.shape[:-1], -1).to(x.dtype)
