@@ -97,7 +97,7 @@ def _flat(x: Tensor, columns: int, dtype: torch.dtype) -> tuple[Tensor, bool]:
 
 
 def _share(flat: Tensor, duals: Tensor, ones: Tensor | None, weights: Tensor | float) -> tuple[Tensor, float]:
-    """Return ``R x`` of a vector or of rows, weighed, in the type of the duals, and a factor still to come."""
+    """Return ``R x`` of a vector or of rows, weighed, in the type of the duals, and a factor yet to come."""
     share = duals @ flat if flat.ndim == 1 and ones is None else F.linear(flat, duals, ones)
     share = share if share.dtype is duals.dtype else share.to(duals.dtype)  # autocast takes it in another
     return (share, -weights) if isinstance(weights, float) else (share * weights, -1.0)
