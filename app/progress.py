@@ -36,11 +36,12 @@ class Bar:
 
     Args:
         key: tells the works of one page apart.
+        of: what the work is made of, if that is less than everything the visitor has chosen.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, *, of: Any = None) -> None:
         self._key = key
-        self._for = to_query(session.values())
+        self._for = to_query(session.values()) if of is None else of
         # One below the other: side by side, what a run before left there moves the button under the mouse.
         self._place, self._button = st.empty(), st.empty()
         self._since: float | None = None
@@ -52,7 +53,7 @@ class Bar:
         Raises:
             Stopped: if the visitor has stopped it.
         """
-        halted: dict[str, tuple[str, int]] = st.session_state.setdefault(_HALTED, {})
+        halted: dict[str, tuple[Any, int]] = st.session_state.setdefault(_HALTED, {})
         wanted, far = halted.get(self._key, (None, 0))
         if wanted == self._for:
             self._say(far)
@@ -84,7 +85,7 @@ class Bar:
         )  # fmt: skip
 
 
-def _halt(key: str, wanted: str) -> None:
+def _halt(key: str, wanted: Any) -> None:
     st.session_state.setdefault(_HALTED, {})[key] = (wanted, st.session_state.get(f"_far_{key}", 0))
 
 
@@ -92,12 +93,13 @@ def _go_on(key: str) -> None:
     st.session_state.setdefault(_HALTED, {}).pop(key, None)
 
 
-def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "") -> Any:
+def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "", of: Any = None) -> Any:
     """Work through portions with a bar that says what is done; leaving the page ends it between two.
 
     Args:
         steps: share done, what is being done, and what is known so far.
         key: tells works apart that are made by one function on one page.
+        of: see `Bar`.
 
     Returns:
         What is known at the end.
@@ -105,7 +107,7 @@ def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "") -> Any:
     Raises:
         Stopped: if the visitor has stopped it.
     """
-    bar, found = Bar(f"{getattr(steps, '__qualname__', 'work')} {key}".rstrip()), None
+    bar, found = Bar(f"{getattr(steps, '__qualname__', 'work')} {key}".rstrip(), of=of), None
     with closing(steps):  # type: ignore[type-var]  # at once, not when somebody looks for garbage
         for share, doing, found in steps:  # noqa: B007
             if share < 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
@@ -27,7 +28,7 @@ from .strength_found import Found, draw_found, draw_rest, figure_of
 __all__ = ["page"]
 
 PAGE = "strength"
-_GO, _STOP = "_strength_go", "_strength_stop"  # plans that were started, or stopped, by hand
+_GO = "_strength_go"  # the search that was started by hand
 _ALONE = 60.0  # seconds: a longer search is started by hand
 _REDRAW = 1.5  # seconds between two drawings while it goes on
 
@@ -53,7 +54,7 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     work = strength.sweep_of(base, plan)
     for _ in work.steps(only_kept=True):  # what this visitor or another one has measured already
         pass
-    status, numbers = st.empty(), st.empty()
+    status, trial, numbers = st.empty(), st.empty(), st.empty()
     head, place, below = st.container(), st.empty(), st.container()
     early = _Early(base, rule, place)
     if not work.ended:
@@ -68,10 +69,10 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
             wanted = controls.control_wanted(base.facts)
         if wanted:
             early.draw(table)
-            control = _rows(strength.control(base, plan, verdict), status, "Control")
+            control = _rows(strength.control(base, plan, verdict), status, "Control", (plan, rule))
         if st.session_state.get("tried") is True and strength.others_to_try(base, plan):
             early.draw(table)
-            held = _rows(strength.confirmed(base, plan, verdict), status, "On others")
+            held = _rows(strength.confirmed(base, plan, verdict), trial, "On others", (plan, rule))
     found = Found(base, choice, plan, rule, table, verdict, control, held)
     with head:
         part = draw_found(found, numbers, place)
@@ -84,23 +85,31 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
     known = len(work.table())
     expected = strength.seconds(base, plan) * (1 - known / plan.settings)
     about = f"about {duration(expected)} for {plan.settings - known} settings"
-    stopped = st.session_state.get(_STOP) == plan
-    by_hand = base.facts.large or expected > _ALONE
+    there = f"{say_table(known, plan.settings)} " if known else ""
     early.draw(work.table())
-    if stopped or (by_hand and st.session_state.get(_GO) != plan):
+    if (base.facts.large or expected > _ALONE) and st.session_state.get(_GO) != plan:
         with status.container(horizontal=True, vertical_alignment="center"):
             st.button(
-                "Go on" if stopped else "Search", type="primary", icon=":material/play_arrow:",
-                key="strength_go", on_click=_start, args=(plan,),
+                "Search", type="primary", icon=":material/play_arrow:", key="strength_go",
+                on_click=_start, args=(plan,),
             )  # fmt: skip
-            done = f"{say_table(known, plan.settings)} " if known else ""
-            st.markdown(f"{done}It takes {about}. What is measured is kept as it comes.")
+            st.markdown(f"{there}It takes {about}. What is measured is kept as it comes.")
         return
-    with status.container(horizontal=True, vertical_alignment="center"):
-        bar = st.progress(0.0, text=f"Searching: {about}")
-        st.button("Stop", key="strength_stop", icon=":material/stop:", on_click=_stop, args=(plan,))
-    began = time.monotonic()
-    there = known * len(plan.targets)  # edits that take no time
+    with status.container():
+        # Another rule, or another mark that is picked, is no other search: what is stopped stays so.
+        bar, told = frame.Bar("search", of=plan), st.empty()
+    try:
+        bar.progress(known / plan.settings, text=f"Searching: {about}")
+        _bring(work, plan, known, bar, expected, early)
+    except frame.Stopped:
+        told.markdown(f"{there}The rest takes {about}.")
+        return
+    status.empty()
+
+
+def _bring(work: Sweep, plan: Plan, known: int, bar: frame.Bar, expected: float, early: _Early) -> None:
+    """Measure, with a bar that says how long it still takes."""
+    began, there = time.monotonic(), known * len(plan.targets)  # edits that take no time
     for step in work.steps():
         mine = step.done - there
         left = (time.monotonic() - began) / mine * (step.total - step.done) if mine > 0 else expected
@@ -111,16 +120,10 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
         )
         if step.row is not None:
             early.draw_at_times(work.table())
-    status.empty()
 
 
 def _start(plan: Plan) -> None:
     st.session_state[_GO] = plan
-    st.session_state.pop(_STOP, None)
-
-
-def _stop(plan: Plan) -> None:
-    st.session_state[_STOP] = plan
 
 
 class _Early:
@@ -148,12 +151,17 @@ class _Early:
         self._last, self._drawn = time.monotonic(), len(table)
 
 
-def _rows(steps: Iterator[Step], status: Any, what: str) -> pd.DataFrame:
-    rows = []
+def _rows(steps: Iterator[Step], status: Any, what: str, of: Any) -> pd.DataFrame | None:
+    """Return what the steps measure; None if the visitor has stopped them."""
+    with status.container(), suppress(frame.Stopped):
+        return frame.run(_gathered(steps, what), key=what, of=of)
+    return None
+
+
+def _gathered(steps: Iterator[Step], what: str) -> Iterator[tuple[float, str, pd.DataFrame]]:
+    rows: list[Any] = []
+    yield 0.0, what, pd.DataFrame(rows)
     for step in steps:
         if step.row is not None:
             rows.append(step.row)
-        if step.done < step.total:
-            status.progress(step.done / step.total, text=f"{what}: {plain(step.text)}")
-    status.empty()
-    return pd.DataFrame(rows)
+        yield step.done / step.total, f"{what}: {plain(step.text)}", pd.DataFrame(rows)

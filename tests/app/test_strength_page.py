@@ -155,13 +155,31 @@ def test_what_is_measured_is_kept_and_a_stopped_search_goes_on(monkeypatch):
     # One more strength, and the search is stopped by hand before it begins.
     plan = search.plan_of({**SMALL, "strengths": ["0.5", "1", "1.5"], "count": 3, "beside": 4, "draw": 77},
                           base_of().facts, (), {})  # fmt: skip
-    app.session_state["_strength_stop"] = plan
+    app.session_state["_halted"] = {"search": (plan, 66)}
     app.multiselect(key="strengths").set_value(["0.5", "1", "1.5"]).run()
-    assert len(measured) == count and app.button(key="strength_go").label == "Go on"
+    assert len(measured) == count and "Stopped at 66 %" in shown(app)
     assert "2 of 3 settings so far" in shown(app) and len(traces(app)["settings"]["y"]) == 2
-    app.button(key="strength_go").click().run()
+    app.number_input(key="forget").set_value(22.0).run()
+    assert len(measured) == count, "another rule does not start it again"
+    app.button(key="go_on_search").click().run()
     assert not app.exception and len(traces(app)["settings"]["y"]) == 3
-    assert len(measured) > count and not any(b.key == "strength_go" for b in app.button)
+    assert len(measured) > count and not any(b.key == "go_on_search" for b in app.button)
+
+
+@pytest.mark.parametrize(("work", "label"), [("Control", "Control: "), ("On others", "The same on ")])
+def test_a_control_or_a_trial_that_was_stopped_is_missing_and_goes_on(work, label):
+    app = open_page(tried="true", forget="60", draw="5")
+    assert any(name.startswith(label) for name in traces(app))
+    base = base_of()
+    plan = search.plan_of({**SMALL, "count": 3, "beside": 4, "draw": 5}, base.facts, (), base.explorer)
+    app.session_state["_halted"] = {
+        f"_gathered {work}": ((plan, search.Rule("Forget at least", 61.0, "score")), 30)
+    }
+    app.number_input(key="forget").set_value(61.0).run()
+    assert not app.exception and "Stopped at 30 %" in shown(app)
+    assert "Recommended" in traces(app) and not any(name.startswith(label) for name in traces(app))
+    app.button(key=f"go_on__gathered {work}").click().run()
+    assert not app.exception and any(name.startswith(label) for name in traces(app))
 
 
 def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
