@@ -19,6 +19,7 @@ from .groups import choose_groups
 from .measuring import check_options, check_subject, chosen_concepts
 from .recording import Progress
 from .spectrum import Trace
+from .symmetric import eigvalsh
 from .tasks import Subject
 
 __all__ = ["certificate_table", "exclusivity_table", "layer_effects", "layer_table", "size_table"]
@@ -149,7 +150,7 @@ def _exclusivities(trace: Trace) -> Tensor:
     if trace.folded and spectrum.form == "primal":
         # The non-zero values of Σ_c Σ† by one symmetric solve, instead of a factor of Σ_c and a second solve.
         root = spectrum._vectors * spectrum._scale.sqrt().unsqueeze(-2)
-        mu = torch.linalg.eigvalsh(root.mT @ trace.moment @ root).flip(-1)
+        mu = eigvalsh(root.mT @ trace.moment @ root).flip(-1)
     else:
         mu = trace.exclusivity
     return mu.clamp(0, 1).cpu()

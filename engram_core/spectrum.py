@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .errors import ConceptOutsideTotalError, DataError, EngramError
 from .statistics import Statistics, homogeneous_moment, homogeneous_rows
+from .symmetric import eigh, eigvalsh, gram
 
 __all__ = ["FLOAT32_EPS", "Sharpness", "Spectrum", "Trace", "default_cut"]
 
@@ -28,7 +29,6 @@ FLOAT32_EPS = 1.1920929e-7
 
 # A concept inside the total has its exclusivities in [0, 1]; beyond this it is not inside.
 _OUTSIDE = 1.0 + 1e-3
-_BLOCK_COLUMNS, _BLOCK_ROWS = 512, 128  # of the Gram matrix: what the processor's cache holds in float64
 _LOST = 0.01  # share of a target's energy that the cut may take away
 
 
@@ -131,14 +131,14 @@ class Spectrum:
     def _solution(self) -> tuple[Tensor, Tensor]:
         """Return the Gram matrix and its pseudo-inverse, (groups, N, N) float64; solved if let go."""
         if self._solved is None:
-            gram = _gram_of_rows(self._rows)
-            inverse = self._full_rank_inverse(gram)
+            products = gram(self._rows)
+            inverse = self._full_rank_inverse(products)
             if inverse is None:
-                values, vectors = torch.linalg.eigh(gram)
+                values, vectors = eigh(products)
                 self._eigenvalues = values.flip(-1)
                 vectors, scale = self._kept(values, vectors)
-                inverse = (vectors * scale.unsqueeze(-2)) @ vectors.mT
-            self._solved = gram, inverse
+                inverse = gram(vectors * scale.sqrt().unsqueeze(-2))
+            self._solved = products, inverse
         return self._solved
 
     def let_go(self) -> None:
@@ -148,7 +148,7 @@ class Spectrum:
         """
         self._solved = None
 
-    def _full_rank_inverse(self, gram: Tensor) -> Tensor | None:
+    def _full_rank_inverse(self, products: Tensor) -> Tensor | None:
         """Invert the Gram matrix by Cholesky if the cut provably removes nothing; else None.
 
         Several times cheaper than the decomposition, and the same answer: with every eigenvalue
@@ -157,40 +157,40 @@ class Spectrum:
         if self.cut == 0:
             return None
         norm = torch.linalg.matrix_norm
-        # Bounds of the largest eigenvalue: from above, from below (a diagonal element), and tight from above,
-        # which costs a product. A language model's first token is so long that the second one often decides.
-        if not self._cut_is_below(gram, torch.minimum(norm(gram), norm(gram, torch.inf))):
-            if not self._cut_is_below(gram, gram.diagonal(dim1=-2, dim2=-1).amax(-1)):
+        # Bounds of the largest eigenvalue: from below (a diagonal element), which refuses most often, from
+        # above, and tight from above, which costs a product: a language model's first token is very long.
+        if not self._cut_is_below(products, products.diagonal(dim1=-2, dim2=-1).amax(-1)):
+            return None
+        if not self._cut_is_below(products, torch.minimum(norm(products), norm(products, torch.inf))):
+            if not self._cut_is_below(products, norm(products @ products).sqrt()):
                 return None
-            if not self._cut_is_below(gram, norm(gram @ gram).sqrt()):
-                return None
-        factor, failed = torch.linalg.cholesky_ex(gram)
+        factor, failed = torch.linalg.cholesky_ex(products)
         if bool(failed.any()):
             return None
         return torch.cholesky_inverse(factor)
 
-    def _cut_is_below(self, gram: Tensor, largest: Tensor) -> bool:
+    def _cut_is_below(self, products: Tensor, largest: Tensor) -> bool:
         """Whether every eigenvalue is above ``cut · largest``: the shifted matrix has a Cholesky factor."""
-        shifted = gram.clone()
+        shifted = products.clone()
         shifted.diagonal(dim1=-2, dim2=-1).sub_(self.cut * largest.unsqueeze(-1))
         return not bool(torch.linalg.cholesky_ex(shifted).info.any())
 
     def _solve_primal(self, parts: Mapping[str, Statistics]) -> None:
         total = sum(homogeneous_moment(s, self.bias) for s in parts.values())
         assert isinstance(total, Tensor)
-        values, vectors = torch.linalg.eigh(total)
+        values, vectors = eigh(total)
         self._eigenvalues = values.flip(-1)
-        self._vectors, self._scale = self._kept(values, vectors)
+        vectors, scale = self._kept(values, vectors)
+        self._vectors, self._scale = vectors.contiguous(), scale.contiguous()  # lets go of what is cut
 
     def _kept(self, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
-        """Return eigenvectors and reciprocal eigenvalues, those under the cut zero or left out."""
+        """Return eigenvectors and reciprocal eigenvalues (0 under the cut), from the first that is kept."""
         keep = values > self.cut * values[..., -1:].clamp(min=0)
         keep &= values > 0
         scale = torch.where(keep, values.clamp(min=torch.finfo(values.dtype).tiny).reciprocal(), 0.0)
-        if values.shape[0] == 1:  # drop what is cut instead of multiplying it by zero
-            kept = keep[0]
-            vectors, scale = vectors[..., kept], scale[..., kept]
-        return vectors, scale
+        # Ascending: what every group cuts comes first, and is dropped instead of multiplied by zero.
+        first = values.shape[-1] - int(keep.sum(-1).max())
+        return vectors[..., first:], scale[..., first:]
 
     # -- what others read -----------------------------------------------------------------------
 
@@ -198,8 +198,8 @@ class Spectrum:
     def eigenvalues(self) -> Tensor:
         """Eigenvalues of the total, descending, (groups, min(N, D)) float64, those cut included."""
         if not hasattr(self, "_eigenvalues"):
-            gram = _gram_of_rows(self._rows) if self._solved is None else self._solved[0]
-            self._eigenvalues = torch.linalg.eigvalsh(gram).flip(-1)
+            products = gram(self._rows) if self._solved is None else self._solved[0]
+            self._eigenvalues = eigvalsh(products).flip(-1)
         return self._eigenvalues.clamp(min=0)
 
     @property
@@ -316,12 +316,12 @@ class Spectrum:
         return float(values[values <= self.threshold.unsqueeze(-1)].sum())
 
     def _own_trace(self, place: slice) -> Trace:
-        rows, (gram, inverse) = self._rows, self._solution()
+        rows, (products, inverse) = self._rows, self._solution()
         mine = inverse[:, place]
         # The duals are as large as the rows, and most concepts are never switched on: made when asked for.
         shares = mine.to(rows.dtype, copy=True)
         # V_c V_cᵀ from the float64 Gram matrix: through float32 duals it would be off by up to 2e-3.
-        return Trace(self, rows[:, place], None, overlap=mine @ gram[:, :, place], shares=shares)
+        return Trace(self, rows[:, place], None, overlap=mine @ products[:, place].mT, shares=shares)
 
     def _any_trace(self, statistics: Statistics) -> Trace:
         if statistics.folded:
@@ -400,7 +400,7 @@ class Trace:
         """``F`` with ``FᵀF = Σ_c``, (groups, r, D): the rows themselves, or a factor of the moment."""
         if self._rows is not None:
             return self._rows
-        values, vectors = torch.linalg.eigh(self._moment)
+        values, vectors = eigh(self.moment)
         # Below the noise of float64 there is only rounding, whose root would look like a direction.
         floor = values[..., -1:].clamp(min=0) * 1e-14
         root = torch.where(values > floor, values.clamp(min=0), 0.0).sqrt()
@@ -425,7 +425,7 @@ class Trace:
 
     @cached_property
     def _turned(self) -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh((self.overlap + self.overlap.mT) / 2)
+        values, vectors = eigh((self.overlap + self.overlap.mT) / 2)
         return values.flip(-1), vectors.flip(-1)
 
     @property
@@ -467,16 +467,3 @@ class Trace:
         kept = response - response @ self.overlap
         total, left = float((kept * response).sum()), float(kept.square().sum())
         return total - left, left, float(response.square().sum())
-
-
-def _gram_of_rows(rows: Tensor) -> Tensor:
-    """Return ``X Xᵀ`` in float64, (groups, N, N): converted in blocks, the upper triangle mirrored."""
-    groups, count, width = rows.shape
-    gram = torch.zeros(groups, count, count, dtype=torch.float64, device=rows.device)
-    for group, matrix in zip(gram, rows, strict=True):
-        for start in range(0, width, _BLOCK_COLUMNS):
-            block = matrix[:, start : start + _BLOCK_COLUMNS].double()
-            for top in range(0, count, _BLOCK_ROWS):
-                bottom = top + _BLOCK_ROWS
-                group[top:, top:bottom].addmm_(block[top:], block[top:bottom].t())
-    return gram.tril() + gram.tril(-1).mT

@@ -46,7 +46,7 @@ def open_app(
     _check_port(host, port)
     command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
-    settings = {"OMP_WAIT_POLICY": "passive"} | os.environ
+    settings = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"} | os.environ
     for name, value in (("--model", model), ("--concepts", concepts)):
         command += [name, value] if value else []
     command += ([] if browser else ["--no-browser"]) + (["--demo"] if demo else [])
