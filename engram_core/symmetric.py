@@ -8,7 +8,6 @@ zero, as they are when sentences begin alike; and it was nearly all of the time 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ __all__ = ["eigh", "eigvalsh", "gram"]
 
 _FEW = 128  # rows below which torch is as fast, and takes many matrices at once
 _CHECKED: dict[str, Any] = {"driver": "evd", "check_finite": False}  # by `_finite`
-_BLOCK = 4096  # columns that are converted at a time: a float64 copy of all rows would double the memory
+_BLOCK = 512  # columns in float64 at a time: larger copies, made and freed, leave holes between what is kept
 
 
 def gram(rows: Tensor) -> Tensor:
@@ -32,8 +31,13 @@ def gram(rows: Tensor) -> Tensor:
     Returns:
         (groups, N, N).
     """
-    blocks = (block.double() for block in rows.split(_BLOCK, -1))
-    return reduce(torch.add, (block @ block.mT for block in blocks))
+    first, *others = rows.split(_BLOCK, -1)
+    wide = first.double()
+    found = wide @ wide.mT
+    for block in others:
+        wide = block.double()
+        found.baddbmm_(wide, wide.mT)
+    return found
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
