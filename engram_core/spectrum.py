@@ -156,17 +156,17 @@ class Spectrum:
         """
         if self.cut == 0:
             return None
-        norm = torch.linalg.matrix_norm
-        # Bounds of the largest eigenvalue: from below (a diagonal element), which refuses most often, from
-        # above, and tight from above, which costs a product: a language model's first token is very long.
-        if not self._cut_is_below(products, products.diagonal(dim1=-2, dim2=-1).amax(-1)):
-            return None
-        if not self._cut_is_below(products, torch.minimum(norm(products), norm(products, torch.inf))):
-            if not self._cut_is_below(products, norm(products @ products).sqrt()):
-                return None
         factor, failed = torch.linalg.cholesky_ex(products)
         if bool(failed.any()):
-            return None
+            return None  # rows that are equal, as those of sentences that begin alike, end here
+        norm = torch.linalg.matrix_norm
+        # Bounds of the largest eigenvalue: from above, from below (a diagonal element), and tight from above,
+        # which costs a product. A language model's first token is so long that the second one often decides.
+        if not self._cut_is_below(products, torch.minimum(norm(products), norm(products, torch.inf))):
+            if not self._cut_is_below(products, products.diagonal(dim1=-2, dim2=-1).amax(-1)):
+                return None
+            if not self._cut_is_below(products, norm(products @ products).sqrt()):
+                return None
         return torch.cholesky_inverse(factor)
 
     def _cut_is_below(self, products: Tensor, largest: Tensor) -> bool:
