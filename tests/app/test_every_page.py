@@ -243,8 +243,7 @@ def smollm2():
     from app import session
 
     name = "smollm2-135m"
-    if name not in sample_names():
-        pytest.skip("SmolLM2 is not installed: `make smollm2` adds it.")
+    assert name in sample_names(), "SmolLM2 is not installed: `make app` and `make test` add it"
     sample = load_sample(name)
     texts, tokenizer = sample.concepts.texts, sample.concepts.tokenizer
     facts = ("capital of Japan", "capital of France", "Eiffel Tower", "symbol of gold")
