@@ -6,7 +6,6 @@ from nothing has ``w₀ = 0`` and ``s_c = −1``; keeping in place erases all th
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +20,7 @@ from .experts import close_experts
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
 from .recording import Progress
-from .view import base_of, shared_copy
+from .view import base_of, own_copy, shared_copy
 
 __all__ = [
     "Edit",
@@ -309,7 +308,7 @@ class LiveEdit:
         Args:
             progress: called with (done, total, layer) after every layer.
         """
-        baked = copy.deepcopy(base_of(self._view))
+        baked = own_copy(base_of(self._view))
         if not self.on:
             return baked
         taken = self._edit.taken(self.atlas.concepts)

@@ -180,10 +180,9 @@ def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit, *,
         x, beta = edit(args[0])  # type: ignore[call-arg]
         if last:
             edit.memo = None  # type: ignore[union-attr]
-        assert beta is not None
+        assert beta is not None and constant is not None
         output = inner(x, *args[1:], **kwargs)
-        bias = module.bias.detach().to(beta.dtype)  # type: ignore[union-attr,operator]
-        return (output.to(beta.dtype) + beta * bias).to(output.dtype)
+        return (output.to(beta.dtype) + beta * constant().to(beta.dtype)).to(output.dtype)
 
     def at_output(*args: Any, **kwargs: Any) -> Tensor:
         args, kwargs = _input_first(args, kwargs)
@@ -193,6 +192,7 @@ def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit, *,
         return edit(args[0], inner, weight)  # type: ignore[call-arg,return-value]
 
     parameters = module._parameters
+    constant = slot.constant(module) if slot.bias else None
     plain = "forward" not in vars(module) and type(module).forward is nn.Linear.forward
     if isinstance(edit, OutputEdit):
         forward = at_output

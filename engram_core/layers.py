@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from .errors import CoverageError, suggest
-from .experts import expert_slots
-from .slots import AttentionSlot, Conv1DSlot, Conv2dSlot, Slot
+from .linear_maps.adapted import is_adapted
+from .linear_maps.kinds import slots_of, why_no_slots
+from .slots import Slot
 
 __all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
 
@@ -41,78 +42,6 @@ class LayerInfo:
     reason: str = ""
 
 
-def _conv_padding(module: nn.Conv2d) -> tuple[int, int, int, int]:
-    if module.padding == "valid":
-        return (0, 0, 0, 0)
-    if module.padding == "same":
-        sides: list[int] = []
-        for axis in (1, 0):  # F.pad takes the last dimension first
-            total = module.dilation[axis] * (module.kernel_size[axis] - 1)
-            sides += [total // 2, total - total // 2]
-        return tuple(sides)  # type: ignore[return-value]
-    assert not isinstance(module.padding, str)
-    height, width = module.padding
-    return (int(width), int(width), int(height), int(height))
-
-
-def _inherits(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether `module` computes exactly what `kind` computes."""
-    return isinstance(module, kind) and type(module).forward is kind.forward
-
-
-def _is_conv1d(module: nn.Module) -> bool:
-    # By name, so that the core needs no transformers to know it.
-    return any(
-        base.__name__ == "Conv1D"
-        and base.__module__ == "transformers.pytorch_utils"
-        and type(module).forward is base.forward  # type: ignore[attr-defined]
-        for base in type(module).__mro__
-    )
-
-
-def _is_falcon_linear(module: nn.Module) -> bool:
-    # Falcon writes its own forward for the order of rounding in bfloat16; the map is the same.
-    kind = type(module)
-    return kind.__name__ == "FalconLinear" and kind.__module__.startswith("transformers.models.falcon")
-
-
-def _slots_of(name: str, module: nn.Module) -> list[Slot] | None:
-    """Return the slots of one module, or None if it is not of a covered kind."""
-    label = name or type(module).__name__  # a bare layer given as the model has no path
-    if type(module) is nn.MultiheadAttention:
-        packed = module.in_proj_weight is not None
-        size = module.embed_dim
-        widths = {"q": size, "k": module.kdim, "v": module.vdim, "out": size}
-        return [
-            AttentionSlot(
-                f"{name}.{part}_proj" if name else f"{part}_proj", name, "MultiheadAttention", size,
-                int(width),
-                bool((module.in_proj_bias if part != "out" else module.out_proj.bias) is not None),
-                part=part, packed=packed,
-            )
-            for part, width in widths.items()
-        ]  # fmt: skip
-    if _is_conv1d(module):
-        columns, outputs = module.weight.shape  # type: ignore[union-attr,misc]
-        return [Conv1DSlot(label, name, "Conv1D", int(outputs), int(columns), True)]
-    if _inherits(module, nn.Linear) or _is_falcon_linear(module):
-        outputs, columns = module.weight.shape  # type: ignore[union-attr,misc]
-        return [Slot(label, name, "Linear", int(outputs), int(columns), module.bias is not None)]
-    if _inherits(module, nn.Conv2d):
-        assert isinstance(module, nn.Conv2d)
-        columns = module.in_channels // module.groups * module.kernel_size[0] * module.kernel_size[1]
-        kind = "Conv2d" if module.groups == 1 else "Conv2d (grouped)"
-        return [
-            Conv2dSlot(
-                label, name, kind, module.out_channels, columns, module.bias is not None,
-                module.groups, kernel=module.kernel_size, stride=module.stride,  # type: ignore[arg-type]
-                dilation=module.dilation, padding=_conv_padding(module),  # type: ignore[arg-type]
-                padding_mode=module.padding_mode,
-            )
-        ]  # fmt: skip
-    return expert_slots(name, module)
-
-
 def _hides_weight(module: nn.Module) -> bool:
     """Whether a module without parameters still has a weight, in a packed or integer form."""
     weight = getattr(module, "weight", None)
@@ -124,17 +53,18 @@ def _hides_weight(module: nn.Module) -> bool:
 def _why_not(module: nn.Module) -> str:
     """Say why a module with parameters of its own holds no engram."""
     kind = type(module).__name__
+    reason = why_no_slots(module)
+    if reason:
+        return reason
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
         return "embedding: a table look-up, not a linear map of an activation"
     if isinstance(module, _NORMS) or "norm" in kind.casefold():
         return "normalisation: rescales, does not store"
     if isinstance(module, nn.RNNBase | nn.RNNCellBase):
         return "recurrent: its weights act inside one fused step"
-    if isinstance(module, nn.modules.conv._ConvNd):
-        return f"{kind}: only Conv2d is unfolded so far"
     if isinstance(module, nn.MultiheadAttention):
         return "a subclass of MultiheadAttention with code of its own"
-    if isinstance(module, (nn.Linear, nn.Conv2d)):
+    if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
         return f"{kind} replaces the forward pass of the layer it derives from"
     if any(not p.is_floating_point() for p in module.parameters(recurse=False)):
         return _QUANTISED
@@ -147,14 +77,11 @@ def _why_not(module: nn.Module) -> str:
 
 def _blocked(module: nn.Module, slots: Sequence[Slot], owners: dict[int, list[str]]) -> str:
     """Say why a module of a covered kind still cannot be edited; empty if it can."""
-    if parametrize.is_parametrized(module):
-        return "parametrised: its weight is computed from other parameters at every call"
-    own = dict(module.named_parameters())
     for slot in slots:
-        for attribute in slot.parameter_names()[:1]:
-            weight = own.get(attribute)
-            if weight is None:
-                return "its weight is computed from other parameters at every call"
+        weights = slot.weights(module)
+        if not weights:
+            return "its weight is computed from other parameters at every call"
+        for attribute, weight in weights.items():
             if isinstance(weight, nn.parameter.UninitializedParameter):
                 return "not initialised: run the model once first"
             if not weight.is_floating_point() or weight.element_size() < 2:
@@ -181,16 +108,16 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
             owners.setdefault(_address(parameter), []).append(name)
     infos: list[LayerInfo] = []
     slots: list[Slot] = []
-    inside_attention = ""
+    inside: str | None = None
     for name, module in model.named_modules():
-        if inside_attention and name.startswith(inside_attention):
-            continue  # the out-projection is listed as a part of its attention
+        if (inside is not None and name.startswith(inside)) or "parametrizations" in name.split("."):
+            continue  # listed as a part of what is above it, as the out-projection of an attention
         if not any(True for _ in module.parameters(recurse=False)):
-            if _hides_weight(module):
-                kind = type(module).__name__
-                infos.append(LayerInfo(name or kind, kind, None, None, False, _QUANTISED))
-                continue
-            if not parametrize.is_parametrized(module):
+            # A computed weight is not asked for: in training mode that may write what it is computed from.
+            if not (is_adapted(module) or parametrize.is_parametrized(module)):
+                if _hides_weight(module):
+                    kind = type(module).__name__
+                    infos.append(LayerInfo(name or kind, kind, None, None, False, _QUANTISED))
                 continue
         label = name or type(module).__name__
         kind = type(module).__name__
@@ -200,11 +127,11 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
         if uninitialised:
             infos.append(LayerInfo(label, kind, None, None, False, "not initialised: run the model once"))
             continue
-        found = _slots_of(name, module)
+        found = slots_of(name, module)
         reason = _blocked(module, found, owners) if found else _why_not(module)
+        if is_adapted(module) or (found and not reason and found[0].encloses):
+            inside = name + "." if name else ""
         if found and not reason:
-            if type(module) is nn.MultiheadAttention:
-                inside_attention = name + "." if name else "out_proj"
             for slot in found:
                 slots.append(slot)
                 infos.append(LayerInfo(slot.name, slot.kind, slot.width, slot.outputs, True))
@@ -233,7 +160,7 @@ def find_slots(model: nn.Module) -> list[Slot]:
     if not slots:
         found = "; ".join(f"{i.name} ({i.kind}): {i.reason}" for i in infos[:6]) or "no layer with parameters"
         raise CoverageError(
-            f"{type(model).__name__} has no layer that can hold an engram (Linear, Conv1D, Conv2d, "
+            f"{type(model).__name__} has no layer that can hold an engram (Linear, Conv1D, convolutions, "
             f"MultiheadAttention, fused experts). Found: {found}."
         )
     return slots

@@ -217,7 +217,7 @@ class Listener:
         if isinstance(owner, int):
             yield owner, rows
             return
-        flat = spread_owner(owner.to(rows.device), slot.positions(x), slot.name)
+        flat = spread_owner(slot.placed(owner, x).to(rows.device), slot.positions(x), slot.name)
         order = torch.argsort(flat, stable=True)
         ordered = flat[order]
         skipped = int((ordered < 0).sum())

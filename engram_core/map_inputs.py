@@ -219,7 +219,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
 
 def owners_of(slot: Slot, x: Tensor, owner: Tensor) -> Tensor:
     """Return the number of the input behind every row of a layer."""
-    return spread_owner(owner, slot.positions(x), slot.name)
+    return spread_owner(slot.placed(owner, x), slot.positions(x), slot.name)
 
 
 # -- what the model says ---------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from .errors import CoverageError, NonFiniteError
 from .map_inputs import MapInputs, listen, owners_of, some_concepts
 from .measuring import chosen_concepts
 from .recording import Progress
-from .slots import Conv2dSlot, Slot
+from .slots import Slot
 from .statistics import homogeneous_rows
 
 __all__ = ["HiddenStates", "TraceMeter", "TraceStrengths", "hidden_states", "trace_strengths"]
@@ -168,7 +168,7 @@ class TraceMeter:
         values = np.zeros((shape[0], len(self.layers), shape[1]), np.float32)
         for i, name in enumerate(self.layers):
             mean = sums[name] / weights[name].clamp(min=1e-300).unsqueeze(-1)
-            values[:, i] = (mean.sqrt() if _whole(self.atlas.slot(name)) else mean).numpy()
+            values[:, i] = (mean.sqrt() if self.atlas.slot(name).whole else mean).numpy()
             if not np.isfinite(values[:, i]).all():
                 raise NonFiniteError(
                     f"Layer {name!r} reads NaN or infinity for some inputs of the map. If the model is "
@@ -186,7 +186,7 @@ class TraceMeter:
         maps = self._map(slot.name)
         whole, energies = maps.energies(homogeneous_rows(rows.to(maps.whole.dtype), slot.bias))
         whole, energies, owners = whole.double().cpu(), energies.double().cpu(), owners.cpu()
-        if not _whole(slot):
+        if not slot.whole:
             energies = (energies / whole.clamp(min=1e-300).unsqueeze(-1)).sqrt()
             # A row to which the layer answers nothing at all has no ratio.
             whole = torch.where(whole > 0, 1.0, whole)
@@ -216,10 +216,6 @@ class TraceMeter:
             start += rows.shape[-2]
         maps = _Maps(_reduced(matrix), torch.cat(rights, -2) if rights else None, tuple(parts))
         return self._maps.setdefault(layer, maps)
-
-
-def _whole(slot: Slot) -> bool:
-    return isinstance(slot, Conv2dSlot)
 
 
 def trace_strengths(
@@ -293,7 +289,7 @@ def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str)
 
     def hear(slot: Slot, x: Tensor, owner: Tensor) -> None:
         nonlocal sums
-        if _whole(slot):
+        if slot.whole:
             rows, owners = x.reshape(x.shape[0], -1), owner
         else:
             rows, owners = slot.rows(x)[0], owners_of(slot, x, owner)

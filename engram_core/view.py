@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["base_of", "shared_copy"]
+__all__ = ["base_of", "own_copy", "shared_copy"]
 
 # The base is found through the view, not kept inside the module tree: an attribute holding a module
 # would make the base a child of its own view.
@@ -61,6 +61,12 @@ def shared_copy(model: nn.Module) -> nn.Module:
         view = _copy_tree(model, memo)
     _bases[view] = weakref.ref(model)
     return view
+
+
+def own_copy(model: nn.Module) -> nn.Module:
+    """Copy `model` with its parameters."""
+    computed = _computed([v for m in model.modules() for k, v in vars(m).items() if k not in _STATE])
+    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
 
 
 def _copy_tree(module: nn.Module, memo: dict[int, object]) -> nn.Module:

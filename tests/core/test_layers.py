@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers import relative
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations, prune
+from torch.nn.utils import parametrizations
 from transformers.pytorch_utils import Conv1D
 
 from engram_core.attention import open_attention
@@ -68,6 +68,13 @@ class Experts(nn.Module):
         (nn.Conv2d(4, 6, (3, 2)), 25, 6),
         (nn.Conv2d(4, 6, 3, groups=2), 19, 6),
         (nn.Conv2d(4, 8, 3, groups=4, bias=False), 9, 8),
+        (nn.Conv1d(4, 6, 3), 13, 6),
+        (nn.Conv3d(4, 6, (1, 2, 3), groups=2), 13, 6),
+        (nn.ConvTranspose1d(4, 6, 3), 4, 18),
+        (nn.ConvTranspose2d(4, 6, (2, 3), groups=2), 2, 36),
+        (nn.ConvTranspose3d(4, 6, 2, bias=False), 4, 48),
+        (parametrizations.weight_norm(nn.Linear(5, 3)), 6, 3),
+        (parametrizations.spectral_norm(nn.Conv2d(4, 6, 3)), 37, 6),
     ],
     ids=str,
 )
@@ -92,8 +99,12 @@ def quantised() -> nn.Module:
         return torch.ao.quantization.quantize_dynamic(linear, {nn.Linear})[0]
 
 
-def pruned() -> nn.Module:
-    return prune.l1_unstructured(nn.Linear(4, 3), "weight", 0.5)
+def computed() -> nn.Module:
+    layer = nn.Linear(4, 3)
+    layer.root = nn.Parameter(layer.weight.detach())
+    del layer.weight
+    layer.register_forward_pre_hook(lambda module, _: setattr(module, "weight", module.root**2))
+    return layer
 
 
 def integer_weights() -> nn.Module:
@@ -113,9 +124,7 @@ def integer_weights() -> nn.Module:
         (lambda: nn.RMSNorm(4), "normalisation"),
         (lambda: nn.LSTM(4, 3), "recurrent"),
         (lambda: nn.GRUCell(4, 3), "recurrent"),
-        (lambda: nn.Conv1d(4, 3, 2), "only Conv2d"),
-        (lambda: nn.Conv3d(4, 3, 2), "only Conv2d"),
-        (lambda: nn.ConvTranspose2d(4, 3, 2), "only Conv2d"),
+        (lambda: nn.LazyConv1d(4, 3), "not initialised"),
         (lambda: nn.Bilinear(4, 3, 2), "bare"),
         (lambda: Bare(), "bare"),
         (lambda: Experts(), "fused experts"),
@@ -123,9 +132,9 @@ def integer_weights() -> nn.Module:
         (lambda: Doubled(4, 3), "replaces the forward pass"),
         (lambda: DoubledConv1D(3, 4), "not a known linear map"),
         (lambda: OwnAttention(4, 2), "subclass of MultiheadAttention"),
-        (lambda: parametrizations.weight_norm(nn.Linear(4, 3)), "parametrised"),
-        (lambda: parametrizations.spectral_norm(nn.Linear(4, 3, bias=False)), "parametrised"),
-        (pruned, "computed from other parameters"),
+        (lambda: parametrizations.weight_norm(nn.MultiheadAttention(4, 2), "in_proj_weight"), "parametrised"),
+        (lambda: parametrizations.weight_norm(nn.LSTM(4, 3), "weight_ih_l0"), "parametrised"),
+        (computed, "computed from other parameters"),
         (quantised, "quantised"),
         (integer_weights, "quantised"),
         (lambda: nn.Linear(4, 3, device="meta"), "not loaded"),

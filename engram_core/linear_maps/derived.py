@@ -1,0 +1,152 @@
+"""Maps whose weight their module computes at every call: what the kinds of them have in common.
+
+The weight that counts is the one in force. A view holds an edited one in the module's place; where the weight
+came from (the originals of a parametrisation, an adapter's factors) is never written.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..view import base_of
+from .linear import Slot
+
+__all__ = ["DerivedSlot", "filled", "hold_forward", "held_layer", "release_forward"]
+
+
+@dataclass(frozen=True)
+class DerivedSlot(Slot):
+    """A map with the rows of another kind, whose weight is computed.
+
+    Attributes:
+        inner: the map that a plain layer with this weight would be; its module is the layer itself.
+    """
+
+    inner: Slot = field(default_factory=lambda: Slot("", "", "", 0, 0, False))
+
+    encloses = True
+
+    @property
+    def dense_only(self) -> bool:  # type: ignore[override]
+        """Whether an edit must replace the weight."""
+        return self.inner.dense_only
+
+    @property
+    def whole(self) -> bool:  # type: ignore[override]
+        """Whether all rows of an input are one response."""
+        return self.inner.whole
+
+    @property
+    def row_key(self) -> tuple:
+        """Its rows are those of a plain layer."""
+        return self.inner.row_key
+
+    def rows(self, x: Tensor) -> Tensor:
+        """Return the rows of input `x`, shape (groups, rows, columns)."""
+        return self.inner.rows(x)
+
+    def piece(self, x: Tensor) -> int:
+        """Return how many inputs to turn into rows at once."""
+        return self.inner.piece(x)
+
+    def positions(self, x: Tensor) -> tuple[int, ...]:
+        """Return the shape that indexes the rows of `x`: (inputs, …)."""
+        return self.inner.positions(x)
+
+    def placed(self, owner: Tensor, x: Tensor) -> Tensor:
+        """Return an owner per input or position of the data as one that fits `positions` of `x`."""
+        return self.inner.placed(owner, x)
+
+    @abstractmethod
+    def plain(self, module: nn.Module) -> nn.Module:
+        """Return a layer with the ``weight`` and ``bias`` in force in `module`, which is not written."""
+
+    def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
+        """Return weight and bias in force."""
+        with torch.no_grad():
+            return self.inner.parameters(self.plain(model.get_submodule(self.module)))
+
+    def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        """Return all parameters below the layer that are not for its bias."""
+        return {n: p for n, p in module.named_parameters() if not _of_bias(n)}
+
+    def matrix(self, model: nn.Module) -> Tensor:
+        """Return ``[W | b]`` in force, shape (groups, outputs / groups, width), in float32 or float64."""
+        with torch.no_grad():
+            return self.inner.matrix(self.plain(model.get_submodule(self.module)))
+
+    def split(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors."""
+        return self.inner.split(matrix)
+
+    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+        """Put an edited matrix in force: in a view until `release`, in any other model for good."""
+        weight, bias = self.split(matrix)
+        module = model.get_submodule(self.module)
+        if base_of(model) is not model:
+            self._hold(module, weight, bias)
+        else:
+            self._bake(model, module, weight, bias)
+        return True
+
+    @abstractmethod
+    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+        """Make a view's module compute with these, in a way that `release` can undo."""
+
+    @abstractmethod
+    def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+        """Make a module plain, with these as its parameters."""
+
+
+def _of_bias(path: str) -> bool:
+    parts = path.split(".")
+    return parts[0] == "bias" or parts[:2] == ["parametrizations", "bias"] or parts[0].startswith("bias_")
+
+
+def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None, like: Tensor) -> nn.Module:
+    """Give a layer that nobody else holds its parameters.
+
+    Args:
+        layer: with ``weight`` and, if `bias` is given, ``bias``; what it had is not written to.
+        weight: the weight.
+        bias: the bias; None leaves it as it is.
+        like: says type, device and whether gradients are kept.
+    """
+    for name, tensor in (("weight", weight), ("bias", bias)):
+        if tensor is not None:
+            value = tensor.to(device=like.device, dtype=like.dtype, copy=True).contiguous()
+            layer._parameters[name] = nn.Parameter(value, requires_grad=like.requires_grad)
+    return layer
+
+
+def hold_forward(module: nn.Module, layer: nn.Module) -> None:
+    """Let a view's module compute what `layer` computes; `release_forward` ends it."""
+    release_forward(module)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        x = args[0] if args else next(v for v in kwargs.values() if isinstance(v, Tensor))
+        return layer(x)
+
+    forward.layer = layer  # type: ignore[attr-defined]
+    forward.before = vars(module).get("forward")  # type: ignore[attr-defined]
+    vars(module)["forward"] = forward
+
+
+def held_layer(module: nn.Module) -> nn.Module | None:
+    """Return the layer that `hold_forward` put in a module's place, if any."""
+    return getattr(vars(module).get("forward"), "layer", None)
+
+
+def release_forward(module: nn.Module) -> None:
+    """Give a module back the forward it had before `hold_forward`."""
+    if held_layer(module) is None:
+        return
+    before: Callable[..., Any] | None = vars(module).pop("forward").before
+    if before is not None:
+        vars(module)["forward"] = before
