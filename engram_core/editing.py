@@ -20,7 +20,7 @@ from .experts import close_experts
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
 from .recording import Progress
-from .view import base_of, own_copy, shared_copy
+from .view import base_of, own_copy, own_parameter, refresh, shared_copy
 
 __all__ = [
     "Edit",
@@ -357,6 +357,7 @@ class LiveEdit:
         if not taken and not (self.on and self._edit.from_nothing):
             self._clear()
             close_experts(self._view)
+            refresh(self._view)
             return
         factors = self._factors(taken)
         groups: dict[tuple[Any, ...], list[Slot]] = {}
@@ -525,8 +526,7 @@ def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
     for name in slot.parameter_names():
         mine, attribute = _owner(edited, name)
         theirs, _ = _owner(original, name)
-        if mine._parameters.get(attribute) is not theirs._parameters.get(attribute):
-            mine._parameters[attribute] = theirs._parameters[attribute]
+        mine._parameters[attribute] = own_parameter(view, theirs._parameters[attribute])
 
 
 def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = False) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import weakref
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from .errors import ModelMismatchError
 from .view import base_of
@@ -15,43 +17,76 @@ from .view import base_of
 __all__ = ["ModelIdentity", "model_hash"]
 
 _Versions = tuple[tuple[str, int, int, bytes], ...]
+_Print = tuple[Any, ...]
 _hashes: weakref.WeakKeyDictionary[nn.Module, tuple[_Versions, str]] = weakref.WeakKeyDictionary()
+_prints: weakref.WeakKeyDictionary[nn.Module, tuple[_Versions, dict[str, _Print]]] = (
+    weakref.WeakKeyDictionary()
+)
 
 _SAMPLED = 16  # values per parameter
+_COLUMNS, _ROWS = 4096, 64  # of 8-byte words that are added up at a time: 2 MB, which caches hold
 
 
 def _versions(model: nn.Module) -> _Versions:
     """Return what every parameter's address, change counter and a few values are: new after any edit."""
     named = list(model.named_parameters(remove_duplicate=False))
     samples = [_sample(p) for _, p in named]
+    if len({sample.device for sample in samples}) > 1:  # a model on several devices
+        samples = [sample.cpu() for sample in samples]
     # One transfer for all of them. Compared as bytes, because NaN equals nothing, itself included.
     values = torch.cat(samples).cpu().numpy().tobytes() if samples else b""
     found, start = [], 0
     for (name, p), sample in zip(named, samples, strict=True):
         stop = start + 8 * sample.numel()
-        found.append((name, p.data_ptr(), _counter(p), values[start:stop]))
+        found.append((name, _address(p), _counter(p), values[start:stop]))
         start = stop
     return tuple(found)
 
 
+def _address(parameter: Tensor) -> int:
+    try:
+        return parameter.data_ptr()
+    except (RuntimeError, ValueError):  # subclasses without memory of their own
+        return id(parameter)
+
+
 def _counter(parameter: Tensor) -> int:
-    return -1 if parameter.is_inference() else parameter._version  # inference tensors have none
+    if is_lazy(parameter) or parameter.is_inference():  # which have none
+        return -1
+    return parameter._version
 
 
 def _sample(parameter: Tensor) -> Tensor:
     """Return a few values as float64: writing through `.data` leaves the change counter as it was."""
-    if parameter.is_meta or not parameter.numel():
+    parts = _parts(parameter)
+    if not parts or not parts[0].numel():
         return torch.empty(0, dtype=torch.float64)
-    step = max(1, parameter.numel() // _SAMPLED)
-    row = parameter.shape[-1] if parameter.ndim else 1
+    part = parts[0]
+    step = max(1, part.numel() // _SAMPLED)
+    row = part.shape[-1] if part.ndim else 1
     if step % row == 0:  # not the same column each time: it may be one that no edit reaches
         step = max(1, step - 2 * row // 5)
-    return parameter.detach().reshape(-1)[::step].double()
+    values = part.reshape(-1)[::step]
+    return (torch.view_as_real(values).reshape(-1) if values.is_complex() else values).double()
 
 
-def _bytes(tensor: Tensor) -> Any:
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    return flat.view(torch.uint8).numpy()
+def _parts(tensor: Tensor) -> list[Tensor]:
+    """Return the plain tensors that hold a tensor's content; none if it has no content (meta, lazy)."""
+    if is_lazy(tensor) or tensor.is_meta:
+        return []
+    tensor = tensor.detach()
+    if hasattr(tensor, "__tensor_flatten__"):  # quantised and other wrappers
+        return [part for name in tensor.__tensor_flatten__()[0] for part in _parts(getattr(tensor, name))]
+    if tensor.layout is torch.sparse_coo:
+        whole = tensor.coalesce()
+        return [whole.indices(), whole.values()]
+    if tensor.layout is not torch.strided:
+        return [tensor.to_dense()]
+    return [tensor.int_repr() if tensor.is_quantized else tensor.resolve_conj().resolve_neg()]
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def model_hash(model: nn.Module) -> str:
@@ -67,24 +102,94 @@ def model_hash(model: nn.Module) -> str:
         return known[1]
     digest = hashlib.sha256(type(model).__name__.encode())
     for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
-        digest.update(f"{name}|{parameter.dtype}|{tuple(parameter.shape)}".encode())
-        if parameter.numel():
-            digest.update(_bytes(parameter))
+        parts = _parts(parameter)
+        shape = tuple(parameter.shape) if parts or parameter.is_meta else None
+        digest.update(f"{name}|{parameter.dtype}|{shape}".encode())
+        for part in parts:
+            if part.numel():
+                raw: Any = _bytes(part.cpu()).numpy()
+                digest.update(raw)
     result = digest.hexdigest()
     _hashes[model] = (versions, result)
     return result
+
+
+@functools.cache
+def _weights(device: torch.device) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return (torch.randint(-(2**62), 2**62, (_COLUMNS,), generator=generator) * 2 + 1).to(device)
+
+
+def _sum(tensor: Tensor) -> tuple[int, int]:
+    """Return two numbers made of all bytes of a tensor and their places, at the speed of memory.
+
+    Sums of 8-byte words by row and by column, weighed by the place and wrapping around: the same on every
+    device. No change of one or two words leaves it as it is, and other changes practically never do.
+    """
+    flat = _bytes(tensor)
+    size = flat.numel()
+    whole = size // (8 * _COLUMNS) * 8 * _COLUMNS
+    if size > whole:
+        padded = torch.zeros(8 * _COLUMNS, dtype=torch.uint8, device=flat.device)
+        padded[: size - whole] = flat[whole:]
+        tail = [padded.view(torch.int64)[None]]
+    else:
+        tail = []
+    words = flat[:whole].clone() if flat.storage_offset() % 8 else flat[:whole]
+    chunks = [*words.view(torch.int64).view(-1, _COLUMNS).split(_ROWS), *tail] if whole else tail
+    columns = torch.zeros(_COLUMNS, dtype=torch.int64, device=flat.device)
+    rows = torch.zeros((), dtype=torch.int64, device=flat.device)
+    start = 0
+    for chunk in chunks:
+        places = torch.arange(start, start + len(chunk), device=flat.device) * 2 + 1
+        rows += (chunk.sum(1) * places * -7046029254386353131).sum()
+        columns += chunk.sum(0) * (2 * start + 1)
+        start += len(chunk)
+    # Kept apart: the highest bit of a word is the same in both, and would cancel.
+    return int(rows), int((columns * _weights(flat.device)).sum())
+
+
+def _print(parameter: Tensor) -> _Print:
+    parts = _parts(parameter)
+    shape = tuple(parameter.shape) if parts or parameter.is_meta else None
+    return (str(parameter.dtype), shape, *[_sum(part) for part in parts if part.numel()])
+
+
+def _fingerprints(model: nn.Module, versions: _Versions) -> dict[str, _Print]:
+    """Return what the content of every parameter comes down to, by name; remembered until one changes."""
+    known, old = _prints.get(model), dict[str, tuple[Any, ...]]()
+    if known is not None:
+        if known[0] == versions:
+            return known[1]
+        old = {version[0]: version for version in known[0]}
+    found: dict[str, _Print] = {}
+    tied: dict[int, _Print] = {}
+    for version, (name, p) in zip(versions, model.named_parameters(remove_duplicate=False), strict=True):
+        if known is not None and old.get(name) == version:
+            found[name] = known[1][name]
+        else:
+            found[name] = tied[id(p)] if id(p) in tied else _print(p)
+        tied[id(p)] = found[name]
+    _prints[model] = (versions, found)
+    return found
 
 
 class ModelIdentity:
     """The model something was made from.
 
     The hash of a large model takes a second, so it is taken when a file is written or a loaded file
-    meets a model, and until then the parameters' change counters stand for it.
+    meets a model. Until then the parameters' change counters and addresses stand for it, and, where these
+    have changed, sums over all that the parameters hold.
     """
 
     def __init__(self, model: nn.Module | None = None, digest: str | None = None) -> None:
         self._model = None if model is None else weakref.ref(base_of(model))
-        self._versions = None if model is None else _versions(base_of(model))
+        self._versions: _Versions = ()
+        self._prints: dict[str, _Print] | None = None
+        self._kind = "" if model is None else type(base_of(model)).__name__
+        if model is not None:
+            self._versions = _versions(base_of(model))
+            self._prints = _fingerprints(base_of(model), self._versions)
         self._digest = digest
 
     @property
@@ -106,13 +211,21 @@ class ModelIdentity:
         return self._digest
 
     def _unchanged(self, model: nn.Module) -> None:
+        """Raise unless the parameters hold what they held, wherever they lie now."""
         now = _versions(model)
-        if now != self._versions:
-            changed = sorted({n for n, *_ in set(now) ^ set(self._versions or ())})
+        if now == self._versions:
+            return
+        changed = self._changed(model, now)
+        if changed:
             raise ModelMismatchError(
                 f"The model's weights changed since it was recorded ({', '.join(changed[:3])}"
                 f"{' …' if len(changed) > 3 else ''}). Record it again."
             )
+        self._versions = now  # moved, or written with what was there before
+
+    def _changed(self, model: nn.Module, now: _Versions) -> list[str]:
+        mine, theirs = self._prints or {}, _fingerprints(model, now)
+        return [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
 
     def check(self, model: nn.Module) -> None:
         """Raise ModelMismatchError unless `model` (or its base) is the model this was made from."""
@@ -120,6 +233,12 @@ class ModelIdentity:
         if self._model is not None and self._model() is model:
             self._unchanged(model)
             return
+        if self._digest is None and self._model is not None and self._model() is None:
+            # The model is gone, and its content is not: another with the same is as good.
+            same = type(model).__name__ == self._kind and not self._changed(model, _versions(model))
+            if same:
+                self._digest = model_hash(model)
+                return
         if model_hash(model) != self.digest:
             raise ModelMismatchError(
                 f"This belongs to another model: it was made from one with hash {self.digest[:12]}…, "

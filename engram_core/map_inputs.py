@@ -19,7 +19,7 @@ from .errors import DataError, suggest
 from .layers import Slot
 from .listening import spread_owner
 from .tasks import Subject
-from .view import base_of, shared_copy
+from .view import base_of, device_of, shared_copy
 
 __all__ = ["MapInputs", "answers", "draw_inputs", "listen", "some_concepts"]
 
@@ -163,7 +163,7 @@ def _private(model: nn.Module) -> nn.Module:
         return shared_copy(model)
     if not control.on:
         return shared_copy(base_of(model))
-    view = apply_edit(control.atlas, control.edit)
+    view = apply_edit(control.atlas, control.edit, model)
     if control.report().layers != control.edit.layers:
         view.engram_edit.only(control.report().layers)  # type: ignore[union-attr,operator]
     return view
@@ -207,7 +207,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
 
     for slot in slots:
         view.get_submodule(slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
-    place = next((p.device for p in base_of(model).parameters()), torch.device("cpu"))
+    place = device_of(base_of(model))
     with torch.no_grad():
         for _, batch, owners in _stream(model, inputs):
             if isinstance(owners, int):

@@ -18,7 +18,7 @@ from .identity import ModelIdentity
 from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
 from .statistics import Source
-from .view import base_of, shared_copy
+from .view import base_of, device_of, shared_copy
 
 __all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record", "record_batches"]
 
@@ -229,7 +229,7 @@ def record_batches(
     slots = find_slots(base)
     chosen = set(select_layers([s.name for s in slots], layers, blocks))
     slots = [s for s in slots if s.name in chosen]
-    place = next((p.device for p in base.parameters()), torch.device("cpu"))
+    place = device_of(base)
     listener = Listener(slots, None if device is None else torch.device(device))
     listener.groups = names
     view = shared_copy(base)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .concepts import Batch, ConceptSet, Inputs, map_batches
 from .errors import DataError, UnknownNameError, suggest
+from .view import device_of, evaluated
 
 __all__ = ["Classification", "Scores", "Subject", "Task"]
 
@@ -77,19 +78,14 @@ class Classification:
 
     def logits(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return the class scores, shape (inputs, classes), in evaluation mode without gradients."""
+        with evaluated(model) as ready, torch.no_grad():
+            place = device_of(model)
 
-        def run(batch: Batch) -> Tensor:
-            return logits_of(model(*batch.args, **batch.kwargs))
+            def run(batch: Batch) -> Tensor:
+                there = batch.to(place)
+                return logits_of(ready(*there.args, **there.kwargs))
 
-        was_training = model.training
-        if was_training:
-            model.eval()
-        try:
-            with torch.no_grad():
-                return map_batches(inputs, run, batch_size=self.batch_size)
-        finally:
-            if was_training:
-                model.train()
+            return map_batches(inputs, run, batch_size=self.batch_size)
 
     def probabilities(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return the class probabilities, shape (inputs, classes)."""

@@ -1,103 +1,154 @@
-"""Views: a second module tree over the same tensors.
+"""Views: a second module tree beside the base.
 
-The base model is never written. Hooks and replaced parameters live on a view, which is a copy of
-the module tree that shares every parameter with the base, so other threads see nothing of it.
+The base model is never written. Hooks and replaced parameters live on a view, which is a copy of the module
+tree that shares every parameter with the base and has twins of all else (see `twins`), so that neither a
+forward pass of the view nor other threads reach the base.
 """
 
 from __future__ import annotations
 
-import copy
 import weakref
-from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ["base_of", "own_copy", "shared_copy"]
+from .twins import Twins
 
-# The base is found through the view, not kept inside the module tree: an attribute holding a module
-# would make the base a child of its own view.
-_bases: weakref.WeakKeyDictionary[nn.Module, weakref.ref[nn.Module]] = weakref.WeakKeyDictionary()
+__all__ = ["base_of", "device_of", "evaluated", "own_copy", "own_parameter", "refresh", "shared_copy"]
 
-
-_COPYING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__new__")
+_WINDOW = "_engram_window"
 _STATE = frozenset(vars(nn.Module()))  # what every module has: dictionaries of parameters, hooks, children
-_ATOMS = (bool, int, float, str, type(None), torch.dtype, torch.device)
+# What belongs to the view itself and is no state that a forward pass reads.
+_MINE = frozenset(
+    {"training", "forward", "_parameters", "_modules", "_compiled_call_impl", _WINDOW, "engram_edit"}
+)
 
 
-def _shared_tensors(model: nn.Module) -> Iterator[Tensor]:
-    yield from model.parameters()
-    for module in model.modules():
-        # Normalisation statistics are written by a forward pass in training mode. Shared, a view
-        # that somebody trains would write them into the base; they are small, so the view owns them.
-        if not isinstance(module, _NormBase):
-            yield from module.buffers(recurse=False)
-        # Results of a computation kept as plain attributes (pruning and the older weight norm keep the
-        # weight so) cannot be copied by deepcopy.
-        yield from _computed([v for k, v in vars(module).items() if k not in _STATE])
+class _Window:
+    """What a view knows of its base. It holds the base: undo relies on it, whoever else lets it go.
+
+    Kept in the view's own dictionary, and no module itself, it makes the base no child of its view; the base
+    knows nothing of it, so that a view that is dropped is gone.
+    """
+
+    def __init__(self, base: nn.Module | None):
+        self.base = base
+        # The modules of the base, and of the view: weakly, so that a view goes when it is let go.
+        self.pairs: list[tuple[nn.Module, weakref.ref[nn.Module]]] = []
+        self.own: dict[int, tuple[Tensor, Tensor]] = {}  # parameters that are not shared, and their twins
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _Window:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Window, (None,)
 
 
-def _computed(value: object) -> Iterator[Tensor]:
-    if isinstance(value, Tensor):
-        if not value.is_leaf:
-            yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from _computed(item)
-    elif type(value) is dict:
-        yield from _computed(list(value.values()))
+def _window(model: nn.Module) -> _Window | None:
+    found = vars(model).get(_WINDOW)
+    return found if isinstance(found, _Window) else None
 
 
 def shared_copy(model: nn.Module) -> nn.Module:
-    """Copy the module tree of `model`; share its parameters and buffers.
+    """Copy the module tree of `model`; share its parameters, and nothing that a forward pass writes.
 
-    Takes milliseconds and next to no memory, whatever the size of the model. Running statistics of
-    normalisation layers are the exception: the copy has its own.
+    Takes milliseconds and next to no memory, whatever the size of the model: large buffers and caches are
+    copied when they are first written. Objects that cannot be copied are shared.
+
+    Raises:
+        EngramError: if a module refuses every way of being copied, or holds an edited view.
     """
-    memo: dict[int, object] = {id(tensor): tensor for tensor in _shared_tensors(model)}
-    with torch.no_grad():
-        view = _copy_tree(model, memo)
-    _bases[view] = weakref.ref(model)
+    with torch.inference_mode(False), torch.no_grad():
+        twins = Twins(model)
+        view = twins.twin(model)
+        window = _Window(base_of(model))
+        for module in model.modules():
+            window.pairs.append((module, weakref.ref(twins.twin(module))))
+        window.own = twins.replaced
+    vars(view)[_WINDOW] = window
     return view
 
 
 def own_copy(model: nn.Module) -> nn.Module:
-    """Copy `model` with its parameters."""
-    computed = _computed([v for m in model.modules() for k, v in vars(m).items() if k not in _STATE])
-    return copy.deepcopy(model, {id(t): t.detach().clone() for t in computed})
-
-
-def _copy_tree(module: nn.Module, memo: dict[int, object]) -> nn.Module:
-    """Do what ``copy.deepcopy(module, memo)`` does, several times faster.
-
-    Most of a module's state is empty dictionaries and atoms, which need no general machinery.
-    Classes that say how they are copied are left to it.
-    """
-    kind = type(module)
-    plain = all(getattr(kind, name) is getattr(nn.Module, name) for name in _COPYING)
-    if id(module) in memo or not plain or hasattr(kind, "__deepcopy__"):
-        return copy.deepcopy(module, memo)
-    twin = kind.__new__(kind)
-    memo[id(module)] = twin
-    state = twin.__dict__
-    for name, value in vars(module).items():
-        if type(value) in _ATOMS:
-            state[name] = value
-        elif name == "_modules":
-            state[name] = type(value)((k, v and _copy_tree(v, memo)) for k, v in value.items())
-        elif name == "_parameters":
-            state[name] = type(value)(value)  # shared, every one
-        elif type(value) in (dict, OrderedDict, set) and not value:
-            state[name] = type(value)()
-        else:
-            state[name] = copy.deepcopy(value, memo)
-    return twin
+    """Copy `model` with its parameters; what cannot be copied (locks, files …) is shared."""
+    with torch.inference_mode(False), torch.no_grad():
+        copied = Twins(model, own=True).twin(model)
+    vars(copied).pop(_WINDOW, None)
+    return copied
 
 
 def base_of(model: nn.Module) -> nn.Module:
     """Return the model that `model` is a view of, or `model` itself."""
-    reference = _bases.get(model)
-    base = reference() if reference is not None else None
-    return model if base is None else base
+    window = _window(model)
+    return model if window is None or window.base is None else window.base
+
+
+def own_parameter(view: nn.Module, parameter: nn.Parameter | None) -> nn.Parameter | None:
+    """Return what an unedited view has in the place of a parameter of its base: that, or a twin of it."""
+    window = _window(view)
+    known = None if window is None else window.own.get(id(parameter))
+    return parameter if known is None else known[1]  # type: ignore[return-value]
+
+
+def refresh(view: nn.Module) -> None:
+    """Give a view the state its base is in now: buffers, counters, caches, whatever its own passes wrote.
+
+    Parameters, mode, children and hooks that were added to the view stay as they are.
+    """
+    window = _window(view)
+    if window is None or window.base is None:
+        return
+    with torch.inference_mode(False), torch.no_grad():
+        twins = Twins(window.base)
+        pairs = [(base, mine) for base, held in window.pairs if (mine := held()) is not None]
+        for base, mine in pairs:
+            twins.take(base, mine)
+        for base, mine in pairs:
+            _refresh(twins, base, mine)
+
+
+def _refresh(twins: Twins, base: nn.Module, mine: nn.Module) -> None:
+    theirs, state = vars(base), vars(mine)
+    for name in [n for n, v in state.items() if n not in theirs and n not in _MINE]:
+        if not name.startswith("_engram") and not callable(state[name]):
+            del state[name]
+    for name, value in list(theirs.items()):
+        if name in _MINE:
+            continue
+        if name == "_buffers":
+            for key, buffer in list(value.items()):
+                mine._buffers[key] = None if buffer is None else twins.twin(buffer)
+        elif name not in _STATE:
+            state[name] = twins.twin(value)
+        elif name.endswith("_hooks") and value:
+            hooks = state[name]
+            hooks.update({key: twins.twin(hook) for key, hook in list(value.items()) if key in hooks})
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Return where a model takes its inputs: the device of its first parameter or buffer that has data."""
+    tensors: Iterator[Tensor] = (t for part in (model.parameters(), model.buffers()) for t in part)
+    return next((t.device for t in tensors if not t.is_meta), torch.device("cpu"))
+
+
+@contextmanager
+def evaluated(model: nn.Module) -> Iterator[nn.Module]:
+    """Give a model in evaluation mode that may be run without writing the base.
+
+    A base is run through a view of its own. A view is run itself, and each of its modules set back to the
+    mode it had, whatever happens.
+    """
+    if base_of(model) is model:
+        yield shared_copy(model).eval()
+        return
+    training = [module for module in model.modules() if module.training]
+    if training:
+        model.eval()
+    try:
+        yield model
+    finally:
+        for module in training:
+            module.training = True

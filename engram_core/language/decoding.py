@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from ..view import base_of, shared_copy
+from ..view import base_of, device_of
 
-__all__ = ["Decoder", "Event", "Stop", "decoded", "evaluated", "final_tokens", "stopper", "token_text"]
+__all__ = ["Decoder", "Event", "Stop", "decoded", "final_tokens", "stopper", "token_text"]
 
 
 class Event(Protocol):
@@ -23,23 +22,6 @@ class Event(Protocol):
 
 
 Stop = Callable[[], bool] | Event | None
-
-
-@contextmanager
-def evaluated(model: nn.Module) -> Iterator[nn.Module]:
-    """Give the model in evaluation mode; a base in training mode is left as it is, a view is set back."""
-    training = [module for module in model.modules() if module.training]
-    if not training:
-        yield model
-    elif base_of(model) is model:
-        yield shared_copy(model).eval()
-    else:
-        model.eval()
-        try:
-            yield model
-        finally:
-            for module in training:
-                module.training = True
 
 
 def stopper(stop: Stop) -> Callable[[], bool]:
@@ -71,7 +53,7 @@ class Decoder:
         self._options: dict[str, Any] = {"use_cache": True} if self._caches else {}
         if "logits_to_keep" in accepted:
             self._options["logits_to_keep"] = 1
-        self._device = next(model.parameters()).device
+        self._device = device_of(model)
         self._past: Any = None
         self._ids: Tensor | None = None
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, NonFiniteError
-from ..view import base_of
-from .decoding import Decoder, Stop, decoded, evaluated, final_tokens, stopper, token_text
+from ..view import base_of, device_of, evaluated
+from .decoding import Decoder, Stop, decoded, final_tokens, stopper, token_text
 from .models import call_options, not_finite, token_limit
 
 __all__ = ["Alternative", "Token", "complete", "generate", "prompt_ids", "side_by_side"]
@@ -221,9 +221,7 @@ def _tokens(
         while not stopped():
             chances = decoder(fed)[0]
             if torch.isnan(chances).any():
-                inputs = {
-                    "input_ids": torch.tensor([[*ids, *written]], device=next(ready.parameters()).device)
-                }
+                inputs = {"input_ids": torch.tensor([[*ids, *written]], device=device_of(ready))}
                 cause = not_finite(model, inputs | call_options(model))
                 place = len(ids) + len(written) + 1
                 raise NonFiniteError(f"{type(base_of(model)).__name__} gives NaN at token {place}. {cause}")

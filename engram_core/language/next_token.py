@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..editing import apply_edit, live_edit
 from ..errors import DataError
 from ..groups import choose_groups
-from .decoding import Stop, evaluated, stopper, token_text
+from ..view import device_of, evaluated
+from .decoding import Stop, stopper, token_text
 from .generation import prompt_ids
 from .models import call_options, not_finite, token_limit
 from .texts import TextItem
@@ -143,7 +144,7 @@ def _told(model: nn.Module, ids: Tensor) -> Tensor:
 
 def _chances(model: nn.Module, ids: Tensor) -> Tensor:
     """Return log-probabilities after every position, (tokens, vocabulary), float64 on the CPU."""
-    device = next(model.parameters()).device
+    device = device_of(model)
     inputs = {"input_ids": ids.to(device), **call_options(model)}
     with evaluated(model) as ready, torch.no_grad():
         logits = ready(**inputs).logits[0]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..tasks import Scores
+from ..view import device_of, evaluated
 from .models import call_options, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, encode, padded
@@ -48,13 +49,17 @@ def _questions(
 
 def _answer_scores(model: nn.Module, questions: Sequence[_Question]) -> list[tuple[float, float, bool]]:
     """Return (NLL in nats per token, probability of the first token, exact) of every answer."""
+    with evaluated(model) as ready, torch.no_grad():
+        return _scores(ready, questions)
+
+
+def _scores(model: nn.Module, questions: Sequence[_Question]) -> list[tuple[float, float, bool]]:
     scores: dict[int, tuple[float, float, bool]] = {}
-    device = next(model.parameters()).device
+    device = device_of(model)
     options = call_options(model)
     for group in by_length(((i, q.encoded) for i, q in enumerate(questions)), _TOKENS):
         ids, mask = (t.to(device) for t in padded([e for _, e in group]))
-        with torch.no_grad():
-            logits = model(input_ids=ids, attention_mask=mask, **options).logits
+        logits = model(input_ids=ids, attention_mask=mask, **options).logits
         spans = [(max(e.answer[0], 1), e.answer[1]) for _, e in group]
         lengths = torch.tensor([stop - start for start, stop in spans], device=device)
         rows = torch.arange(len(group), device=device).repeat_interleave(lengths)
@@ -138,12 +143,20 @@ def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
     encoded = [encode(tokenizer, TextItem("", text), limit=token_limit(model)) for text in texts]
     if not encoded:
         raise DataError("There is no background text to take a perplexity of.")
+    with evaluated(model) as ready, torch.no_grad():
+        total, count = _losses(ready, encoded)
+    if not count:
+        raise DataError("The background texts have a single token each; perplexity needs at least two.")
+    return float(torch.tensor(total / count).exp())
+
+
+def _losses(model: nn.Module, encoded: Sequence[Encoded]) -> tuple[float, int]:
+    """Return the losses of all tokens together (nats), and the number of these."""
     total, count = 0.0, 0
-    device = next(model.parameters()).device
+    device = device_of(model)
     for group in by_length(enumerate(encoded), _TOKENS):
         ids, mask = (t.to(device) for t in padded([e for _, e in group]))
-        with torch.no_grad():
-            logits = model(input_ids=ids, attention_mask=mask, **call_options(model)).logits
+        logits = model(input_ids=ids, attention_mask=mask, **call_options(model)).logits
         losses = nn.functional.cross_entropy(
             logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none"
         )
@@ -152,9 +165,7 @@ def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
             raise not_finite(model, {"input_ids": ids, "attention_mask": mask, **call_options(model)})
         total += float(losses[counted].sum())
         count += int(counted.sum())
-    if not count:
-        raise DataError("The background texts have a single token each; perplexity needs at least two.")
-    return float(torch.tensor(total / count).exp())
+    return total, count
 
 
 @dataclass(frozen=True)
