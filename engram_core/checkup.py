@@ -164,17 +164,19 @@ def _counts(
 
 def _tokens(model: nn.Module, concepts: Any) -> Iterator[tuple[str, int, str, int | EngramError]]:
     """Yield concept, number of the text, the text, and how many of its positions count (or what is wrong)."""
-    from .language.models import token_limit
+    from .language.models import embedding_rows, token_limit
     from .language.texts import TextItem
     from .language.tokens import Positions, encode, pick_positions
 
-    limit, options = token_limit(model), concepts._options
+    limit, rows, options = token_limit(model), embedding_rows(model), concepts._options
     groups = [(c.name, tuple(c.record)) for c in concepts.texts.concepts]
     groups.append((BACKGROUND, tuple(TextItem("", text) for text in concepts.texts.background)))
     for name, items in groups:
         for number, item in enumerate(items, start=1):
             try:
-                encoded = encode(concepts.tokenizer, item, template=options["template"], limit=limit)
+                encoded = encode(
+                    concepts.tokenizer, item, template=options["template"], limit=limit, rows=rows
+                )
             except EngramError as error:
                 yield name, number, item.text, error
                 continue
@@ -186,7 +188,7 @@ def _tokens(model: nn.Module, concepts: Any) -> Iterator[tuple[str, int, str, in
     ) in concepts.texts.concepts:  # asked, not recorded: wrong ones would only show when they are asked
         for number, item in enumerate(concept.probe, start=1):
             try:
-                encode(concepts.tokenizer, item, template=options["template"], limit=limit)
+                encode(concepts.tokenizer, item, template=options["template"], limit=limit, rows=rows)
             except EngramError as error:
                 yield concept.name, number, item.text, error
 

@@ -5,9 +5,19 @@ from __future__ import annotations
 import sys
 
 import typer
-from rich.markup import escape
 
-from .commands import asking, editing, launching, listing, mapping, measuring, recording, shared, sweeping
+from .commands import (
+    asking,
+    editing,
+    launching,
+    listing,
+    mapping,
+    measuring,
+    printing,
+    recording,
+    shared,
+    sweeping,
+)
 from .errors import EngramError
 
 __all__ = ["app", "main"]
@@ -39,8 +49,7 @@ def main() -> None:
     try:
         app()
     except EngramError as error:
-        # Messages quote what was typed; a bracket in it is no markup.
-        shared.err_console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        printing.print_error(shared.err_console, str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         shared.err_console.print("Stopped.")

@@ -10,9 +10,9 @@ import hashlib
 import io
 import os
 import stat
+import struct
 import warnings
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from .concepts import Concept, ConceptSet
 from .errors import DataError
-from .hub import need
+from .loading import first_line, need
 
 __all__ = ["ImageForm", "load_image_folder"]
 
@@ -35,7 +35,25 @@ MAX_TOTAL = 4 << 30
 
 _SHOWN = 20
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+_PICTURES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".jpe",
+    ".jfif",
+    ".mpo",
+    ".bmp",
+    ".gif",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pnm",
+)
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_ORIENTATION = 0x0112  # the EXIF tag
 _LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in folders of pictures
 
 
@@ -184,26 +202,41 @@ def _ignored(parts: tuple[str, ...]) -> bool:
     )
 
 
+def _beside(name: str, place: str) -> str:
+    if PurePosixPath(name).suffix.casefold() in _PICTURES:
+        return "lies beside the class folders; put it into one"
+    return f"lies beside the class folders and is no picture; take it out of the {place}"
+
+
 def _folder_files(root: Path, problems: list[str]) -> Iterator[_File]:
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
         if _ignored(relative.parts) or path.is_dir():
             continue
-        if not path.resolve().is_relative_to(root.resolve()) or not path.is_file():
+        if not _within(path, root) or not path.is_file():
             problems.append(f"{relative}: a link out of the folder, or no plain file")
         elif len(relative.parts) == 1:
-            problems.append(f"{relative}: lies beside the class folders; put it into one")
+            problems.append(f"{relative}: {_beside(relative.name, 'folder')}")
         else:
             yield _File(str(relative), relative.parts[0], path.stat().st_size, path.read_bytes)
+
+
+def _within(path: Path, root: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError):  # links in a circle
+        return False
 
 
 def _zip_files(path: Path, problems: list[str]) -> Iterator[_File]:
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is no folder and no whole zip file ({error}).") from None
+    except Exception as error:  # a damaged directory of files fails in whatever way its bytes have it
+        raise DataError(f"{path} is no folder and no whole zip file ({first_line(error)}).") from None
     entries = [
-        e for e in archive.infolist() if not e.is_dir() and not _ignored(PurePosixPath(e.filename).parts)
+        e
+        for e in archive.infolist()
+        if not e.filename.endswith("/") and not _ignored(PurePosixPath(e.filename).parts)
     ]
     total = sum(entry.file_size for entry in entries)
     if total > MAX_TOTAL:
@@ -217,7 +250,7 @@ def _zip_files(path: Path, problems: list[str]) -> Iterator[_File]:
     names: set[str] = set()
     for entry, inside in zip(entries, parts, strict=True):
         where = entry.filename
-        if where.startswith("/") or "\\" in where or ".." in inside or ":" in inside[0]:
+        if not inside or where.startswith("/") or "\\" in where or ".." in inside or ":" in inside[0]:
             problems.append(f"{where}: its name leads out of the zip")
         elif where in names:
             problems.append(f"{where}: this name stands in the zip twice")
@@ -226,7 +259,7 @@ def _zip_files(path: Path, problems: list[str]) -> Iterator[_File]:
         elif entry.flag_bits & 1:
             problems.append(f"{where}: encrypted")
         elif len(inside) - outer < 2:
-            problems.append(f"{where}: lies beside the class folders; put it into one")
+            problems.append(f"{where}: {_beside(inside[-1], 'zip')}")
         else:
             names.add(where)
             yield _File(where, inside[int(outer)], entry.file_size, _reader(archive, entry))
@@ -238,8 +271,8 @@ def _reader(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Callable[[], by
             with archive.open(entry) as opened:
                 # What the zip says of its sizes need not be true.
                 return opened.read(MAX_FILE + 1)
-        except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
-            raise DataError(f"cannot be unpacked ({error})") from None
+        except Exception as error:
+            raise DataError(f"cannot be unpacked ({first_line(error, 120)})") from None
 
     return read
 
@@ -248,7 +281,7 @@ def _picture(
     file: _File, seen: dict[str, str], prepare: Callable[[Any], Tensor], mode: str, max_pixels: int
 ) -> Tensor:
     """Return one file as an input; a DataError says what is wrong with it, without its name."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     if not file.size:
         raise DataError("an empty file (0 bytes)")
@@ -264,11 +297,31 @@ def _picture(
     if digest in seen:
         raise DataError(f"the same picture as {seen[digest]}; it could be recorded and measured on at once")
     seen[digest] = file.where
+    picture = _upright(_decoded(data, max_pixels))
+    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    found = prepare(picture.convert(mode))
+    if not bool(torch.isfinite(found).all()):
+        raise DataError("becomes NaN or infinity")
+    return found
+
+
+def _decoded(data: bytes, max_pixels: int) -> Any:
+    """Return the picture in a file, its pixels read."""
+    from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
     try:
         with warnings.catch_warnings():
-            # Our own limit is lower, and says how large the picture is.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            picture: Any = Image.open(io.BytesIO(data), formats=_FORMATS)
+            # Our own limit is lower, and says how large the picture is; a damaged note beside the pixels is
+            # no concern of whoever wants the pixels.
+            warnings.simplefilter("ignore")
+            if data.startswith(b"\xff\xd8"):
+                # A phone's file may hold a second picture (a preview, a depth map) behind the first, and
+                # Pillow then takes it for another format. The first is a whole JPEG.
+                picture: Any = JpegImagePlugin.JpegImageFile(io.BytesIO(data))
+            else:
+                picture = Image.open(io.BytesIO(data), formats=_FORMATS)
             width, height = picture.size
             if width * height > max_pixels:
                 raise DataError(
@@ -279,19 +332,52 @@ def _picture(
             if picture.mode not in _MODES:
                 raise DataError(f"pixels of type {picture.mode!r}; save it with 8 bits per channel")
             picture.load()
-            picture = ImageOps.exif_transpose(picture)
+            return picture
     except Image.DecompressionBombError:
         raise DataError(f"far too many pixels; at most {max_pixels:,}. Make it smaller") from None
     except UnidentifiedImageError:
-        raise DataError("not a picture (PNG, JPEG, BMP, GIF, WebP, TIFF or PPM)") from None
+        raise DataError("not a picture (PNG, JPEG, BMP, GIF, WebP, TIFF or PPM); take it out") from None
     except DataError:
         raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise DataError(f"a damaged picture ({error})") from None
-    if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    found = prepare(picture.convert(mode))
-    if not bool(torch.isfinite(found).all()):
-        raise DataError("becomes NaN or infinity")
-    return found
+    except Exception as error:  # a decoder on damaged bytes fails in whatever way the bytes have it
+        raise DataError(f"a damaged picture ({first_line(error, 120)})") from None
+
+
+def _upright(picture: Any) -> Any:
+    """Return a picture turned as its camera says; a note that cannot be read says nothing.
+
+    Pillow's own way reads all other notes as well and writes them anew, and fails on any that is damaged.
+    """
+    from PIL import Image
+
+    turned = _orientation(picture.info.get("exif") or b"")
+    if turned is None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                turned = picture.getexif().get(_ORIENTATION)
+        except Exception:  # whatever stands there, the pixels are whole
+            return picture
+    turn = Image.Transpose
+    ways = (turn.FLIP_LEFT_RIGHT, turn.ROTATE_180, turn.FLIP_TOP_BOTTOM, turn.TRANSPOSE, turn.ROTATE_270,
+            turn.TRANSVERSE, turn.ROTATE_90)  # fmt: skip
+    known = isinstance(turned, int) and 2 <= turned <= 8
+    return picture.transpose(ways[turned - 2]) if known else picture
+
+
+def _orientation(exif: bytes) -> int | None:
+    """Return the orientation in a block of EXIF (the first directory of a TIFF file), or None."""
+    data = exif.removeprefix(b"Exif\0\0") if isinstance(exif, bytes) else b""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2])
+    try:
+        if order is None:
+            return None
+        (start,) = struct.unpack_from(order + "I", data, 4)
+        (count,) = struct.unpack_from(order + "H", data, start)
+        for place in range(start + 2, start + 2 + 12 * count, 12):
+            tag, kind, values, value = struct.unpack_from(order + "HHIH", data, place)
+            if (tag, kind, values) == (_ORIENTATION, 3, 1):
+                return value
+    except struct.error:  # it ends too early
+        pass
+    return None

@@ -1,14 +1,63 @@
-"""One at a time: transformers replaces functions of torch for the whole process while it loads a model.
+"""What every room that loads foreign files needs: optional modules, a library's error in a line, one lock.
 
-Two models loaded in two threads at once can leave `tie_weights` switched off: a model then has a random head
+One at a time: transformers replaces functions of torch for the whole process while it loads a model. Two
+models loaded in two threads at once can leave `tie_weights` switched off: a model then has a random head
 (transformers 5.23; found when two pages of the explorer opened two models).
 """
 
 from __future__ import annotations
 
+import importlib
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["TRANSFORMERS"]
+from .errors import DependencyError
+
+__all__ = ["TRANSFORMERS", "first_line", "foreign_errors", "need", "quiet"]
 
 TRANSFORMERS = threading.RLock()
 """Held while transformers makes or loads a model."""
+
+_INSTALL = "pip install 'engram-explorer[language]'"
+
+
+def need(module: str, what: str, install: str = _INSTALL) -> Any:
+    """Import an optional module, or say what it is needed for and how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise DependencyError(
+            f"{what} needs {error.name or module}, which is not installed: {install}."
+        ) from None
+
+
+def first_line(error: BaseException, most: int = 200) -> str:
+    """Return what another library's error says, as part of a sentence of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = (lines[0] if lines else type(error).__name__).rstrip(".:")
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def foreign_errors(error: BaseException) -> bool:
+    """Return whether an error is what a library may raise over bad input, a panic of Rust code included.
+
+    A panic is no `Exception`, so that nobody catches it by chance; a folder from elsewhere can cause one.
+    """
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
+@contextmanager
+def quiet(transformers: Any) -> Iterator[None]:
+    """Keep transformers from printing: errors of ours say what it has to say. Hold the lock."""
+    log = transformers.utils.logging
+    before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity(log.CRITICAL)
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(before)
+        if bars:
+            log.enable_progress_bar()

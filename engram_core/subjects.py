@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from .errors import DataError, UnknownNameError
 from .image_folder import ImageForm, load_image_folder
 from .samples import Sample, load_sample, missing_samples, sample_names
 
-__all__ = ["load_subject", "with_positions"]
+__all__ = ["load_model", "load_subject", "with_positions"]
 
 _TEXTS = (".jsonl", ".ndjson", ".csv")
 
@@ -64,6 +66,25 @@ def load_subject(
         f"{path} is neither a text file of concepts (.jsonl, .csv) nor a folder or .zip of class folders "
         "with pictures."
     )
+
+
+def load_model(path_or_name: str | os.PathLike[str]) -> nn.Module:
+    """Load a model of whichever kind by itself: its layers can be listed without any concept.
+
+    Args:
+        path_or_name: a model folder or a hub name.
+
+    Raises:
+        StorageError: as in `load_subject`; for a model that is neither a language model nor an image
+            classifier too.
+        DependencyError: if transformers is needed and not installed.
+    """
+    from .hub import find_folder, inspect_folder
+    from .language.hub import load_weights
+    from .vision_hub import is_image_model, load_image_weights
+
+    folder = inspect_folder(find_folder(path_or_name))
+    return load_image_weights(folder) if is_image_model(folder) else load_weights(folder)
 
 
 def with_positions(sample: Sample, *, positions: Any = "all", template: bool = False) -> Sample:

@@ -20,10 +20,11 @@ from .errors import DataError, StorageError, suggest
 from .hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from .image_folder import ImageForm, load_image_folder
 from .language.hub import torch_type
+from .safetensors_header import read_header
 from .samples import Sample
 from .tasks import Classification
 
-__all__ = ["ImageModel", "load_image_model", "load_image_subject"]
+__all__ = ["ImageModel", "is_image_model", "load_image_model", "load_image_subject", "load_image_weights"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,30 +81,43 @@ def load_image_model(
                 f"{path} holds weights alone. Say which architecture they belong to (architecture=…), or "
                 "give a folder with a config.json that does."
             )
-        return _plain(path, dict(architecture), classes, form, dtype, device)
+        return _plain((path,), dict(architecture), classes, form, dtype, device)
     folder = find_folder(path_or_name)
     if architecture is not None:
-        return _plain(folder / "model.safetensors", dict(architecture), classes, form, dtype, device)
+        return _plain((folder / "model.safetensors",), dict(architecture), classes, form, dtype, device)
     checked = inspect_folder(folder)
     if "architecture" in checked.config and not checked.model_type:
-        return _plain(checked.weights[0], checked.config, classes, form, dtype, device)
+        return _plain(checked.weights, checked.config, classes, form, dtype, device)
     return _pretrained(checked, classes, form, dtype, device)
 
 
 def _plain(
-    file: Path,
+    files: tuple[Path, ...],
     config: dict[str, Any],
     classes: tuple[str, ...] | None,
     form: ImageForm | None,
     dtype: torch.dtype | str | None,
     device: torch.device | str,
 ) -> ImageModel:
+    model, file = _built(files, config, dtype), files[0]
+    outputs = next(p.shape[0] for p in reversed(list(model.parameters())))
+    names = classes or tuple(map(str, config.get("classes") or range(outputs)))
+    _check_names(names, outputs, file)
+    form = form or _plain_form(config, file)
+    return ImageModel(model.to(device).eval(), names, form, form.mode, config, file.parent)
+
+
+def _built(files: tuple[Path, ...], config: dict[str, Any], dtype: torch.dtype | str | None) -> nn.Module:
+    """Build an architecture of our own and give it the weights in `files`."""
     with torch.device("meta"):
         model = build(config)
-    try:
-        state = load_file(file)
-    except (OSError, SafetensorError) as error:
-        raise StorageError(f"{file} cannot be read ({error}). Fetch it again.") from None
+    file, state = files[0], dict[str, Tensor]()
+    for part in files:
+        read_header(part)
+        try:
+            state |= load_file(part)
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"{part} cannot be read ({error}). Fetch it again.") from None
     kind = torch_type(dtype, torch.device("cpu"))
     assert isinstance(kind, torch.dtype)
     state = {name: t.to(kind) if t.is_floating_point() else t for name, t in state.items()}
@@ -114,11 +128,7 @@ def _plain(
         raise StorageError(
             f"{file} does not fit the architecture {config['architecture']!r}: {' '.join(lines)}"
         ) from None
-    outputs = next(p.shape[0] for p in reversed(list(model.parameters())))
-    names = classes or tuple(map(str, config.get("classes") or range(outputs)))
-    _check_names(names, outputs, file)
-    form = form or _plain_form(config, file)
-    return ImageModel(model.to(device).eval(), names, form, form.mode, config, file.parent)
+    return model
 
 
 def _plain_form(config: dict[str, Any], file: Path) -> ImageForm:
@@ -139,6 +149,37 @@ def _plain_form(config: dict[str, Any], file: Path) -> ImageForm:
     return ImageForm(int(height), int(width), channels)
 
 
+def is_image_model(folder: ModelFolder) -> bool:
+    """Return whether the config of a checked folder is of an image classifier."""
+    if "architecture" in folder.config and not folder.model_type:
+        return True
+    transformers = need("transformers", "A model folder")
+    auto = transformers.models.auto.modeling_auto
+    return (
+        folder.model_type in auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+        and folder.model_type not in auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    )
+
+
+def load_image_weights(
+    folder: ModelFolder,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Load the image classifier of a checked folder, whatever is known of how it is fed."""
+    if "architecture" in folder.config and not folder.model_type:
+        return _built(folder.weights, folder.config, dtype).to(device).eval()
+    transformers = need("transformers", "An image classifier")
+    known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
+    place = torch.device(device)
+    with torch.random.fork_rng(devices=[]):
+        return load_pretrained(
+            folder, transformers.AutoModelForImageClassification, known, "image classifier",
+            dtype=torch_type(dtype, place), device=place,
+        )  # fmt: skip
+
+
 def _pretrained(
     folder: ModelFolder,
     classes: tuple[str, ...] | None,
@@ -147,13 +188,7 @@ def _pretrained(
     device: torch.device | str,
 ) -> ImageModel:
     transformers = need("transformers", "An image classifier")
-    known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
-    place = torch.device(device)
-    with torch.random.fork_rng(devices=[]):
-        model = load_pretrained(
-            folder, transformers.AutoModelForImageClassification, known, "image classifier",
-            dtype=torch_type(dtype, place), device=place,
-        )  # fmt: skip
+    model: Any = load_image_weights(folder, dtype=dtype, device=device)
     outputs = int(model.config.num_labels)
     labels = [str(model.config.id2label.get(i, i)) for i in range(outputs)]
     # Two outputs of one name (ImageNet has two "missile") could not be told apart.

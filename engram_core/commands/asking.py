@@ -118,8 +118,8 @@ def ask(
         )  # fmt: skip
         return
     for name, written in texts.items():
-        out_console.print(f"{name + ':':8}{prompt}", end="", highlight=False, markup=False, soft_wrap=True)
-        out_console.print(written["text"], style="bold", highlight=False, markup=False, soft_wrap=True)
+        out_console.print(f"{name + ':':8}{prompt}", end="", soft_wrap=True)
+        out_console.print(written["text"], style="bold", soft_wrap=True)
     print_table(
         "Next token",
         ["token", "base", "edited", "difference", "rank, base", "rank, edited"],

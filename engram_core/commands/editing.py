@@ -169,7 +169,7 @@ def erase(
     if harm is not None:
         print_table("Everything else", list(harm.columns), harm.to_numpy().tolist())
     for path in written:
-        out_console.print(f"wrote {path}", highlight=False, markup=False, soft_wrap=True)
+        out_console.print(f"wrote {path}", soft_wrap=True)
     print_adapters(adapters, rank)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..layers import list_layers
 from ..samples import describe_sample, missing_samples, sample_names
-from .shared import AsJson, ModelName, open_subject, print_json, print_table
+from .shared import AsJson, ModelName, open_model, print_json, print_table
 
 __all__ = ["layers", "samples"]
 
@@ -53,7 +53,7 @@ def _trained(metrics: dict[str, Any]) -> dict[str, float]:
 
 def layers(model: ModelName, as_json: AsJson = False) -> None:
     """List every layer of a model: covered, or why not."""
-    infos = list_layers(open_subject(model).model)
+    infos = list_layers(open_model(model))
     if as_json:
         print_json({"model": model, "layers": [vars(info) for info in infos]})
         return

@@ -19,17 +19,19 @@ from ..spectrum import Sharpness
 from ..tasks import Subject
 from ..trace_strengths import TraceStrengths, hidden_states, trace_strengths
 from .drawing import figures
+from .names import names_in
 from .shared import (
     AsJson,
     Clip,
     ConceptsFile,
     ModelName,
+    Named,
     PositionsName,
     Power,
     Strength,
     Template,
     bar_of_progress,
-    comma_list,
+    check_known,
     extracted,
     open_subject,
     out_console,
@@ -58,9 +60,7 @@ def map_points(
     strength: Strength = 1.0,
     sharpness: Power = 1.0,
     clip: Clip = False,
-    concepts: Annotated[
-        str | None, typer.Option(help="Comma-separated: only these. Default: all, or 24 of more.")
-    ] = None,
+    concepts: Named = None,
     layer: Annotated[
         str | None, typer.Option(help="The layer for --of hidden (default: the last); for engrams: only it.")
     ] = None,
@@ -83,7 +83,9 @@ def map_points(
 ) -> None:
     """Lay inputs or engrams out on a map; with --erase, base and edited inputs on one map."""
     subject = open_subject(model, concepts_file, positions=positions, template=template)
-    named = comma_list(concepts) if concepts is not None else None
+    known = list(subject.concepts)
+    named = names_in(concepts, known) if concepts else None
+    check_known(erase, known)
     about: dict[str, Any] = {
         "model": model,
         "of": of,
@@ -124,7 +126,7 @@ def map_points(
     _print(model, of, table, about)
     for path in (csv, html_file):
         if path is not None:
-            out_console.print(f"wrote {path}")
+            out_console.print(f"wrote {path}", soft_wrap=True)
 
 
 def _points(

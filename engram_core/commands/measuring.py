@@ -20,6 +20,7 @@ from .shared import (
     Cut,
     Layers,
     ModelName,
+    Named,
     PositionsName,
     Random,
     ScalingName,
@@ -54,9 +55,7 @@ def criteria(
     ] = 1.0,
     clip: Clip = False,
     layers: Layers = None,
-    concepts: Annotated[
-        str | None, typer.Option(help="Comma-separated: only these concepts' engrams. Default: all.")
-    ] = None,
+    concepts: Named = None,
     random: Random = None,
     controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS,
     by_layer: Annotated[

@@ -143,4 +143,4 @@ def extract(
         caption="leak: share of the response that goes to other concepts; residue: share that stays behind",
     )
     if out is not None:
-        out_console.print(f"wrote {out}")
+        out_console.print(f"wrote {out}", soft_wrap=True)

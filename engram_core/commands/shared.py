@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -14,24 +13,26 @@ from typing import Annotated, Any, Literal
 import pandas as pd
 import torch
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from torch import nn
 
 from ..engram import Atlas
 from ..engram import extract as extract_atlas
-from ..errors import DataError, EngramError
+from ..errors import DataError, EngramError, suggest
 from ..groups import choose_groups
 from ..recording import record as record_model
 from ..samples import load_sample, missing_samples, sample_names
 from ..spectrum import Sharpness
-from ..subjects import load_subject, with_positions
+from ..subjects import load_model, load_subject, with_positions
 from ..sweep import draw_concepts
 from ..tasks import Subject
+from . import printing
+from .names import concept_strengths, names_in
+from .printing import PlainConsole, plain
+from .printing import print_json as print_json
 
-out_console = Console()
-err_console = Console(stderr=True)
+out_console = PlainConsole()
+err_console = PlainConsole(stderr=True)
 WIDEST = 20  # concepts; a wider matrix does not fit a terminal
 
 # -- options that several commands share ----------------------------------------------------------
@@ -77,8 +78,22 @@ Clip = Annotated[bool, typer.Option("--clip", help="Remove no direction more tha
 Cut = Annotated[
     float | None, typer.Option(help="Eigenvalue cut as a fraction of the largest; default width × 1.2e-7.")
 ]
-Erased = Annotated[list[str] | None, typer.Argument(help="Concepts to erase, each as NAME or NAME=STRENGTH.")]
+Erased = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="Concepts to erase, each as NAME or NAME=STRENGTH; a name with = in it is known as it stands. "
+        "Put -- before names that begin with a dash."
+    ),
+]
 Kept = Annotated[list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")]
+Named = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--concepts",
+        help="Only these concepts, separated by commas (repeatable). A name with commas is known as it "
+        "stands, or write \\, for a comma in a name. Default: all.",
+    ),
+]
 NullName = Annotated[Literal["nothing", "in place"], typer.Option("--null", help="What keeping starts from.")]
 Strength = Annotated[float, typer.Option(help="α; 1 is the engram itself.")]
 ScalingName = Annotated[
@@ -110,7 +125,11 @@ def numbers(text: str | None) -> list[int] | None:
 @contextmanager
 def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
     """Yield a progress callback that draws a bar on the error stream once a second has passed."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.completed}/{task.total}"),
+    )
     started = time.monotonic()
     bar = Progress(*columns, TimeRemainingColumn(), console=err_console, transient=True)
     task = bar.add_task("", total=None)
@@ -118,7 +137,7 @@ def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
 
     def report(done: int, total: int | None, text: str) -> None:
         nonlocal shown
-        bar.update(task, completed=done, total=total, description=text)
+        bar.update(task, completed=done, total=total, description=plain(text))
         if not shown and time.monotonic() - started > 1:
             shown = True
             bar.start()
@@ -130,21 +149,11 @@ def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
             bar.stop()
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON object, and nothing else, on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False) + "\n")
-
-
 def print_table(
     title: str, columns: list[str], rows: list[list[Any]], *, caption: str = "", digits: int = 3
 ) -> None:
     """Print a table; the first column is its row labels."""
-    table = Table(title=title, caption=caption or None, title_justify="left", caption_justify="left")
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row))
-    out_console.print(table)
+    printing.print_table(out_console, title, columns, rows, caption=caption, digits=digits)
 
 
 def print_matrix(title: str, frame: pd.DataFrame, column: str, caption: str) -> None:
@@ -186,14 +195,30 @@ def open_subject(
         options["template"] = True
     if concepts_file is not None:
         return load_subject(name, concepts_file, **options)
-    looks_like_a_model = re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith(("/", "./", "../", "~"))
-    if looks_like_a_model or (Path(name).is_dir() and name not in (*sample_names(), *missing_samples())):
+    if is_own(name):
         raise DataError(
             f"{name} is no sample model, so its concepts are not known: give --concepts-file FILE (texts in "
             "JSONL or CSV, or a folder of pictures, one folder per class)."
         )
     sample = load_sample(name)  # raises for an unknown one, and names the nearest
     return with_positions(sample, **options) if options else sample
+
+
+def is_own(name: str) -> bool:
+    """Return whether a name is of a folder or of the hub, not of a sample."""
+    if name in (*sample_names(), *missing_samples()):
+        return False
+    looks_like_one = re.fullmatch(r"[\w.-]+/[\w.-]+", name) or name.startswith(("/", "./", "../", "~"))
+    return bool(looks_like_one) or os.path.isdir(name)
+
+
+def open_model(name: str) -> nn.Module:
+    """Find a model by its name, without concepts.
+
+    Raises:
+        UnknownNameError, StorageError, DependencyError: see `open_subject`.
+    """
+    return load_model(name) if is_own(name) else open_subject(name).model
 
 
 def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options: Any) -> Atlas:
@@ -212,20 +237,27 @@ def about_subject(subject: Subject) -> dict[str, Any]:
 
 
 def picked_concepts(
-    subject: Subject, concepts: str | None, random: int | None, seed: int, without: Iterable[str] = ()
+    subject: Subject, concepts: list[str] | None, random: int | None, seed: int, without: Iterable[str] = ()
 ) -> list[str] | None:
     """Return the concepts named in a list, or drawn at random, or None for all."""
     if concepts is not None and random is not None:
         raise DataError("Give --concepts or --random, not both.")
     if random is not None:
         return draw_concepts(subject.concepts, random, seed=seed, without=without)
-    return None if concepts is None else comma_list(concepts)
+    return None if not concepts else names_in(concepts, list(subject.concepts))
 
 
 def check_named(concepts: list[str] | None, keep: list[str] | None) -> None:
     """Refuse an edit of nothing, before a model is loaded for it."""
     if not concepts and not keep:
         raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
+
+
+def check_known(names: Iterable[str] | None, known: Collection[str]) -> None:
+    """Refuse a name that no concept has, before anything is recorded for it."""
+    for name in names or ():
+        if name not in known:
+            raise suggest("concept", name, known)
 
 
 def edited_view(
@@ -242,23 +274,14 @@ def edited_view(
     blocks: str | None,
 ) -> nn.Module:
     """Record and extract, and return a view with the edit that the options describe."""
+    known = list(subject.concepts)
+    erase = concept_strengths(concepts or [], strength, known)
+    check_known(keep, known)
     atlas = extracted(subject, bar, sharpness=sharpness)
     return atlas.apply(
-        subject.model, erase=concept_strengths(concepts or [], strength), keep=keep or None, null=null,
+        subject.model, erase=erase, keep=keep or None, null=null,
         scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
     )  # fmt: skip
-
-
-def concept_strengths(terms: list[str], default: float) -> dict[str, float]:
-    """Read concepts given as NAME or NAME=STRENGTH."""
-    found = {}
-    for term in terms:
-        name, equals, value = term.rpartition("=")
-        try:
-            found[name if equals else term] = float(value) if equals else default
-        except ValueError:
-            raise EngramError(f"{term!r}: the strength after = must be a number.") from None
-    return found
 
 
 def comma_list(text: str) -> list[str]:

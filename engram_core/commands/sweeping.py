@@ -21,6 +21,7 @@ from .shared import (
     ConceptsFile,
     Cut,
     ModelName,
+    Named,
     PositionsName,
     Random,
     Seed,
@@ -45,9 +46,7 @@ def sweep(
     concepts_file: ConceptsFile = None,
     positions: PositionsName = None,
     template: Template = False,
-    concepts: Annotated[
-        str | None, typer.Option(help="Comma-separated: search on these. Default: all, or --random.")
-    ] = None,
+    concepts: Named = None,
     random: Random = None,
     seed: Seed = 0,
     together: Annotated[bool, typer.Option("--together", help="Erase them all at once.")] = False,
@@ -135,7 +134,7 @@ def sweep(
     else:
         _print(model, table, best, found, problem, confirmed, measure)
         for file in filter(None, (csv, html)):
-            out_console.print(f"wrote {file}")
+            out_console.print(f"wrote {file}", soft_wrap=True)
     if problem is not None:
         raise EngramError(problem)
 
@@ -249,7 +248,7 @@ def _print(
         f"retain: of the others{left}",
     )  # fmt: skip
     if found is not None:
-        out_console.print(found.sentence, highlight=False)
+        out_console.print(found.sentence)
     if confirmed is not None:
         means = _means(confirmed)
         shown = [*columns, "worst_forget", "worst_damage"]

@@ -91,8 +91,8 @@ def print_adapters(adapters: list[Adapter], rank: int | None) -> None:
         out_console.print(
             f"wrote {adapter.folder}: adapter of {adapter.concept!r}, α = {adapter.strength:g}, "
             f"{len(ranks)} layers, rank {ranks.min()}–{ranks.max()}",
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+            soft_wrap=True,
+        )
         if rank is not None:
             print_table(
                 f"What rank {rank} costs {adapter.concept}",

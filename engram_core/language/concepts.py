@@ -12,7 +12,7 @@ from torch import nn
 from ..batching import BACKGROUND, Owned
 from ..concepts import Batch, Concept, ConceptSet, draw
 from ..errors import DataError
-from .models import call_options, token_limit
+from .models import call_options, embedding_rows, token_limit
 from .texts import TextConcept, TextItem, TextSet
 from .tokens import POSITIONS, Encoded, Positions, by_length, encode, padded, pick_positions
 
@@ -106,19 +106,19 @@ class LanguageConcepts(ConceptSet):
         texts, options = self.texts, self._options
         names = (*texts, *([BACKGROUND] if texts.background else []))
         counts = dict.fromkeys(names, 0)
-        limit = token_limit(model)
+        limit, rows = token_limit(model), embedding_rows(model)
         arguments = call_options(model, head=False)
 
         def entries() -> Iterator[tuple[tuple[int, list[int]], Encoded]]:
             for index, name in enumerate(texts):
                 for item in texts[name].record:
                     encoded = encode(
-                        self.tokenizer, item, template=options["template"], limit=limit, label=name
+                        self.tokenizer, item, template=options["template"], limit=limit, rows=rows, label=name
                     )
                     picked = pick_positions(encoded, options["positions"], fact=item.is_fact)
                     yield (index, picked), encoded
             for text in texts.background:
-                encoded = encode(self.tokenizer, TextItem("", text), limit=limit, label=BACKGROUND)
+                encoded = encode(self.tokenizer, TextItem("", text), limit=limit, rows=rows, label=BACKGROUND)
                 yield (len(texts), list(range(len(encoded.ids)))), encoded
 
         def stream() -> Iterator[Owned]:

@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from ..errors import DataError, NonFiniteError
 from ..view import base_of, device_of, evaluated
 from .decoding import Decoder, Stop, decoded, final_tokens, stopper, token_text
-from .models import call_options, not_finite, token_limit
+from .models import call_options, embedding_rows, not_finite, token_limit
+from .tokenizing import check_rows, framed, tokenized
 
 __all__ = ["Alternative", "Token", "complete", "generate", "prompt_ids", "side_by_side"]
 
@@ -58,7 +59,9 @@ class Token:
     end: Literal["", "eos", "limit"] = ""
 
 
-def prompt_ids(tokenizer: Any, prompt: str, *, chat: bool = False, limit: int | None = None) -> list[int]:
+def prompt_ids(
+    tokenizer: Any, prompt: str, *, chat: bool = False, limit: int | None = None, rows: int | None = None
+) -> list[int]:
     """Return the tokens of a prompt, ready to be continued.
 
     Args:
@@ -66,17 +69,16 @@ def prompt_ids(tokenizer: Any, prompt: str, *, chat: bool = False, limit: int | 
         prompt: the text.
         chat: put it into the tokenizer's chat template.
         limit: most tokens that the model takes.
+        rows: how many tokens it has an embedding for.
 
     Raises:
-        DataError: if there is no chat template, no token, or no room left for another token.
+        DataError: if there is no chat template, no token, a token past `rows`, or no room left for another.
     """
     if chat:
         if not getattr(tokenizer, "chat_template", None):
             raise DataError("This tokenizer has no chat template; use chat=False.")
-        prompt = tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-        )
-    ids = list(tokenizer(prompt, add_special_tokens=not chat)["input_ids"])
+        prompt = framed(tokenizer, prompt)
+    ids = list(tokenized(tokenizer, prompt, special=not chat)["input_ids"])
     end = getattr(tokenizer, "eos_token_id", None)
     while not chat and ids and ids[-1] == end != getattr(tokenizer, "bos_token_id", None):
         ids.pop()  # some tokenizers close every text, and this one goes on
@@ -84,6 +86,7 @@ def prompt_ids(tokenizer: Any, prompt: str, *, chat: bool = False, limit: int | 
         ids = [int(tokenizer.bos_token_id)]
     if not ids:
         raise DataError("The prompt is empty, and this tokenizer has no token to begin with. Write a word.")
+    check_rows(tokenizer, ids, rows)
     if limit is not None and len(ids) >= limit:
         raise DataError(
             f"The prompt has {len(ids)} tokens and this model takes at most {limit}, with those it writes. "
@@ -136,7 +139,7 @@ def generate(
         raise DataError(f"top_p must be above 0 and at most 1; found {top_p}.")
     if top < 0:
         raise DataError(f"top must be 0 or more; found {top}.")
-    ids = prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(model))
+    ids = prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(model), rows=embedding_rows(model))
     generator = torch.Generator().manual_seed(seed)
 
     def choose(chances: Tensor) -> int:
@@ -184,8 +187,8 @@ def complete(
 
     With `stop`, only the prompts of the batches that were finished have one.
     """
-    limit, stopped = token_limit(model), stopper(stop)
-    encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit) for prompt in prompts]
+    limit, rows, stopped = token_limit(model), embedding_rows(model), stopper(stop)
+    encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit, rows=rows) for prompt in prompts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
     found: dict[int, str] = {}
     for start in range(0, len(order), batch_size):

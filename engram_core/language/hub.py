@@ -11,13 +11,15 @@ from torch import nn
 
 from ..errors import DataError, StorageError
 from ..hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..loading import first_line, foreign_errors
 from ..samples import Sample
 from .concepts import LanguageConcepts
+from .models import embedding_rows
 from .recall import Recall
 from .texts import TextSet, read_texts
 from .tokens import Positions, check_template
 
-__all__ = ["load_language_model", "load_language_subject"]
+__all__ = ["load_language_model", "load_language_subject", "load_tokenizer", "load_weights"]
 
 
 def load_language_model(
@@ -91,12 +93,23 @@ def load_language_subject(
 def _load(
     folder: ModelFolder, dtype: torch.dtype | str | None, device: torch.device | str
 ) -> tuple[nn.Module, Any]:
+    model = load_weights(folder, dtype=dtype, device=device)
+    return model, load_tokenizer(folder, model)
+
+
+def load_weights(
+    folder: ModelFolder,
+    *,
+    dtype: torch.dtype | str | None = None,
+    device: torch.device | str = "cpu",
+) -> nn.Module:
+    """Load the language model of a checked folder, without its tokenizer (see `load_language_model`)."""
     transformers = need("transformers", "A language model")
     names = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     place = torch.device(device)
     kind = torch_type(dtype, place)
     with torch.random.fork_rng(devices=[]):
-        model = load_pretrained(
+        return load_pretrained(
             folder,
             transformers.AutoModelForCausalLM,
             names,
@@ -104,25 +117,42 @@ def _load(
             dtype=kind,
             device=place,
         )
+
+
+def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
+    """Read the tokenizer of a model folder; no code from it, no network.
+
+    A special token past the model's last embedding row is no mistake (gemma-3-1b has one for pictures); a
+    text that uses it is refused when it is encoded.
+
+    Args:
+        folder: from `inspect_folder`.
+        model: the folder's model.
+
+    Raises:
+        StorageError: it cannot be read, or is another model's.
+    """
+    transformers = need("transformers", "A language model")
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(
             folder.path, local_files_only=True, trust_remote_code=False
         )
-    except Exception as error:  # a tokenizer's files are of many kinds, and so are its errors
-        text = str(error).strip().splitlines()
+        words, added = tokenizer.get_vocab(), set(tokenizer.get_added_vocab())
+    except BaseException as error:  # a tokenizer's files are of many kinds, and so are its errors
+        if not foreign_errors(error):
+            raise
         raise StorageError(
-            f"{folder.path} has a model and no tokenizer that can be read "
-            f"({text[0][:160] if text else type(error).__name__}). "
+            f"{folder.path} has a model and no tokenizer that can be read ({first_line(error, 160)}). "
             "Copy tokenizer.json and tokenizer_config.json of the same model there."
         ) from None
-    rows = model.get_input_embeddings().weight.shape[0]
-    largest = max(tokenizer.get_vocab().values(), default=-1)
-    if largest < 0 or largest >= rows:
+    rows = embedding_rows(model)
+    beyond = {word: number for word, number in words.items() if rows is not None and number >= rows}
+    if not words or any(word not in added for word in beyond):
         raise StorageError(
-            f"{folder.path}: its tokenizer gives numbers up to {largest}, and the model has {rows} tokens. "
-            "They do not belong together."
+            f"{folder.path}: its tokenizer gives numbers up to {max(words.values(), default=-1)}, and the "
+            f"model has {rows} tokens. They do not belong together."
         )
-    return model, tokenizer
+    return tokenizer
 
 
 def torch_type(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..errors import NonFiniteError
 from ..view import base_of, shared_copy
 
-__all__ = ["call_options", "first_not_finite", "not_finite", "token_limit"]
+__all__ = ["call_options", "embedding_rows", "first_not_finite", "not_finite", "token_limit"]
 
 
 def call_options(model: nn.Module, *, head: bool = True) -> dict[str, Any]:
@@ -42,6 +42,13 @@ def token_limit(model: nn.Module) -> int | None:
         if isinstance(value, int) and value > 0:
             return value
     return None
+
+
+def embedding_rows(model: nn.Module) -> int | None:
+    """Return how many tokens a model has rows for, or None if it does not say."""
+    table = getattr(base_of(model), "get_input_embeddings", lambda: None)()
+    weight = getattr(table, "weight", None)
+    return None if weight is None else int(weight.shape[0])
 
 
 def first_not_finite(model: nn.Module, inputs: dict[str, Any]) -> str | None:

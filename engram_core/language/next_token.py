@@ -15,7 +15,7 @@ from ..groups import choose_groups
 from ..view import device_of, evaluated
 from .decoding import Stop, stopper, token_text
 from .generation import prompt_ids
-from .models import call_options, not_finite, token_limit
+from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem
 from .tokens import encode
 
@@ -43,7 +43,9 @@ def next_tokens(
     """
     if k < 1:
         raise DataError(f"k must be at least 1; found {k}.")
-    ids = torch.tensor([prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(base))])
+    ids = torch.tensor(
+        [prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(base), rows=embedding_rows(base))]
+    )
     sides = [_chances(model, ids)[-1].exp() for model in (base, edited)]
     order = [side.argsort(descending=True, stable=True) for side in sides]
     chosen = list(dict.fromkeys(int(number) for one in order for number in one[:k]))
@@ -93,7 +95,7 @@ def token_changes(
         part ("whole edit", then the groups), position, id, token, before, after (log-probabilities in nats),
         change. The first token of a text is predicted by nothing and has NaN.
     """
-    encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base))
+    encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base), rows=embedding_rows(base))
     ids = torch.tensor([encoded.ids])
     before = _told(base, ids)
     frame = pd.DataFrame(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..errors import DataError
 from ..tasks import Scores
 from ..view import device_of, evaluated
-from .models import call_options, not_finite, token_limit
+from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, encode, padded
 
@@ -34,7 +34,13 @@ class _Question:
 
 
 def _questions(
-    tokenizer: Any, texts: TextSet, names: Iterable[str], *, template: bool, limit: int | None
+    tokenizer: Any,
+    texts: TextSet,
+    names: Iterable[str],
+    *,
+    template: bool,
+    limit: int | None,
+    rows: int | None,
 ) -> list[_Question]:
     found = []
     for name in names:
@@ -42,7 +48,7 @@ def _questions(
         for split, items in (("record", concept.record), ("probe", concept.probe)):
             for item in items:
                 if item.is_fact:
-                    encoded = encode(tokenizer, item, template=template, limit=limit, label=name)
+                    encoded = encode(tokenizer, item, template=template, limit=limit, rows=rows, label=name)
                     found.append(_Question(name, split, item, encoded))
     return found
 
@@ -97,7 +103,9 @@ def recall(
         of the answer's first token).
     """
     names = [concepts] if isinstance(concepts, str) else list(texts if concepts is None else concepts)
-    questions = _questions(tokenizer, texts, names, template=template, limit=token_limit(model))
+    questions = _questions(
+        tokenizer, texts, names, template=template, limit=token_limit(model), rows=embedding_rows(model)
+    )
     if not questions:
         raise DataError("None of these concepts has a prompt and an answer, so there is no recall to score.")
     return _table(questions, _answer_scores(model, questions))
@@ -140,7 +148,10 @@ def recall_summary(table: pd.DataFrame, concepts: Iterable[str] | str) -> pd.Dat
 
 def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
     """Return exp of the mean loss per token (nats) over all texts together."""
-    encoded = [encode(tokenizer, TextItem("", text), limit=token_limit(model)) for text in texts]
+    encoded = [
+        encode(tokenizer, TextItem("", text), limit=token_limit(model), rows=embedding_rows(model))
+        for text in texts
+    ]
     if not encoded:
         raise DataError("There is no background text to take a perplexity of.")
     with evaluated(model) as ready, torch.no_grad():
@@ -185,7 +196,7 @@ class Recall:
     template: bool = False
     unit: str = field(default="exact recall", init=False)
     # Tokens of every concept asked so far: a sweep asks the same questions hundreds of times.
-    _asked: dict[tuple[str, int | None], list[_Question]] = field(
+    _asked: dict[tuple[str, int | None, int | None], list[_Question]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -240,9 +251,9 @@ class Recall:
 
     def _asked_of(self, model: nn.Module, names: Iterable[str]) -> list[_Question]:
         """Return the questions of all of these concepts, each of which must have one."""
-        limit, questions = token_limit(model), list[_Question]()
+        limit, rows, questions = token_limit(model), embedding_rows(model), list[_Question]()
         for name in names:
-            mine = self._questions(name, limit)
+            mine = self._questions(name, limit, rows)
             if not mine:
                 asked = "question" if self.split == "all" else f"{self.split} question"
                 raise DataError(
@@ -251,12 +262,12 @@ class Recall:
             questions += mine
         return questions
 
-    def _questions(self, name: str, limit: int | None) -> list[_Question]:
-        if (name, limit) not in self._asked:
-            self._asked[name, limit] = _questions(
-                self.tokenizer, self.texts, [name], template=self.template, limit=limit
+    def _questions(self, name: str, limit: int | None, rows: int | None) -> list[_Question]:
+        if (name, limit, rows) not in self._asked:
+            self._asked[name, limit, rows] = _questions(
+                self.tokenizer, self.texts, [name], template=self.template, limit=limit, rows=rows
             )
-        return [q for q in self._asked[name, limit] if self.split in ("all", q.split)]
+        return [q for q in self._asked[name, limit, rows] if self.split in ("all", q.split)]
 
 
 def _share_exact(values: Sequence[tuple[float, float, bool]]) -> float:

@@ -17,6 +17,13 @@ __all__ = ["TextConcept", "TextItem", "TextSet", "read_texts"]
 
 SPLITS = ("record", "probe")
 _COLUMNS = ("concept", "prompt", "answer", "text", "split")
+MOST_FILE = 256 << 20
+"""Bytes of a file of texts."""
+MOST_TEXT = 250_000
+"""Characters of one prompt, answer or text; longer than any context window is worth recording."""
+MOST_NAME = 200
+"""Characters of a concept's name."""
+_MOST_LINE = 1_000_000  # characters of a line of JSON; a tokenizer takes 350 bytes for each
 _SHOWN = 20  # problems named in one error; the rest is counted
 
 
@@ -121,6 +128,13 @@ def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
     """
     path = Path(path)
     try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise DataError(f"Cannot read {path}: it is no file; give one of texts (.jsonl or .csv).")
+        if size > MOST_FILE:
+            raise DataError(
+                f"{path} has {size / 2**20:,.0f} MB; at most {MOST_FILE >> 20} MB of texts are read."
+            )
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
@@ -141,6 +155,14 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
+        if len(line) > _MOST_LINE:
+            yield (
+                number,
+                DataError(
+                    f"a line of {len(line):,} characters; at most {_MOST_LINE:,} are read. Split the text"
+                ),
+            )
+            continue
         try:
             yield number, json.loads(line, object_pairs_hook=_no_field_twice)
         except json.JSONDecodeError as error:
@@ -149,13 +171,15 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
             yield number, DataError("not valid JSON (nested too deeply)")
         except DataError as error:
             yield number, error
+        except ValueError:
+            yield number, DataError("a number of thousands of digits; texts stand in quotes")
 
 
 def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = next(name for name, _ in pairs if sum(other == name for other, _ in pairs) > 1)
-        raise DataError(f"the field {twice!r} stands there twice")
+        raise DataError(f"the field {_brief(twice)!r} stands there twice")
     return found
 
 
@@ -167,7 +191,7 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
         if "concept" not in header or unknown or len(set(header)) < len(header):
             raise DataError(
                 f"{path}: the first line must name columns among {', '.join(_COLUMNS)}, each once, with "
-                f"concept; found {', '.join(header) or 'nothing'}."
+                f"concept; found {_brief(', '.join(header), 200) or 'nothing'}."
             )
         reader.fieldnames = header
     except csv.Error as error:
@@ -260,6 +284,10 @@ def lone_surrogate(text: str) -> int | None:
     return None
 
 
+def _brief(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _item(row: Any) -> tuple[str, str, TextItem]:
     if isinstance(row, DataError):
         raise row
@@ -267,7 +295,7 @@ def _item(row: Any) -> tuple[str, str, TextItem]:
         raise DataError(f"expected an object with a concept; found {type(row).__name__}")
     unknown = [str(key) for key in row if key not in _COLUMNS]
     if unknown:
-        raise DataError(f"unknown field {unknown[0]!r}; known: {', '.join(_COLUMNS)}")
+        raise DataError(f"unknown field {_brief(unknown[0])!r}; known: {', '.join(_COLUMNS)}")
     values = {}
     for key, value in row.items():
         if not isinstance(value, str):
@@ -275,13 +303,17 @@ def _item(row: Any) -> tuple[str, str, TextItem]:
         broken = lone_surrogate(value)
         if broken is not None:
             raise DataError(f"{key} holds half a character at position {broken + 1} (a lone surrogate)")
+        if len(value) > MOST_TEXT:
+            raise DataError(f"{key} has {len(value):,} characters; at most {MOST_TEXT:,} are read. Split it")
         values[key] = value
     name = values.get("concept", "").strip()
     if not name:
         raise DataError("no concept")
+    if len(name) > MOST_NAME:
+        raise DataError(f"the concept's name has {len(name):,} characters; at most {MOST_NAME} are read")
     split = values.get("split", "record").strip()
     if split not in SPLITS:
-        raise DataError(f"split must be record or probe; found {split!r}")
+        raise DataError(f"split must be record or probe; found {_brief(split)!r}")
     if "text" in values:
         if "prompt" in values or "answer" in values:
             raise DataError("give either text, or prompt and answer; found both")

@@ -20,7 +20,7 @@ from ..recording import Progress
 from ..statistics import homogeneous_rows
 from ..view import base_of, device_of, shared_copy
 from .decoding import Stop, stopper, token_text
-from .models import call_options, token_limit
+from .models import call_options, embedding_rows, token_limit
 from .texts import TextItem
 from .tokens import encode
 
@@ -100,7 +100,7 @@ def reactivation_map(
     base = base_of(model)
     atlas.identity.check(base)
     atlas[concept]  # raises for an unknown one
-    encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base))
+    encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base), rows=embedding_rows(base))
     tokens = [token_text(tokenizer, number) for number in encoded.ids]
     chosen = atlas.select(layers)
     kinds = module_kinds(atlas.layers)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .texts import TextItem, lone_surrogate
+from .tokenizing import check_rows, framed, tokenized
 
 __all__ = ["POSITIONS", "Encoded", "Positions", "encode", "padded", "pick_positions"]
 
@@ -49,6 +50,7 @@ def encode(
     *,
     template: bool = False,
     limit: int | None = None,
+    rows: int | None = None,
     label: str = "",
 ) -> Encoded:
     """Turn a text into tokens and find its answer.
@@ -58,11 +60,12 @@ def encode(
         item: the text.
         template: put the prompt into the tokenizer's chat template, the answer after it.
         limit: most tokens the model takes.
+        rows: how many tokens it has an embedding for.
         label: concept name for error messages.
 
     Raises:
-        DataError: if the answer becomes no token, or the text is longer than `limit` or holds half a
-            character.
+        DataError: if the answer becomes no token, or the text is longer than `limit`, holds half a character
+            or a token past `rows`, or if the tokenizer fails.
     """
     text, start = item.text, item.answer_start
     where = f"Concept {label!r}: " if label else ""
@@ -75,21 +78,20 @@ def encode(
     special = True
     if template and item.is_fact:
         check_template(tokenizer)
-        head = tokenizer.apply_chat_template(
-            [{"role": "user", "content": item.prompt}], add_generation_prompt=True, tokenize=False
-        )
+        head = framed(tokenizer, item.prompt)
         text, start = head + item.answer.lstrip(), len(head)
         special = False  # the template brings its own
     if getattr(tokenizer, "is_fast", False):
-        found = tokenizer(text, add_special_tokens=special, return_offsets_mapping=True)
+        found = tokenized(tokenizer, text, special=special, offsets=True)
         ids, offsets = list(found["input_ids"]), found["offset_mapping"]
         # Special tokens have empty spans. Leading space may or may not be part of a token's span.
         marked = [i for i, (a, b) in enumerate(offsets) if b > a and b > start]
     else:
-        ids = list(tokenizer(text, add_special_tokens=special)["input_ids"])
+        ids = list(tokenized(tokenizer, text, special=special)["input_ids"])
         marked = _after_prompt(tokenizer, text[:start], ids, special)
     if not marked:
         raise DataError(f"{where}the answer {item.answer!r} becomes no token. Write it in other characters.")
+    check_rows(tokenizer, ids, rows, where)
     if limit is not None and len(ids) > limit:
         raise DataError(
             f"{where}the text {_short(text)!r} has {len(ids)} tokens, and this model takes at most {limit}. "
@@ -103,7 +105,7 @@ def _after_prompt(tokenizer: Any, prompt: str, ids: list[int], special: bool) ->
     same = 0
     # With its last white space (a template's line break is a token) and without (it may join the answer).
     for head in dict.fromkeys((prompt, prompt.rstrip())):
-        alone = list(tokenizer(head, add_special_tokens=special)["input_ids"]) if head else []
+        alone = list(tokenized(tokenizer, head, special=special)["input_ids"]) if head else []
         shared = 0
         while shared < min(len(alone), len(ids)) and alone[shared] == ids[shared]:
             shared += 1

@@ -196,6 +196,52 @@ def test_no_folder_no_classes_and_one_class_are_told(tmp_path) -> None:
         load_image_folder(tmp_path, FORM, held_out=1.0)
 
 
+def mpo(first: Image.Image, second: Image.Image) -> bytes:
+    opened = io.BytesIO()
+    first.save(opened, "MPO", save_all=True, append_images=[second], quality=100)
+    return opened.getvalue()
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_the_first_picture_of_a_phones_file_is_read(root, cut: bool) -> None:
+    """A camera writes a preview or a depth map behind the picture; the note on it may be damaged."""
+    first, second = Image.new("RGB", (8, 8), (250, 10, 10)), Image.new("RGB", (16, 16), (10, 10, 250))
+    data = mpo(first, second)
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    if cut:
+        data = data[: data.rindex(b"\xff\xd8") + 20]
+    (root / "cat" / "phone.jpg").write_bytes(data)
+    found = load_image_folder(root, FORM, held_out=0.2)
+    pictures = torch.cat([found["cat"].record, found["cat"].probe])
+    red = [p for p in pictures if p[0].min() > 0.9]
+    assert len(pictures) == 5 and len(red) == 1 and red[0][2].max() < 0.1
+
+
+@pytest.mark.parametrize("name", ["LICENSE", "README.md", "labels.csv", "LICENSE.jpg"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_lies_beside_the_class_folders_gets_advice_that_works(root, tmp_path, name, packed) -> None:
+    (root / name).write_bytes(png(99) if name.endswith(".jpg") else b"MIT")
+    path = root
+    if packed:
+        with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+            for file in sorted(f for f in root.rglob("*") if f.is_file()):
+                archive.write(file, str(file.relative_to(root)))
+        path = tmp_path / "p.zip"
+    said = refusal(path)
+    if name.endswith(".jpg"):
+        assert f"{name}: lies beside the class folders; put it into one" in said
+        (root / name).rename(root / "cat" / name)
+    else:
+        assert f"is no picture; take it out of the {'zip' if packed else 'folder'}" in said
+        (root / name).unlink()
+    assert set(load_image_folder(root, FORM)) == {"cat", "dog", "owl"}
+
+
+def test_links_in_a_circle_are_refused_like_any_that_lead_nowhere(root) -> None:
+    (root / "cat" / "round.png").symlink_to(root / "cat" / "round.png")
+    assert "cat/round.png: a link out of the folder" in refusal(root)
+
+
 def test_a_link_out_of_the_folder_is_not_followed(root, tmp_path) -> None:
     (tmp_path / "secret.png").write_bytes(png(5))
     (root / "cat" / "link.png").symlink_to(tmp_path / "secret.png")

@@ -1,0 +1,73 @@
+"""Ask a tokenizer, in one place: what a foreign folder can make it do ends in a sentence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import DataError
+from ..loading import first_line, foreign_errors
+
+__all__ = ["check_rows", "framed", "tokenized"]
+
+
+def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False) -> dict[str, Any]:
+    """Return the tokens of a text: ``input_ids``, and with `offsets` ``offset_mapping``.
+
+    Raises:
+        DataError: the tokenizer failed; a fast one may end in a panic, which is no `Exception`.
+    """
+    options = {"return_offsets_mapping": True} if offsets else {}
+    try:
+        return dict(tokenizer(text, add_special_tokens=special, **options))
+    except BaseException as error:
+        if not foreign_errors(error):
+            raise
+        raise DataError(
+            f"This model's tokenizer fails on the text {_short(text)!r} ({first_line(error, 160)}). Its "
+            "files are damaged, or made to fail."
+        ) from None
+
+
+def framed(tokenizer: Any, prompt: str) -> str:
+    """Return a prompt in the tokenizer's chat template, ready for the answer.
+
+    Raises:
+        DataError: the template failed.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
+            )
+        )
+    except BaseException as error:
+        if not foreign_errors(error):
+            raise
+        raise DataError(
+            f"This model's chat template fails ({first_line(error, 160)}). Leave --template out "
+            "(template=False)."
+        ) from None
+
+
+def check_rows(tokenizer: Any, ids: list[int], rows: int | None, where: str = "") -> None:
+    """Refuse tokens that the model has no embedding row for.
+
+    Args:
+        tokenizer: that gave them.
+        ids: the tokens of one text.
+        rows: see `embedding_rows`; None checks nothing.
+        where: what the text is of, as the beginning of a sentence.
+
+    Raises:
+        DataError: naming the first of them.
+    """
+    wrong = next((number for number in ids if rows is not None and not 0 <= number < rows), None)
+    if wrong is not None:
+        raise DataError(
+            f"{where}the text holds the token {tokenizer.convert_ids_to_tokens(wrong)!r} (number {wrong}), "
+            f"and this model has rows for {rows} tokens only. Leave it out of the text."
+        )
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else text[:57] + "…"
