@@ -305,9 +305,18 @@ class LiveEdit:
     def bake(self, *, progress: Progress | None = None) -> nn.Module:
         """Return a plain module with the edited weights: float32 arithmetic, rounded once.
 
+        A layer whose weight was computed (a parametrisation, an adapter) is a plain layer in it, if it is
+        edited; the others stay as they are.
+
         Args:
             progress: called with (done, total, layer) after every layer.
+
+        Raises:
+            CoverageError: if an edited layer is quantised, so that no weight can be written into it.
         """
+        if self.on:
+            for layer in self._layers:
+                self.atlas.slot(layer).check_bake(base_of(self._view))
         baked = own_copy(base_of(self._view))
         if not self.on:
             return baked
@@ -371,6 +380,8 @@ class LiveEdit:
             (key, slots if small and not slots[0].routed else self._dense_members(slots, taken))
             for key, slots in groups.items()
         ]
+        if taken:  # what is quantised is edited at its input, whatever the number of rows
+            split = [(key, [slot for slot in members if not slot.opaque]) for key, members in split]
         dense = [slot for _, members in split for slot in members]
         structure = (tuple(groups), self._layers, self._edit.from_nothing, tuple(taken))
         if structure == self._structure and not dense:
@@ -455,7 +466,7 @@ class LiveEdit:
         weights = self._weights(slots[0].name, taken, key[1])
         duals = _picked(stack.duals, spans)
         edit: InputEdit | OutputEdit
-        if len(slots) == 1 and slots[0].outputs < columns:
+        if len(slots) == 1 and slots[0].outputs < columns and not slots[0].opaque:
             left = _stacked([self._left(slots[0].name, name, stack) for name in names])
             edit = OutputEdit(left, duals, weights, columns=columns, keeps=keeps)
         else:

@@ -193,7 +193,7 @@ def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit, *,
 
     parameters = module._parameters
     constant = slot.constant(module) if slot.bias else None
-    plain = "forward" not in vars(module) and type(module).forward is nn.Linear.forward
+    plain = "forward" not in vars(module) and type(module).forward is nn.Linear.forward and not slot.opaque
     if isinstance(edit, OutputEdit):
         forward = at_output
     elif slot.bias:

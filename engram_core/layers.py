@@ -12,6 +12,7 @@ from torch.nn.utils import parametrize
 from .errors import CoverageError, suggest
 from .linear_maps.adapted import is_adapted
 from .linear_maps.kinds import slots_of, why_no_slots
+from .linear_maps.opaque import hides_weight
 from .slots import Slot
 
 __all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
@@ -40,14 +41,6 @@ class LayerInfo:
     outputs: int | None
     covered: bool
     reason: str = ""
-
-
-def _hides_weight(module: nn.Module) -> bool:
-    """Whether a module without parameters still has a weight, in a packed or integer form."""
-    weight = getattr(module, "weight", None)
-    if callable(weight) and not isinstance(weight, nn.Module):
-        return True
-    return any("weight" in n and not b.is_floating_point() for n, b in module.named_buffers(recurse=False))
 
 
 def _why_not(module: nn.Module) -> str:
@@ -79,6 +72,8 @@ def _blocked(module: nn.Module, slots: Sequence[Slot], owners: dict[int, list[st
     """Say why a module of a covered kind still cannot be edited; empty if it can."""
     for slot in slots:
         weights = slot.weights(module)
+        if not weights and slot.opaque:
+            continue  # an edit never touches what is stored
         if not weights:
             return "its weight is computed from other parameters at every call"
         for attribute, weight in weights.items():
@@ -115,10 +110,8 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
         if not any(True for _ in module.parameters(recurse=False)):
             # A computed weight is not asked for: in training mode that may write what it is computed from.
             if not (is_adapted(module) or parametrize.is_parametrized(module)):
-                if _hides_weight(module):
-                    kind = type(module).__name__
-                    infos.append(LayerInfo(name or kind, kind, None, None, False, _QUANTISED))
-                continue
+                if not hides_weight(module):
+                    continue
         label = name or type(module).__name__
         kind = type(module).__name__
         uninitialised = any(

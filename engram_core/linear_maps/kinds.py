@@ -16,6 +16,7 @@ from .attention import AttentionSlot
 from .conv import ConvSlot, conv_slot
 from .derived import DerivedSlot
 from .linear import Conv1DSlot, Slot
+from .opaque import is_frozen, opaque_slot, why_opaque
 from .parametrized import HookedSlot, ParametrizedSlot, hooks_of, parametrization_names
 from .transposed import TransposedConvSlot, transposed_slot
 
@@ -34,10 +35,14 @@ def slots_of(name: str, module: nn.Module) -> list[Slot] | None:
     """
     label = name or type(module).__name__  # a bare layer given as the model has no path
     if is_adapted(module):
-        inner = _inner(module)
+        inner, base = _inner(module), module.get_base_layer()  # type: ignore[operator]
+        if inner is None and is_frozen(base):
+            return _opaque(label, name, module, f"{_frozen_kind(base)} + {adapter_name(module)}")
         if inner is None or why_no_slots(module):
             return None
         return [_derived(AdaptedSlot, inner, label, name, f"{inner.kind} + {adapter_name(module)}")]
+    if is_frozen(module) and not hasattr(module, "num_experts"):
+        return _opaque(label, name, module, _frozen_kind(module))
     plain = _plain_slots(label, name, module)
     if not plain or isinstance(plain[0], AttentionSlot):
         return plain or expert_slots(name, module)
@@ -58,8 +63,12 @@ def why_no_slots(module: nn.Module) -> str:
         inner, name = _inner(module), adapter_name(module)
         if inner is None:
             base = module.get_base_layer()  # type: ignore[operator]
+            if is_frozen(base):
+                return why_opaque(module)
             return f"its {name} adapter wraps a {type(base).__name__}, which is no plain linear map"
         return why_not_adapted(module, _run, _example(inner))
+    if is_frozen(module):
+        return why_opaque(module)
     if parametrize.is_parametrized(module):
         names: Any = module.parametrizations
         other = next((n for n in names if n not in ("weight", "bias")), None)
@@ -92,6 +101,15 @@ def _plain_slots(label: str, name: str, module: nn.Module) -> list[Slot] | None:
     if any(_inherits(module, kind) for kind in _TRANSPOSED):
         return [transposed_slot(label, name, module)]
     return None
+
+
+def _opaque(label: str, name: str, module: nn.Module, kind: str) -> list[Slot] | None:
+    slot = opaque_slot(label, name, module, kind)
+    return None if slot is None else [slot]
+
+
+def _frozen_kind(module: nn.Module) -> str:
+    return f"{type(module).__name__} (quantised)"
 
 
 def _shape(module: nn.Module) -> tuple[int, int]:

@@ -93,12 +93,6 @@ def test_attention_is_listed_as_its_four_maps() -> None:
     assert all(info.covered and info.outputs == 8 for info in infos.values())
 
 
-def quantised() -> nn.Module:
-    linear = nn.Sequential(nn.Linear(4, 3))
-    with pytest.warns(DeprecationWarning):
-        return torch.ao.quantization.quantize_dynamic(linear, {nn.Linear})[0]
-
-
 def computed() -> nn.Module:
     layer = nn.Linear(4, 3)
     layer.root = nn.Parameter(layer.weight.detach())
@@ -135,7 +129,6 @@ def integer_weights() -> nn.Module:
         (lambda: parametrizations.weight_norm(nn.MultiheadAttention(4, 2), "in_proj_weight"), "parametrised"),
         (lambda: parametrizations.weight_norm(nn.LSTM(4, 3), "weight_ih_l0"), "parametrised"),
         (computed, "computed from other parameters"),
-        (quantised, "quantised"),
         (integer_weights, "quantised"),
         (lambda: nn.Linear(4, 3, device="meta"), "not loaded"),
     ],
