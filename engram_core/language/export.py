@@ -15,6 +15,7 @@ from ..editing import live_edit
 from ..engram import Atlas
 from ..errors import DataError, StorageError
 from ..identity import model_hash
+from ..linear_maps.adapted import inner_model, merged_model
 from ..recording import Progress
 from ..view import base_of
 from .concepts import LanguageConcepts
@@ -34,7 +35,8 @@ def save_edited(
 ) -> Path:
     """Write an edited view as a model folder that plain transformers loads.
 
-    The edit is baked into the weights: float32 arithmetic, rounded once to the model's own type. Beside
+    The edit is baked into the weights: float32 arithmetic, rounded once to the model's own type. Adapters of
+    PEFT are merged too, as they are switched on now, so that the folder needs no ``peft``. Beside
     the model lies ``engram.json``, which says what was erased (see `edit_record`); config.json says
     nothing of it. The folder appears whole or not at all. Takes as much memory as the model.
 
@@ -49,11 +51,12 @@ def save_edited(
         The folder.
 
     Raises:
+        CoverageError: if an edited layer is quantised, or an adapter cannot be merged.
         DataError: if the view is no edited view of a Hugging Face model, or `about` is not JSON.
         StorageError: if the folder is not empty or cannot be written.
     """
     control = live_edit(view)
-    if not hasattr(base_of(view), "save_pretrained"):
+    if not hasattr(inner_model(base_of(view)), "save_pretrained"):
         raise DataError(
             f"{type(base_of(view)).__name__} is no Hugging Face model, so it has no folder of that kind. "
             "Use bake() and save its state_dict."
@@ -65,7 +68,7 @@ def save_edited(
         text = json.dumps(edit_record(view) | {"about": about or {}}, indent=2, ensure_ascii=False)
     except (TypeError, ValueError) as error:
         raise DataError(f"about must hold what JSON can hold: {error}.") from None
-    baked: Any = control.bake(progress=progress)
+    baked: Any = merged_model(control.bake(progress=progress))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 LoRA adds ``scaling · B A x``; an engram is ``left · right``, and erasing subtracts ``α`` times it, so
 ``A = right``, ``B = left`` and ``scaling = −α``. A layer with a bias carries the engram's bias column as
-PEFT's LoRA bias.
+PEFT's LoRA bias. What may be said in such a file is in `lora_form`.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from torch import Tensor
 
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
+from ..linear_maps.adapted import adapted_path
 from ..recording import Progress
+from .lora_form import lora_config, lora_tensors, why_no_lora
 
 __all__ = ["adapter_folders", "check_lora", "lora_layers", "save_lora"]
 
-_KINDS = ("Linear", "Conv1D")
 _LONGEST = 60  # characters of a folder name; file systems take 255 bytes, and a character has up to 4
 # Names that Windows keeps for devices, whatever their ending.
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
@@ -75,17 +76,17 @@ def save_lora(
     for done, name in enumerate(chosen, start=1):
         slot = atlas.slot(name)
         left, right, error = _truncated(*engram.factors(name), rank)
-        ranks[slot.module] = right.shape[0]
-        rows.append((name, right.shape[0], error))
-        stem = f"base_model.model.{slot.module}"
-        tensors[f"{stem}.lora_A.weight"] = right[:, : slot.columns].contiguous()
-        tensors[f"{stem}.lora_B.weight"] = left.contiguous()
+        rows.append((name, right.shape[-2], error))
+        path = adapted_path(atlas.model, slot.module)
+        down, up, column = lora_tensors(slot, left, right)
+        ranks[path] = len(down)
+        stem = f"base_model.model.{path}"
+        tensors[f"{stem}.lora_A.weight"], tensors[f"{stem}.lora_B.weight"] = down, up
         if biased:
-            column = left @ right[:, slot.columns :].sum(-1) if slot.bias else left.new_zeros(len(left))
-            tensors[f"{stem}.lora_B.bias"] = column.contiguous()
+            tensors[f"{stem}.lora_B.bias"] = column
         if progress is not None:
             progress(done, len(chosen), name)
-    config = _config(ranks, strength, biased, base_model, conv1d=_conv1d(atlas, chosen))
+    config = lora_config(atlas.model, ranks, strength, biased, base_model)
     table = pd.DataFrame(rows, columns=["layer", "rank", "error"])
     about = {
         "made_by": "Engram Explorer",
@@ -175,63 +176,33 @@ def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list
             adapter would be another edit.
     """
     chosen = atlas.select(layers)
-    held = [name for name in chosen if atlas.slot(name).kind in _KINDS]
-    if not held:
-        raise CoverageError("None of the chosen layers is Linear or Conv1D; LoRA carries no other here.")
-    if len(held) < len(chosen):
-        left_out = [name for name in chosen if name not in set(held)]
+    reasons = {name: why_no_lora(atlas.slot(name), atlas.model) for name in chosen}
+    left_out = [name for name in chosen if reasons[name]]
+    if left_out:
         shown = ", ".join(left_out[:3]) + (" …" if len(left_out) > 3 else "")
         raise CoverageError(
             f"A LoRA adapter cannot hold {len(left_out)} of the {len(chosen)} layers ({shown}, of kind "
-            f"{atlas.slot(left_out[0]).kind}), so the base with it would not be the edited model. Write the "
-            "whole edited model with save_edited (on the command line: --folder), or name Linear and Conv1D "
-            "layers only."
+            f"{atlas.slot(left_out[0]).kind}): {reasons[left_out[0]]}. The base with it would not be the "
+            "edited model. Write the whole edited model with save_edited (on the command line: --folder), or "
+            "name other layers only."
         )
-    return held
-
-
-def _conv1d(atlas: Atlas, names: list[str]) -> bool:
-    return any(atlas.slot(name).kind == "Conv1D" for name in names)
+    return chosen
 
 
 def _truncated(left: Tensor, right: Tensor, rank: int | None) -> tuple[Tensor, Tensor, float]:
-    """Cut a pair to its largest singular values without forming the product."""
-    if rank is None or rank >= right.shape[0]:
+    """Cut a pair, or every pair of a stack, to its largest singular values without forming the product."""
+    if rank is None or rank >= right.shape[-2]:
         return left, right, 0.0
     q_left, r_left = torch.linalg.qr(left.double())
     q_right, r_right = torch.linalg.qr(right.double().mT)
     u, s, vh = torch.linalg.svd(r_left @ r_right.mT)
-    kept = s[:rank]
+    kept = s[..., :rank]
     total = float(s.square().sum())
-    error = (float(s[rank:].square().sum()) / total) ** 0.5 if total else 0.0
+    error = (float(s[..., rank:].square().sum()) / total) ** 0.5 if total else 0.0
     root = kept.sqrt()
-    short_left = (q_left @ u[:, :rank]) * root
-    short_right = (root[:, None] * vh[:rank]) @ q_right.mT
+    short_left = (q_left @ u[..., :rank]) * root.unsqueeze(-2)
+    short_right = (root.unsqueeze(-1) * vh[..., :rank, :]) @ q_right.mT
     return short_left.to(left.dtype), short_right.to(right.dtype), error
-
-
-def _config(
-    ranks: dict[str, int], strength: float, biased: bool, base_model: str | None, *, conv1d: bool
-) -> dict[str, Any]:
-    largest = max(ranks.values())
-    return {
-        "peft_type": "LORA",
-        "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": base_model,
-        "inference_mode": True,
-        "r": largest,
-        "lora_alpha": -strength * largest,
-        # PEFT's scaling is alpha / r, layer by layer; this makes it −α in all of them.
-        "rank_pattern": ranks,
-        "alpha_pattern": {name: -strength * rank for name, rank in ranks.items()},
-        "target_modules": sorted(ranks),
-        "lora_dropout": 0.0,
-        "lora_bias": biased,
-        "bias": "none",
-        "fan_in_fan_out": conv1d,
-        "use_rslora": False,
-        "use_dora": False,
-    }
 
 
 def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], about: dict[str, Any]) -> None:
