@@ -1,4 +1,4 @@
-"""Adapters of models that are no causal language model: PEFT loads them, and base and adapter are the view."""
+"""Adapters of models that are no causal language model: PEFT loads them, and they make the base the view."""
 
 import copy
 import json
