@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .errors import ModelMismatchError
+from .linear_maps.opaque import stored_tensors
 from .view import base_of
 
 __all__ = ["ModelIdentity", "model_hash"]
@@ -29,7 +30,7 @@ _COLUMNS, _ROWS = 4096, 64  # of 8-byte words that are added up at a time: 2 MB,
 
 def _versions(model: nn.Module) -> _Versions:
     """Return what every parameter's address, change counter and a few values are: new after any edit."""
-    named = list(model.named_parameters(remove_duplicate=False))
+    named = _named(model)
     samples = [_sample(p) for _, p in named]
     if len({sample.device for sample in samples}) > 1:  # a model on several devices
         samples = [sample.cpu() for sample in samples]
@@ -38,9 +39,16 @@ def _versions(model: nn.Module) -> _Versions:
     found, start = [], 0
     for (name, p), sample in zip(named, samples, strict=True):
         stop = start + 8 * sample.numel()
-        found.append((name, _address(p), _counter(p), values[start:stop]))
+        # What is unpacked for a look lies elsewhere at every look.
+        place = (_address(p), _counter(p)) if isinstance(p, nn.Parameter) else (0, 0)
+        found.append((name, *place, values[start:stop]))
         start = stop
     return tuple(found)
+
+
+def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the parameters by name, and what quantised layers store besides."""
+    return [*model.named_parameters(remove_duplicate=False), *stored_tensors(model)]
 
 
 def _address(parameter: Tensor) -> int:
@@ -92,7 +100,8 @@ def _bytes(tensor: Tensor) -> Tensor:
 def model_hash(model: nn.Module) -> str:
     """Return the SHA-256 of the model's class name and parameters (names, types, shapes, values).
 
-    Buffers stay out: they may be caches that a forward pass fills. The result is remembered until a
+    Buffers stay out: they may be caches that a forward pass fills. Only those of quantised layers count, as
+    does what such layers keep packed. The result is remembered until a
     weight changes.
     """
     model = base_of(model)
@@ -101,7 +110,7 @@ def model_hash(model: nn.Module) -> str:
     if known is not None and known[0] == versions:
         return known[1]
     digest = hashlib.sha256(type(model).__name__.encode())
-    for name, parameter in sorted(model.named_parameters(remove_duplicate=False)):
+    for name, parameter in sorted(_named(model), key=lambda pair: pair[0]):
         parts = _parts(parameter)
         shape = tuple(parameter.shape) if parts or parameter.is_meta else None
         digest.update(f"{name}|{parameter.dtype}|{shape}".encode())
@@ -164,7 +173,7 @@ def _fingerprints(model: nn.Module, versions: _Versions) -> dict[str, _Print]:
         old = {version[0]: version for version in known[0]}
     found: dict[str, _Print] = {}
     tied: dict[int, _Print] = {}
-    for version, (name, p) in zip(versions, model.named_parameters(remove_duplicate=False), strict=True):
+    for version, (name, p) in zip(versions, _named(model), strict=True):
         if known is not None and old.get(name) == version:
             found[name] = known[1][name]
         else:

@@ -24,7 +24,7 @@ from ..view import base_of, shared_copy
 from .derived import filled, held_layer, hold_forward, release_forward
 from .linear import Slot
 
-__all__ = ["OpaqueSlot", "hides_weight", "is_frozen", "opaque_slot", "why_opaque"]
+__all__ = ["OpaqueSlot", "hides_weight", "is_frozen", "opaque_slot", "stored_tensors", "why_opaque"]
 
 _CHUNK = 512  # rows of the identity at a time
 _KEPT_BYTES = 256 << 20  # of matrices that were asked for
@@ -145,6 +145,25 @@ def is_frozen(module: nn.Module) -> bool:
         # A tensor of a class of its own holds scales and packed values, whatever type it names.
         return type(weight) is not nn.Parameter or weight.element_size() < 2
     return not own and hides_weight(module)
+
+
+def stored_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return what the frozen layers of a model store besides parameters, by name: packed values, scales.
+
+    Args:
+        model: any model; one without frozen layers has none.
+    """
+    found: dict[str, Tensor] = {}
+    for path, module in model.named_modules():
+        if not is_frozen(module):
+            continue
+        own = {name for name, _ in module.named_parameters()}
+        for name, value in module.state_dict().items():
+            if name not in own:
+                for place, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                    if isinstance(part, Tensor):
+                        found[f"{path}.{name}.{place}"] = part
+    return list(found.items())
 
 
 def opaque_slot(label: str, path: str, module: nn.Module, kind: str) -> OpaqueSlot | None:

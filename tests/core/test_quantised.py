@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.controls import gaussian_view
 from engram_core.editing import Edit
-from engram_core.errors import CoverageError
+from engram_core.errors import CoverageError, ModelMismatchError
 from engram_core.layers import find_slots, list_layers
 
 
@@ -169,6 +169,29 @@ def test_a_matrix_is_asked_anew_when_the_stored_values_change() -> None:
     layer.weight.data[:, 4] += 1
     assert relative(slot.matrix(model)[0, :, :-1], layer.weight * layer.scale) < 1e-6
     assert not torch.equal(first, slot.matrix(model))
+
+
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_an_atlas_of_a_quantised_model_belongs_to_what_it_stores(make, tmp_path) -> None:
+    model = net(make)
+    atlas = ec.extract(model, ec.record(model, data(4)))
+    path, x = tmp_path / "atlas.safetensors", data(2, 3)["a"]
+    atlas.save(path)
+    same = ec.Atlas.load(path, net(make))
+    assert torch.equal(same.apply(erase="a")(x), atlas.apply(erase="a")(x))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        other = make(nn.Sequential(nn.Linear(12, 16), nn.Tanh(), nn.Linear(16, 3)).eval())
+    for parameter in other.parameters():
+        parameter.data.copy_(dict(model.named_parameters())[name_of(other, parameter)])
+    with pytest.raises(ModelMismatchError, match="another model"):
+        ec.Atlas.load(path, other)
+    with pytest.raises(ModelMismatchError, match="another model"):
+        atlas.apply(other, erase="a")
+
+
+def name_of(model: nn.Module, parameter: nn.Parameter) -> str:
+    return next(name for name, p in model.named_parameters() if p is parameter)
 
 
 class Rounds(Packed):
