@@ -15,6 +15,7 @@ from .errors import DataError, EngramError, suggest
 from .identity import ModelIdentity
 from .layers import LayerInfo, Slot, find_slots, select_layers
 from .recording import BACKGROUND, Progress, Recording
+from .side_by_side import side_by_side
 from .spectrum import Sharpness, Spectrum, Trace
 from .statistics import Source, Statistics
 from .view import base_of
@@ -430,6 +431,16 @@ def _check_concepts(concepts: Iterable[str], known: Iterable[str]) -> None:
             raise suggest("concept", name, known)
 
 
+def _side(source: Source, bias: bool) -> int:
+    """Return how many rows the matrix has that is decomposed for a source; 0 if that is not on the CPU."""
+    held = [t for s in source.statistics.values() for t in (*s.chunks[:1], s.moment) if t is not None]
+    if any(t.device.type != "cpu" for t in held):
+        return 0
+    width = source.columns + bias
+    folded = any(s.folded for s in source.statistics.values())
+    return width if folded else min(width, source.count)
+
+
 def extract(
     model: nn.Module,
     recording: Recording,
@@ -475,27 +486,35 @@ def extract(
         if layer not in whole.source_of:
             raise suggest("recorded layer", layer, whole.source_of)
         key_of[layer] = (recording.source_of[layer], whole.source_of[layer], slots[layer].bias)
-    spectra: dict[Any, Spectrum] = {}
-    traces: dict[tuple[Any, str], Trace] = {}
-    keys = list(dict.fromkeys(key_of.values()))
-    for done, key in enumerate(keys, start=1):
+    readers = {key: layer for layer, key in reversed(key_of.items())}  # the first layer that reads it
+
+    def solve(key: Any) -> tuple[Spectrum, dict[str, Trace]]:
         mine, theirs, bias = key
-        layer = next(name for name, k in key_of.items() if k == key)
+        source, layer = recording.sources[mine], readers[key]
         try:
             # An expert may well be sent a single token; what it then holds is that token's alone.
             least = 1 if slots[layer].routed else 2
-            spectra[key] = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut, least=least)
-            for name in names:
-                statistics = recording.sources[mine].statistics.get(name)
-                if statistics is None:
-                    statistics = Statistics(recording.sources[mine].groups, recording.sources[mine].columns)
-                find = spectra[key].trace if total is None else spectra[key].foreign_trace
-                traces[key, name] = find(name, statistics)
-            spectra[key].let_go()
+            spectrum = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut, least=least)
+            find = spectrum.trace if total is None else spectrum.foreign_trace
+            nothing = Statistics(source.groups, source.columns)
+            own = {name: find(name, source.statistics.get(name, nothing)) for name in names}
+            spectrum.let_go()
         except EngramError as error:
             raise type(error)(f"Layer {layer!r}: {error}") from None
+        return spectrum, own
+
+    solved = 0
+
+    def told(key: Any) -> None:
+        nonlocal solved
+        solved += 1
         if progress is not None:
-            progress(done, len(keys), f"solving {layer}")
+            progress(solved, len(keys), f"solving {readers[key]}")
+
+    keys = list(dict.fromkeys(key_of.values()))
+    found = side_by_side(solve, keys, [_side(whole.sources[k[1]], k[2]) for k in keys], told)
+    spectra = {key: spectrum for key, (spectrum, _) in found.items()}
+    traces = {(key, name): trace for key, (_, own) in found.items() for name, trace in own.items()}
     return Atlas(
         model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,
         traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},

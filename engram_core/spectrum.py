@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from .errors import ConceptOutsideTotalError, DataError, EngramError
-from .statistics import Statistics, homogeneous_moment, homogeneous_rows
+from .statistics import Statistics, homogeneous_moment, homogeneous_rows, total_moment
 from .symmetric import eigh, eigvalsh, gram
 
 __all__ = ["FLOAT32_EPS", "Sharpness", "Spectrum", "Trace", "default_cut"]
@@ -176,9 +176,7 @@ class Spectrum:
         return not bool(torch.linalg.cholesky_ex(shifted).info.any())
 
     def _solve_primal(self, parts: Mapping[str, Statistics]) -> None:
-        total = sum(homogeneous_moment(s, self.bias) for s in parts.values())
-        assert isinstance(total, Tensor)
-        values, vectors = eigh(total)
+        values, vectors = eigh(total_moment(parts.values(), self.bias))
         self._eigenvalues = values.flip(-1)
         vectors, scale = self._kept(values, vectors)
         self._vectors, self._scale = vectors.contiguous(), scale.contiguous()  # lets go of what is cut
@@ -327,7 +325,10 @@ class Spectrum:
         if statistics.folded:
             return Trace(self, None, None, homogeneous_moment(statistics, self.bias))
         rows = homogeneous_rows(statistics.rows(), self.bias)
-        return Trace(self, rows, self.times_pinv(rows).to(rows.dtype))
+        # Once asked for they cost a product; before that as much memory as the rows, for concepts that are
+        # mostly never switched on. The dual form has just been solved for them, and may be let go after that.
+        later = self.form == "primal"
+        return Trace(self, rows, None if later else self.times_pinv(rows).to(rows.dtype))
 
 
 class Trace:

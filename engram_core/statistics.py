@@ -5,12 +5,15 @@ All shapes carry a leading `groups` dimension (1 except for grouped convolutions
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-__all__ = ["Source", "Statistics", "homogeneous_moment", "homogeneous_rows"]
+from .symmetric import add_product
+
+__all__ = ["Source", "Statistics", "homogeneous_moment", "homogeneous_rows", "total_moment"]
 
 # Rows are turned to float64 block by block, so that the copy stays in the processor's cache.
 _BLOCK_VALUES = 1 << 20
@@ -157,19 +160,55 @@ def homogeneous_rows(rows: Tensor, bias: bool) -> Tensor:
 
 def homogeneous_moment(statistics: Statistics, bias: bool) -> Tensor:
     """Return the second moment of ``[x; 1]`` (or of ``x``), shape (groups, width, width), float64."""
-    columns = statistics.columns
-    if statistics.folded:
-        moment, total = statistics.moment, statistics.total
-        assert moment is not None and total is not None
-    else:
-        rows = statistics.rows()
-        moment = torch.zeros(statistics.groups, columns, columns, dtype=torch.float64, device=rows.device)
-        add_gram(moment, rows)
-        total = rows.sum(1, dtype=torch.float64)
-    if not bias:
-        return moment.clone()
-    full = moment.new_zeros(statistics.groups, columns + 1, columns + 1)
-    full[:, :columns, :columns] = moment
-    full[:, columns, :columns] = full[:, :columns, columns] = total
-    full[:, columns, columns] = statistics.count
-    return full
+    return total_moment([statistics], bias)
+
+
+def total_moment(parts: Iterable[Statistics], bias: bool) -> Tensor:
+    """Return the second moment of the rows of all parts together; see `homogeneous_moment`.
+
+    What was kept as rows is multiplied once, however many parts it is in: a concept of few rows costs as
+    much as its rows, and not another matrix of the layer's width squared.
+    """
+    parts = list(parts)
+    columns = parts[0].columns
+    width = columns + bias
+    device = _device(parts)
+    total = torch.zeros(parts[0].groups, width, width, dtype=torch.float64, device=device)
+    for rows in _blocks([chunk for s in parts for chunk in s.chunks], parts[0].groups, width, device):
+        add_product(total, rows)
+    for s in parts:
+        if s.moment is None:
+            continue
+        assert s.total is not None
+        total[:, :columns, :columns] += s.moment
+        if bias:
+            total[:, columns, :columns] += s.total
+            total[:, :columns, columns] += s.total
+            total[:, columns, columns] += s.count
+    return total
+
+
+def _device(parts: Iterable[Statistics]) -> torch.device:
+    held = (t for s in parts for t in (*s.chunks[:1], s.moment) if t is not None)
+    return next((t.device for t in held), torch.device("cpu"))
+
+
+def _blocks(chunks: list[Tensor], groups: int, width: int, device: torch.device) -> Iterator[Tensor]:
+    """Gather rows in float64, with a one at the end where `width` has a column more: (groups, rows, width).
+
+    Every block lies in the same memory, so each must be used before the next is asked for.
+    """
+    count = sum(chunk.shape[1] for chunk in chunks)
+    step = min(count, max(256, _BLOCK_VALUES // max(1, groups * width)))
+    block = torch.ones(groups, step, width, dtype=torch.float64, device=device)
+    filled = 0
+    for chunk in chunks:
+        while chunk.shape[1]:
+            taken = min(chunk.shape[1], step - filled)
+            block[:, filled : filled + taken, : chunk.shape[-1]] = chunk[:, :taken]
+            filled, chunk = filled + taken, chunk[:, taken:]
+            if filled == step:
+                yield block
+                filled = 0
+    if filled:
+        yield block[:, :filled]

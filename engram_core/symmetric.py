@@ -1,24 +1,20 @@
-"""Symmetric matrices in float64: Gram matrices, and eigendecompositions by the library that is fast at them.
+"""Gram matrices, and eigendecompositions by the library that is fast at them.
 
 On a CPU, torch hands them to the LAPACK it was built with. For matrices of a few hundred rows that was
-measured two to five times slower than SciPy's (docs/numerics.md), most of all where many eigenvalues are
+measured up to five times slower than NumPy's (docs/numerics.md), most of all where many eigenvalues are
 zero, as they are when sentences begin alike; and it was nearly all of the time that an atlas took.
+NumPy's, unlike SciPy's, let other threads of the process run meanwhile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import scipy.linalg
 import torch
 from torch import Tensor
 
-__all__ = ["eigh", "eigvalsh", "gram"]
+__all__ = ["add_product", "eigh", "eigvalsh", "gram"]
 
 _FEW = 128  # rows below which torch is as fast, and takes many matrices at once
-_CHECKED: dict[str, Any] = {"driver": "evd", "check_finite": False}  # by `_finite`
 _BLOCK = 512  # columns in float64 at a time: larger copies, made and freed, leave holes between what is kept
 
 
@@ -31,13 +27,26 @@ def gram(rows: Tensor) -> Tensor:
     Returns:
         (groups, N, N).
     """
-    first, *others = rows.split(_BLOCK, -1)
-    wide = first.double()
-    found = wide @ wide.mT
-    for block in others:
+    found = torch.zeros(*rows.shape[:-1], rows.shape[-2], dtype=torch.float64, device=rows.device)
+    for block in rows.split(_BLOCK, -1):
         wide = block.double()
-        found.baddbmm_(wide, wide.mT)
+        add_product(found, wide.mT)
     return found
+
+
+def add_product(total: Tensor, rows: Tensor) -> None:
+    """Add ``XᵀX`` to `total`; where NumPy makes it, for half the price of a product of two matrices.
+
+    Args:
+        total: (groups, D, D) float64, changed in place.
+        rows: X, (groups, N, D) float64.
+    """
+    if _in_torch(total):
+        total.baddbmm_(rows.mT, rows)
+        return
+    for sums, one in zip(total, rows.detach(), strict=True):
+        values = one.numpy()
+        sums += torch.from_numpy(values.T @ values)  # one matrix on both sides: one triangle is made
 
 
 def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -51,15 +60,15 @@ def eigh(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """
     if _in_torch(matrix):
         return torch.linalg.eigh(matrix)
-    values, vectors = zip(*(scipy.linalg.eigh(one, **_CHECKED) for one in _finite(matrix)), strict=True)
-    return _stacked(values), _stacked(vectors)
+    values, vectors = np.linalg.eigh(_finite(matrix))
+    return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def eigvalsh(matrix: Tensor) -> Tensor:
     """Return the eigenvalues alone; see `eigh`."""
     if _in_torch(matrix):
         return torch.linalg.eigvalsh(matrix)
-    return _stacked([scipy.linalg.eigvalsh(one, **_CHECKED) for one in _finite(matrix)])
+    return torch.from_numpy(np.linalg.eigvalsh(_finite(matrix)))
 
 
 def _in_torch(matrix: Tensor) -> bool:
@@ -71,9 +80,3 @@ def _finite(matrix: Tensor) -> np.ndarray:
     if not np.isfinite(found).all():
         raise torch.linalg.LinAlgError("A matrix with NaN or infinite elements has no eigendecomposition.")
     return found
-
-
-def _stacked(arrays: Sequence[np.ndarray]) -> Tensor:
-    if len(arrays) == 1:
-        return torch.from_numpy(arrays[0]).unsqueeze(0)  # needs no copy
-    return torch.stack([torch.from_numpy(array) for array in arrays])
