@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from .errors import DataError, EngramError, suggest
 from .identity import ModelIdentity
 from .layers import LayerInfo, Slot, find_slots, select_layers
+from .parallel import solve_each
 from .recording import BACKGROUND, Progress, Recording
-from .side_by_side import side_by_side
 from .spectrum import Sharpness, Spectrum, Trace
 from .statistics import Source, Statistics
 from .view import base_of
@@ -512,7 +512,7 @@ def extract(
             progress(solved, len(keys), f"solving {readers[key]}")
 
     keys = list(dict.fromkeys(key_of.values()))
-    found = side_by_side(solve, keys, [_side(whole.sources[k[1]], k[2]) for k in keys], told)
+    found = solve_each(solve, keys, [_side(whole.sources[k[1]], k[2]) for k in keys], told)
     spectra = {key: spectrum for key, (spectrum, _) in found.items()}
     traces = {(key, name): trace for key, (_, own) in found.items() for name, trace in own.items()}
     return Atlas(

@@ -271,6 +271,29 @@ def test_rows_are_held_once_and_duals_are_made_when_asked_for() -> None:
     assert torch.equal(spectrum.times_pinv(atlas.trace(LAYER, "a").rows), again)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_duals_of_the_primal_form_are_made_when_asked_for(dtype: torch.dtype, tmp_path) -> None:
+    layer = nn.Linear(20, 5, dtype=dtype)
+    rows = structured(3, 90, 20).to(dtype)
+    concepts = {"a": rows[:8], "b": rows[8:25], "c": rows[25:]}
+    recording = ec.record(layer, concepts)
+    atlas = ec.extract(layer, recording)
+    assert atlas.spectrum(LAYER).form == "primal" and atlas.trace(LAYER, "c").folded
+    for name in "ab":
+        trace, before = atlas.trace(LAYER, name), atlas.nbytes
+        own = homogeneous(concepts[name], True).double()
+        expected = own @ pinv_under_cut(
+            homogeneous(rows, True).double().mT @ homogeneous(rows, True).double()
+        )
+        assert relative(trace.duals[0].double(), expected) < (1e-9 if dtype == torch.float64 else 1e-5)
+        assert atlas.nbytes == before + trace.duals.numel() * trace.duals.element_size()
+    fresh = ec.extract(layer, recording)
+    fresh.save(tmp_path / "atlas.safetensors")  # asks for all that nobody asked for yet
+    again = ec.Atlas.load(tmp_path / "atlas.safetensors", layer)
+    for name in "ab":
+        assert torch.equal(again.trace(LAYER, name).duals, atlas.trace(LAYER, name).duals)
+
+
 @pytest.mark.parametrize("form", ["dual", "primal"])
 def test_noise_below_the_cut_does_not_reach_the_engram(form: str) -> None:
     """What a library-default pseudo-inverse gets wrong: directions that are only rounding."""

@@ -15,7 +15,7 @@ import engram_core as ec
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, NonFiniteError, UnknownNameError
 from engram_core.listening import Listener
 from engram_core.recording import Recording
-from engram_core.statistics import Statistics, homogeneous_moment
+from engram_core.statistics import Statistics, homogeneous_moment, total_moment
 
 LINEAR = {"a": structured(1, 30, 6).float(), "b": structured(2, 50, 6).float() + 1}
 
@@ -77,6 +77,49 @@ def test_folding_does_not_change_what_is_recorded() -> None:
     kept.chunks, kept.count = [rows], 40
     assert folded.folded and not kept.folded
     torch.testing.assert_close(homogeneous_moment(folded, True), homogeneous_moment(kept, True))
+
+
+@pytest.mark.parametrize("block", [1, 256 * 200, 1 << 20], ids="{} values at once".format)
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("columns", [10, 140])
+def test_a_total_is_the_moment_of_all_rows_whatever_was_folded(
+    columns: int, groups: int, bias: bool, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("engram_core.statistics._BLOCK_VALUES", block)
+    generator = torch.Generator().manual_seed(columns)
+    parts, seen = [], []
+    for counts in ([3, 4], [], [columns + 300], [5], [columns, 2], [7, columns - 8, 300]):
+        part = Statistics(groups, columns)
+        for count in counts:
+            rows = torch.randn(groups, count, columns, generator=generator) + 0.5
+            part.add(rows)
+            seen.append(rows.double())
+        parts.append(part)
+    parts.append(Statistics(groups, columns))  # more rows than a block, and not folded
+    parts[-1].chunks = [torch.randn(groups, 700, columns, generator=generator, dtype=torch.float64)]
+    parts[-1].count = 700
+    seen.append(parts[-1].chunks[0])
+    assert {part.folded for part in parts} == {True, False}
+    rows = torch.cat(seen, 1)
+    if bias:
+        rows = torch.cat([rows, torch.ones(groups, rows.shape[1], 1, dtype=torch.float64)], -1)
+    found = total_moment(parts, bias)
+    torch.testing.assert_close(found, rows.mT @ rows, rtol=1e-12, atol=1e-9)
+    again = sum(homogeneous_moment(part, bias) for part in parts)
+    torch.testing.assert_close(found, again, rtol=1e-12, atol=1e-9)
+
+
+def test_a_total_leaves_what_it_is_made_of() -> None:
+    folded, kept = Statistics(1, 4), Statistics(1, 4)
+    folded.add(torch.randn(1, 9, 4))
+    kept.add(torch.randn(1, 2, 4))
+    kept.add(torch.randn(1, 1, 4))
+    before = [folded.moment.clone(), folded.total.clone(), *(chunk.clone() for chunk in kept.chunks)]
+    total_moment([folded, kept], True).zero_()
+    total_moment([folded], False).zero_()
+    after = [folded.moment, folded.total, *kept.chunks]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 # -- batches, order, sharing -----------------------------------------------------------------------------

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from threadpoolctl import ThreadpoolController
 
-__all__ = ["side_by_side"]
+__all__ = ["solve_each"]
 
 Key = TypeVar("Key")
 Found = TypeVar("Found")
@@ -28,7 +28,7 @@ _BYTES = 1 << 30  # what all that run at once may hold: some five float64 matric
 _WORTH = 1 << 28  # cubed rows, in all, below which starting threads costs more than it saves
 
 
-def side_by_side(
+def solve_each(
     solve: Callable[[Key], Found], keys: Sequence[Key], sizes: Sequence[int], done: Callable[[Key], None]
 ) -> dict[Key, Found]:
     """Solve for every key; several at once where that pays.
@@ -89,9 +89,7 @@ class _Blas:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._users = 0
-        self._limit: Any = None
-        self._before = 1
+        self._before: int | None = None  # while they are held at one
 
     @cached_property
     def _libraries(self) -> ThreadpoolController:
@@ -101,26 +99,31 @@ class _Blas:
     def threads(self) -> int:
         """How many threads PyTorch or a library may use; at least 1."""
         with self._lock:
-            return max(torch.get_num_threads(), self._before if self._users else self._counted())
+            return max(torch.get_num_threads(), self._counted() if self._before is None else self._before)
 
     def _counted(self) -> int:
         return max((library["num_threads"] for library in self._libraries.info()), default=1)
 
     @contextmanager
     def single(self) -> Iterator[None]:
-        """Let every library use one thread; the last of several that overlap sets it back."""
+        """Let every library use one thread.
+
+        Of several callers at once the first sets this and sets it back, so that it can never stay; the others
+        are then as right and a little slower.
+        """
         with self._lock:
-            if not self._users:
+            first = self._before is None
+            if first:
                 self._before = self._counted()
-                self._limit = self._libraries.limit(limits=1)
-            self._users += 1
-        try:
+        if not first:
             yield
+            return
+        try:
+            with self._libraries.limit(limits=1):
+                yield
         finally:
             with self._lock:
-                self._users -= 1
-                if not self._users:
-                    self._limit.restore_original_limits()
+                self._before = None
 
 
 _BLAS = _Blas()
