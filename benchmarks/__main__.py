@@ -7,7 +7,7 @@ import os
 import time
 from pathlib import Path
 
-NAMES = ("a", "forward", "b", "concepts", "mlp", "apply", "memory", "language")
+NAMES = ("a", "forward", "b", "concepts", "mlp", "apply", "memory", "language", "start")
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 

@@ -85,6 +85,7 @@ class Bench:
         return {
             "a": self.a, "forward": self.forward, "b": self.b, "concepts": self.concepts, "mlp": self.mlp,
             "apply": self.apply, "memory": self.memory, "language": self.language,
+            "start": self.start,
         }  # fmt: skip
 
     @cached_property
@@ -237,3 +238,8 @@ def _check_apply(case: LanguageCase, view: torch.nn.Module, theirs: torch.nn.Mod
         mine, other = (m(**case.plain()).logits for m in (view, theirs))
     difference = float((mine - other).norm() / other.norm())
     assert difference < 1e-3, f"the edited models differ by {difference:.1e}"
+
+    def start(self) -> Iterator[Row]:
+        from .first_start import rows  # it takes its rows from here
+
+        yield from rows(self.runs)

@@ -48,6 +48,9 @@ METHOD = """## How it was measured
   on one thread; the rows are those of random tokens, with as many of background (`python -m
   benchmarks.token_time`). An edit of r rows adds `r · (columns + outputs)` values to be read per layer input:
   of 128 rows that is 16 % of SmolLM2's own weights, so that the memory's speed sets the limit there.
+* "Its 24 concepts" are all of SmolLM2's sample, as the explorer's first start records and extracts them with
+  nothing in its cache; loading the model is not in it. The target is in seconds, on two cores with nothing
+  else running, so such a row says nothing about another machine or a busy one.
 * Memory: one fresh process per side. The model is built and has answered one sentence; what is resident then
   is zero, the kernel's high-water mark is reset (`/proc/self/clear_refs`), and read after the work (`VmHWM`).
 """
