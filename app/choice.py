@@ -6,7 +6,6 @@ Everything here may come from an address that somebody typed, so nothing is used
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,7 +27,6 @@ __all__ = [
     "number",
     "offered",
     "one_of",
-    "plain",
     "problems",
     "quoted",
     "start_values",
@@ -282,9 +280,3 @@ def quoted(values: Sequence[str]) -> str:
     """Quote what was typed, cut to a length that fits a line."""
     few = ", ".join(f"“{value[:24]}{'…' if len(value) > 24 else ''}”" for value in values[:3])
     return few + (f" and {len(values) - 3} more" if len(values) > 3 else "")
-
-
-def plain(text: str) -> str:
-    """Return a text with every sign escaped that Markdown would read as more than itself."""
-    text = re.sub(r"[\\`*_{}\[\]()#+!|<>$:~&]", r"\\\g<0>", text.replace("\n", " "))
-    return re.sub(r"^(\s*\d*)([-.])", r"\1\\\2", text)  # where a line begins, these begin a list

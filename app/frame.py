@@ -16,6 +16,7 @@ import streamlit as st
 from . import session
 from .adapter.base import Base
 from .address import SessionFileError, from_file, to_file, to_query
+from .as_text import Markdown, plain
 from .choice import Choice
 from .columns import columns_of
 from .figures.large import enlarged
@@ -58,7 +59,7 @@ def title(text: str, sentence: str, *, page: str) -> None:
     """Draw the page's title with what it is for, and the share menu."""
     session.write_address()
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"#### {text}", width="content")
+        st.markdown(f"#### {plain(text)}", width="content")
         _share(page)
     _note(sentence)
 
@@ -115,13 +116,13 @@ def _open_session() -> None:
     try:
         page, texts = from_file(file.getvalue(), PAGES)
     except SessionFileError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
         return
     st.session_state["_opened"] = file.file_id
     session.open_address(page, texts)
 
 
-def heading(text: str, how: str) -> None:
+def heading(text: str, how: Markdown) -> None:
     """Draw a heading with its explanation behind a button.
 
     Args:
@@ -129,11 +130,11 @@ def heading(text: str, how: str) -> None:
         how: how to read what follows (Markdown).
     """
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.markdown(f"##### {text}", width="content")
+        st.markdown(f"##### {plain(text)}", width="content")
         _explain(how)
 
 
-def _explain(how: str, key: str | None = None) -> None:
+def _explain(how: Markdown, key: str | None = None) -> None:
     with st.popover("How to read this", type="tertiary", key=key):
         st.markdown(how)
 
@@ -141,7 +142,7 @@ def _explain(how: str, key: str | None = None) -> None:
 def _note(text: str) -> None:
     """Draw a line in small type, if there is anything to say."""
     if text:
-        st.caption(text)
+        st.caption(plain(text))
 
 
 def settings_of(base: Base, choice: Choice, page: str) -> dict[str, Any]:
@@ -202,7 +203,7 @@ class Part:
 
     page: str
     text: str
-    how: str
+    how: Markdown
     base: Base
     choice: Choice
     more: Mapping[str, Any] = field(default_factory=dict)
@@ -216,7 +217,7 @@ class Part:
         words: str,
         numbers: pd.DataFrame,
         code: str = "",
-        names: str = "",
+        names: Markdown = "",
         html: str = "",
         place: Any = None,
         **options: Any,
@@ -241,12 +242,20 @@ class Part:
             config = CHART if "on_select" not in options else {"displaylogo": False}
             event = st.plotly_chart(on_screen(chart), **({"config": config} | options), alt=words)
             _note(words)
-            _note(names)
+            if names:
+                st.caption(names)
             _offer(self._item(words, code, numbers, figure=chart, html=html), key)
         return event
 
     def table(
-        self, key: str, numbers: pd.DataFrame, *, words: str, code: str = "", names: str = "", html: str = ""
+        self,
+        key: str,
+        numbers: pd.DataFrame,
+        *,
+        words: str,
+        code: str = "",
+        names: Markdown = "",
+        html: str = "",
     ) -> None:
         """Draw a table (or the picture of it in `html`) and offer it to be taken away; see `figure`."""
         if html:
@@ -254,7 +263,8 @@ class Part:
         else:
             st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
         _note(words)
-        _note(names)
+        if names:
+            st.caption(names)
         _offer(self._item(words, code, numbers, html=html), key)
 
     def below(self, key: str, panel: Panel) -> None:
@@ -282,7 +292,7 @@ class Part:
         )
 
 
-def part(page: str, text: str, how: str, base: Base, choice: Choice) -> Part:
+def part(page: str, text: str, how: Markdown, base: Base, choice: Choice) -> Part:
     """Draw the heading of a part of a page; what the part returned draws goes by that name."""
     heading(text, how)
     return Part(page, text, how, base, choice)

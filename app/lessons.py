@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .as_text import Markdown
 from .figures.layers_text import FORMS, KINDS
 
 __all__ = ["GLOSSARY", "LESSONS", "MATHEMATICS", "Lesson"]
@@ -28,12 +29,12 @@ class Lesson:
         after_page: page of the answer, if it is another one.
     """
 
-    title: str
-    idea: str
-    question: str
-    options: tuple[str, ...]
+    title: Markdown
+    idea: Markdown
+    question: Markdown
+    options: tuple[Markdown, ...]
     answer: int | None
-    reveal: str
+    reveal: Markdown
     page: str
     before: Mapping[str, Any]
     after: Mapping[str, Any] = field(default_factory=dict)

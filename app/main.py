@@ -8,10 +8,11 @@ import streamlit as st
 
 from app import frame, session
 from app.adapter.base import Base
-from app.choice import plain
+from app.as_text import Markdown, filled, plain
 from app.style import CSS, PRESENTER
 from app.views import REGISTRY, View, model, offered, reconnect, tour
 from engram_core.errors import EngramError
+from engram_core.samples import sample_names
 
 _FEW_NOTES = 5  # about an address that are shown at once
 _UNKNOWN = "_unknown"  # a sentence from the side bar, which knows first, to the page
@@ -44,14 +45,22 @@ def _side_bar() -> None:
 def _about(base: Base) -> None:
     facts = base.facts
     with st.sidebar:
-        st.markdown(f"**{base.sample.title}**")
-        st.caption(base.sample.summary)
+        st.markdown(filled("**{}**", base.sample.title))
+        st.caption(plain(base.sample.summary))
         st.caption(
-            f"{len(facts.classes)} concepts · {len(facts.layers)} layers hold memories · "
-            f"{sum(facts.held_out.values()):,} {base.probe}s · base {base.mean_score}"
+            plain(
+                f"{len(facts.classes)} concepts · {len(facts.layers)} layers hold memories · "
+                f"{sum(facts.held_out.values()):,} {base.probe}s · base {base.mean_score}"
+            )
         )
         with st.popover("Model card", width="stretch"):
-            st.markdown(base.sample.card)
+            st.markdown(_card(base))
+
+
+def _card(base: Base) -> Markdown:
+    # Ours are written in Markdown; that of a visitor's own model quotes folders, whose names are text.
+    bundled = base.facts.name in sample_names()
+    return Markdown(base.sample.card) if bundled else plain(base.sample.card)
 
 
 def _notes(base: Base) -> None:
@@ -81,7 +90,7 @@ def _page(entry: View) -> None:
     try:
         base = session.base_of(session.model())
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
         return
     _about(base)
     _notes(base)

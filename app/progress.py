@@ -11,6 +11,7 @@ import streamlit as st
 
 from . import session
 from .address import to_query
+from .as_text import plain
 
 __all__ = ["Bar", "Stopped", "run"]
 
@@ -47,7 +48,7 @@ class Bar:
         self._since: float | None = None
         self._offered = False
 
-    def progress(self, share: float, text: str) -> None:
+    def advance(self, share: float, text: str) -> None:
         """Say how far the work is.
 
         Raises:
@@ -62,7 +63,7 @@ class Bar:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         st.session_state[f"_far_{self._key}"] = int(100 * share)
-        self._place.progress(share, text=text)
+        self._place.progress(share, text=plain(text))
         if not self._offered and now - self._since >= _SHOWN_AFTER:
             self._offered = True
             self._button.button(
@@ -111,6 +112,6 @@ def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "", of: Any = Non
     with closing(steps):  # type: ignore[type-var]  # at once, not when somebody looks for garbage
         for share, doing, found in steps:  # noqa: B007
             if share < 1:
-                bar.progress(share, text=doing)
+                bar.advance(share, text=doing)
     bar.empty()
     return found

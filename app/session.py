@@ -20,6 +20,7 @@ from .adapter.about import start_of
 from .adapter.base import Base
 from .adapter.visitor import Visitor
 from .address import KINDS, to_query, values_of
+from .as_text import plain
 from .choice import Choice, Facts
 from .pictures import Picture, clean_picture
 from .started import started
@@ -97,11 +98,11 @@ def base_of(name: str) -> Base:
     if not work.wait(0.15):
         place = st.empty()
         with place.container():
-            st.markdown(f"#### Preparing {name}")
+            st.markdown(f"#### Preparing {plain(name)}")
             st.caption("Once per start of the server. One pass over the data serves every concept.")
             bar = st.progress(0.0)
         while not work.wait(0.15):
-            bar.progress(min(work.fraction, 1.0), text=work.doing)
+            bar.progress(min(work.fraction, 1.0), text=plain(work.doing))
         place.empty()
     if work.failed:
         _loading.clear(name)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .heatmaps import untagged
+from ..as_text import untagged
 from .palette import BASE, CONTROL, EDITED, GAIN, GRID, LOSS
 
 __all__ = ["Control", "paired_bars", "probability_figure", "score_figure"]

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from ..as_text import Markdown
+
 __all__ = [
     "ASKS",
     "HOW",
@@ -137,7 +139,7 @@ HOW: dict[str, str] = {
 }
 
 
-def how_test(seeds: int, tested: int) -> str:
+def how_test(seeds: int, tested: int) -> Markdown:
     """Say how z and p are to be read.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .heatmaps import untagged
+from ..as_text import untagged
 from .palette import BASE, CONTROL, EDITED, GRID, LOSS
 
 __all__ = ["Extras", "clicked_row", "frontier_figure", "series_of", "table_row"]

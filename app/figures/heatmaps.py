@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from ..as_text import untagged
 from .palette import LOSS, SIGNED, SIZES
 
-__all__ = ["Scale", "bar_title", "cell_of", "grid", "heatmap", "label", "labels", "untagged"]
+__all__ = ["Scale", "bar_title", "cell_of", "grid", "heatmap", "label", "labels"]
 
 _ROW = 30  # pixels per row while there are few
 _TALLEST = 900  # pixels of all rows together, except that no row is less than two
@@ -43,11 +44,6 @@ class Scale:
     log: bool = False
     signed: bool = False
     number: str = ".2f"
-
-
-def untagged(text: str) -> str:
-    """Return a text in which Plotly reads no HTML tag."""
-    return text.replace("&", "&amp;").replace("<", "&lt;")
 
 
 def label(name: str) -> str:

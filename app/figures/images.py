@@ -8,11 +8,14 @@ import io
 import numpy as np
 from PIL import Image
 
+from ..as_text import Markdown
+
 __all__ = ["data_uri"]
 
 
-def data_uri(pixels: np.ndarray) -> str:
+def data_uri(pixels: np.ndarray) -> Markdown:
     """Return an image (height, width), 0–1, as the address of a PNG that carries its own data."""
     buffer = io.BytesIO()
     Image.fromarray(np.round(pixels * 255).astype(np.uint8)).save(buffer, "PNG", optimize=False)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    # Letters, digits, "+", "/" and "=": nothing in it is Markdown.
+    return Markdown("data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii"))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from ..as_text import Markdown
 from .spectra import FAINT
 
 __all__ = [
@@ -145,14 +146,14 @@ def say_energy(table: pd.DataFrame) -> str:
     )
 
 
-def say_kinds(names: Iterable[str]) -> str:
+def say_kinds(names: Iterable[str]) -> Markdown:
     """Say what the projections are for that stand in names of layers or are groups of them; "" if none."""
     found = {word for name in names for word in re.split(r"[. ]", name)}
     words = found | {word.removesuffix("_proj") for word in found}
     if not words & {"q", "c_attn"}:  # the others mean something else outside transformers
         return ""
     return (
-        "Inside a block: " + "; ".join(f"**{word}**: {KINDS[word]}" for word in KINDS if word in words) + "."
+        "Inside a block: " + "; ".join(f"**{kind}**: {KINDS[kind]}" for kind in KINDS if kind in words) + "."
     )
 
 

@@ -193,7 +193,7 @@ def say_held(held: pd.DataFrame, figures: Mapping[str, float], rule: Rule, plan:
     verdict = (
         "The rule is kept there too."
         if kept
-        else "The rule is **not** kept there: ask for more in the search, or search on more concepts."
+        else "The rule is not kept there: ask for more in the search, or search on more concepts."
     )
     return (
         f"On {_sets(len(held), plan)} that took no part, {_gap(there, rule)} are forgotten at a damage of "

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from .heatmaps import bar_title, untagged
+from ..as_text import untagged
+from .heatmaps import bar_title
 from .palette import BASE, EDITED, GAIN, GRID, LOSS, SIGNED, SIZES
 
 __all__ = [

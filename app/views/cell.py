@@ -14,9 +14,10 @@ from ..adapter.base import Base
 from ..adapter.behind import WRITTEN, answers_behind, images_behind
 from ..adapter.images import pixels
 from ..adapter.measures import Selection
+from ..as_text import Markdown, filled, plain
 from ..choice import Choice
 from ..figures.criteria_text import HOW, say_cell
-from ..figures.heatmaps import cell_of, label
+from ..figures.heatmaps import cell_of
 from ..figures.images import data_uri
 from ..figures.text import describe_edit
 from ..pictures import Picture
@@ -107,22 +108,23 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
-        f"**{lost}** are no longer named correctly and **{gained}** are only now; these come first."
+        f"**{lost:d}** are no longer named correctly and **{gained:d}** are only now; these come first."
         if lost or gained
         else "none changes between right and wrong."
     )
-    st.markdown(f"{_words(base, row, probed, before, after)} Of {len(table)} held-out images {moved}")
+    st.markdown(f"{plain(_words(base, row, probed, before, after))} Of {len(table)} held-out images {moved}")
     some = table.head(_THUMBNAILS)
     says = dict(zip(some["image"], some["edited"], strict=True))
 
-    def thumbnail(n: int) -> str:
-        return f"![{probed}, image {n}, now {says[n]}]({data_uri(pixels(base, Picture(probed, n)))})"
+    def thumbnail(n: int) -> Markdown:
+        about = filled("{}, image {}, now {}", probed, n, says[n])
+        return f"![{about}]({data_uri(pixels(base, Picture(probed, n)))})"
 
     numbers = some["image"].tolist()
     _ready(numbers, (row.concepts[0], probed, row.mode))
     with st.container(key="thumbnails"):
         number = st.pills(
-            f"Held-out images of {probed}",
+            plain(f"Held-out images of {probed}"),
             numbers,
             format_func=thumbnail,
             key="behind",
@@ -134,7 +136,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
     one = table[table["image"] == number].iloc[0]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(
-            f"Image {number}: base **{label(one['base'])}** → edited **{label(one['edited'])}**",
+            filled("Image {}: base **{}** → edited **{}**", number, one["base"], one["edited"]),
             width="stretch",
         )
         if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
@@ -145,7 +147,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
 
 def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
     table = frame.run(answers_behind(base, row, probed))
-    st.markdown(_words(base, row, probed, table["base"].mean(), table["edited"].mean()))
+    st.markdown(plain(_words(base, row, probed, table["base"].mean(), table["edited"].mean())))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))
     _ready(range(1, len(asked) + 1), (row.concepts[0], probed, row.mode))

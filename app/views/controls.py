@@ -9,6 +9,7 @@ import streamlit as st
 
 from .. import choice as choices
 from .. import session
+from ..as_text import Markdown, plain
 from ..choice import Choice, Facts
 from ..figures.text import HOW, describe_edit
 from ..started import started
@@ -33,12 +34,12 @@ def control_wanted(facts: Facts) -> bool:
     return wanted(facts, "Run the control", "control", HOW["control"])
 
 
-def wanted(facts: Facts, label: str, key: str, help_text: str) -> bool:
+def wanted(facts: Facts, label: Markdown, key: str, help_text: Markdown) -> bool:
     """Return whether something is to be measured: at once for a small model, of a large one it is asked."""
     return not facts.large or st.toggle(label, key=key, persist_state="session", help=help_text)
 
 
-def seeds_wanted(few: int, many: int, *, note: str = "") -> int:
+def seeds_wanted(few: int, many: int, *, note: Markdown = "") -> int:
     """Return how many seeds of each control are measured: a few at once, many when they are asked for.
 
     Args:
@@ -66,7 +67,7 @@ def folded(facts: Facts, *, find: bool = True) -> Choice:
         find: offer the way to the page that finds the strength, where nobody has done that.
     """
     choice = session.choice_of(facts)
-    with st.popover(f"Edit: {describe_edit(choice)}", width="stretch", key="edit_popover"):
+    with st.popover(f"Edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
         edit(facts, find=find)
         advanced(facts)
         st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
@@ -84,11 +85,12 @@ def _tidy(facts: Facts) -> None:
             st.session_state[key] = value
 
 
-def _concepts(facts: Facts, label: str) -> list[str]:
+def _concepts(facts: Facts, label: Markdown) -> list[str]:
     if len(facts.classes) <= _PILLS:
         chosen = st.pills(
-            label, facts.classes, selection_mode="multi", key="concepts", persist_state="session", wrap=True
-        )
+            label, facts.classes, selection_mode="multi", key="concepts", persist_state="session", wrap=True,
+            format_func=plain,
+        )  # fmt: skip
     else:
         chosen = st.multiselect(
             label,
@@ -132,7 +134,7 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         persist_state="session",
         help=help_text,
     )
-    st.caption(facts.found or HOW["not_searched"])
+    st.caption(plain(facts.found) if facts.found else HOW["not_searched"])
     if find and not facts.found:
         if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
             session.go("strength")
@@ -161,7 +163,7 @@ def _own(facts: Facts, chosen: list[str]) -> None:
         st.session_state.setdefault(choices.ALPHA + name, start)
         with columns[place % 2]:
             st.number_input(
-                name,
+                plain(name),
                 *facts.allowed,
                 step=0.1,
                 key=choices.ALPHA + name,
@@ -195,6 +197,7 @@ def advanced(facts: Facts) -> None:
             st.pills(
                 "Layers (none chosen: all)",
                 facts.layers,
+                format_func=plain,
                 selection_mode="multi",
                 key="layers",
                 persist_state="session",

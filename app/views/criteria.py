@@ -10,6 +10,7 @@ from .. import frame
 from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Selection
+from ..as_text import plain
 from ..choice import Choice
 from ..figures.criteria_text import ASKS, NAMES
 from . import controls, criteria_function, criteria_responses
@@ -34,12 +35,12 @@ def page(base: Base) -> None:
     chosen = measures.selection(base.facts, choice.concepts)
     with top:
         st.markdown(f"**{ASKS[criterion]}**")
-    st.caption(_selected(base, chosen, choice, criterion))
+    st.caption(plain(_selected(base, chosen, choice, criterion)))
     try:
         of = criteria_responses if criterion in ("Specificity", "Reactivation") else criteria_function
         of.draw(base, choice, chosen, criterion)
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
 
 
 def _selected(base: Base, chosen: Selection, choice: Choice, criterion: str) -> str:

@@ -12,6 +12,7 @@ from .. import frame
 from ..adapter import measures
 from ..adapter.base import Base
 from ..adapter.measures import Function, Selection
+from ..as_text import plain
 from ..choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
 from ..columns import columns_of
 from ..figures.criteria_text import HOW, KEPT, how_test, say_function, say_shams, say_tests
@@ -226,7 +227,7 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
         with st.expander("z and p of every concept"):
             st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
     if found.refused:
-        st.caption(f"No random subset: {found.refused}")
+        st.caption(plain(f"No random subset: {found.refused}"))
     elif null == IN_PLACE:
         st.caption(
             "In place there is no random-subset control: the concepts that are subtracted overlap the subset."

@@ -9,6 +9,7 @@ from .. import frame
 from ..adapter import kept
 from ..adapter.base import Base
 from ..adapter.measures import Selection
+from ..as_text import plain
 from ..choice import FROM_NOTHING, IN_PLACE, Choice
 from ..figures.criteria_text import HOW, say_kept
 from ..figures.dots import Dots, dots
@@ -34,7 +35,7 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
     name = f"Sufficiency {'block by block' if asked.blocks else 'layer by layer'}"
     how = HOW["kept by layer"].format(sets=len(asked.concepts))
     part = frame.part(PAGE, name, how, base, choice)
-    st.caption(_measured(base, asked))
+    st.caption(plain(_measured(base, asked)))
     if not controls.wanted(base.facts, "Measure it", "measure_kept", HOW["asked"]):
         return
     table: pd.DataFrame = frame.run(kept.kept_steps(base, choice, chosen))

@@ -11,6 +11,7 @@ from engram_core.errors import EngramError
 from .. import frame
 from ..adapter import layer_tables
 from ..adapter.base import Base
+from ..as_text import plain
 from ..choice import Choice
 from ..figures import layers_text as text
 from ..figures.heatmaps import Scale, grid, heatmap
@@ -48,7 +49,7 @@ def page(base: Base) -> None:
     try:
         draw(base, choice)
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
 
 
 def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
@@ -215,7 +216,7 @@ def _coverage(base: Base, choice: Choice) -> None:
     reasons = left.groupby("reason").size().sort_values(ascending=False)
     st.markdown(
         f"**{covered}** layers hold engrams, **{len(left)}** do not. "
-        + "; ".join(f"{count} × {reason}" for reason, count in list(reasons.items())[:6])
+        + "; ".join(f"{count:d} × {plain(reason)}" for reason, count in list(reasons.items())[:6])
     )
     part.table(
         "coverage",

@@ -12,6 +12,7 @@ from .. import frame
 from ..adapter import layer_tables
 from ..adapter.base import Base
 from ..adapter.measures import MANY
+from ..as_text import plain
 from ..choice import ERASE, FROM_NOTHING, Choice
 from ..figures import layers_text as text
 from ..figures.dots import Dots, dots
@@ -34,6 +35,7 @@ def draw(base: Base, choice: Choice) -> None:
     by = st.segmented_control(
         "Divide the layers",
         list(ways),
+        format_func=plain,
         key="by",
         persist_state="session",
         required=True,
@@ -41,7 +43,7 @@ def draw(base: Base, choice: Choice) -> None:
     groups = ways.get(by or "") or next(iter(ways.values()))
     probes = layer_tables.effect_probes(base, edit)
     if not choice.concepts:
-        st.info(f"No concept is chosen under “Edit”; shown for {edit.concepts[0]}.")
+        st.info(plain(f"No concept is chosen under “Edit”; shown for {edit.concepts[0]}."))
     rest = len(probes) - len(edit.concepts)
     name = f"{describe_edit(edit)}: in one part of the layers at a time"
     part = frame.part(PAGE, name, text.HOW["effect"], base, edit)

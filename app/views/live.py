@@ -18,6 +18,7 @@ from ..adapter import scoring
 from ..adapter.base import Base
 from ..adapter.measures import MANY
 from ..adapter.scoring import control_steps, edit_steps, held_against
+from ..as_text import plain
 from ..choice import Choice
 from ..figures.bars import Control, score_figure
 from ..figures.hero import stats
@@ -48,7 +49,7 @@ def page(base: Base) -> None:
     try:
         found = visitor.put(choice)
     except EngramError as error:
-        top.warning(str(error))
+        top.warning(plain(error))
         return
     side.outputs(base, visitor, choice, found, top, right)
     below = st.container()
@@ -121,7 +122,7 @@ def _scores(base: Base, choice: Choice) -> None:
     scores = base.scores
     for share, scores in edit_steps(base, choice):  # noqa: B007
         if share < 1:
-            status.progress(share, text=f"Scoring the edited model on every {base.probe}")
+            status.advance(share, text=f"Scoring the edited model on every {base.probe}")
         if share == 0:
             time.sleep(_BREATH)
     gone = choice.gone(facts.classes)
@@ -176,7 +177,7 @@ def _scores(base: Base, choice: Choice) -> None:
                 if not drawn:
                     draw(None, final=False)
                     drawn = True
-                status.progress(share, text="Scoring the control: random edits of the same size")
+                status.advance(share, text="Scoring the control: random edits of the same size")
         status.empty()
     except frame.Stopped:
         runs = []

@@ -12,7 +12,8 @@ from .. import frame, session
 from ..adapter.base import Base
 from ..adapter.images import Answer, answer, pixels
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean, plain
+from ..as_text import Markdown, filled, plain
+from ..choice import Choice, clean
 from ..figures.bars import probability_figure
 from ..figures.hero import hero
 from ..figures.images import data_uri
@@ -33,10 +34,10 @@ _KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
 _CANVAS = "_canvas"  # how often a drawing has come from elsewhere
 
 
-def named(base: Base) -> str:
+def named(base: Base) -> Markdown:
     """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
     picture = session.picture_of(base)
-    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number}"
+    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number:d}"
 
 
 def inputs(base: Base) -> None:
@@ -94,6 +95,7 @@ def _gallery(base: Base) -> None:
     st.pills(
         "Class of the image",
         facts.classes,
+        format_func=plain,
         key="class",
         persist_state="session",
         required=True,
@@ -105,7 +107,7 @@ def _gallery(base: Base) -> None:
     number, button = st.columns([1, 1], vertical_alignment="bottom")
     count = facts.held_out[session.picture_of(base).concept]
     with number:
-        st.number_input(f"Image number (1 to {count})", 1, count, key="image", persist_state="session")
+        st.number_input(f"Image number (1 to {count:d})", 1, count, key="image", persist_state="session")
     with button:
         st.button("Random image", on_click=session.random_image, args=(facts,), width="stretch")
     # Drawn above but called last: the number, which is what the address holds, must be known first.
@@ -119,11 +121,12 @@ def _thumbnails(base: Base, picture: Picture) -> None:
     # They follow the number and never keep a choice of their own.
     st.session_state["picture"] = picture.number
 
-    def label(n: int) -> str:
-        return f"![{picture.concept}, image {n}]({data_uri(pixels(base, Picture(picture.concept, n)))})"
+    def label(n: int) -> Markdown:
+        about = filled("{}, image {}", picture.concept, n)
+        return f"![{about}]({data_uri(pixels(base, Picture(picture.concept, n)))})"
 
     st.pills(
-        f"Held-out images of {picture.concept}",
+        plain(f"Held-out images of {picture.concept}"),
         range(first + 1, last + 1),
         format_func=label,
         key="picture",

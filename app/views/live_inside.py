@@ -10,6 +10,7 @@ from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Visitor
+from ..as_text import plain
 from ..choice import Choice
 from ..figures import tokens
 from ..figures.layers_text import say_kinds
@@ -55,7 +56,7 @@ def draw(base: Base, visitor: Visitor, choice: Choice, *, about: str, text: str)
         else:
             _rest(base, choice)
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
 
 
 def _one(choice: Choice, about: str) -> str:

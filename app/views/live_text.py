@@ -14,7 +14,8 @@ from .. import frame, session
 from ..adapter import texts
 from ..adapter.base import Base
 from ..adapter.visitor import Proof, Visitor
-from ..choice import Choice, clean, plain, writing
+from ..as_text import Markdown, plain
+from ..choice import Choice, clean, writing
 from ..figures.hero import say_texts, text_hero
 from ..figures.text import HOW
 from ..figures.tokens import HOW_TOKENS, next_token_figure, say_next
@@ -46,7 +47,7 @@ def _first_prompt(base: Base) -> str:
     return questions[0].prompt if questions else "The"
 
 
-def named(base: Base) -> str:
+def named(base: Base) -> Markdown:
     """Return in a phrase what is asked, for the button that the inputs are behind when presenting."""
     prompt = st.session_state.get("prompt")
     text = prompt if isinstance(prompt, str) else _first_prompt(base)
@@ -170,7 +171,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
             made = _panel(html, far, prompt, options)
             frame.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
     except EngramError as error:
-        panel.warning(str(error))
+        panel.warning(plain(error))
 
 
 def _stream(base, choice, prompt, options, shown, panel, button) -> tuple[texts.Continuation, str]:  # noqa: ANN001

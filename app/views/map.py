@@ -17,6 +17,7 @@ from ..adapter import maps
 from ..adapter.base import Base
 from ..adapter.maps import Measured
 from ..adapter.scoring import edit_steps
+from ..as_text import Markdown, plain
 from ..choice import Choice, one_of
 from ..figures.heatmaps import label
 from ..figures.map_text import HOW, say_map, say_moved
@@ -57,10 +58,10 @@ def page(base: Base) -> None:
         else:
             _inputs(base, choice, points, method, dimensions, row)
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
 
 
-def _segments(text: str, options: tuple[str, ...], key: str) -> str:
+def _segments(text: Markdown, options: tuple[Markdown, ...], key: str) -> str:
     controls.ready(key, options, options[0])
     value = st.segmented_control(text, options, key=key, persist_state="session", required=True)
     return one_of(value, options, options[0])

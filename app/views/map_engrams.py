@@ -13,6 +13,7 @@ import streamlit as st
 from .. import frame
 from ..adapter import maps
 from ..adapter.base import Base
+from ..as_text import plain
 from ..choice import ERASE, Choice, one_of
 from ..figures.heatmaps import Scale, cell_of, heatmap, label
 from ..figures.map_text import HOW, say_cosines
@@ -167,6 +168,6 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     pair = list(dict.fromkeys(cell))
     value = found.cosines[names.index(cell[0]), names.index(cell[1])]
     left, right = st.columns([2, 1], vertical_alignment="center")
-    left.markdown(f"**{' and '.join(label(name) for name in pair)}**: cosine {value:.2f}")
+    left.markdown(f"**{plain(' and '.join(pair))}**: cosine {value:.2f}")
     if right.button("Switch off in Live", key="_map_pair", type="primary", width="stretch"):
         _send(base, choice, pair)

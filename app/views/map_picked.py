@@ -12,7 +12,7 @@ import streamlit as st
 from .. import frame
 from ..adapter.images import pixels
 from ..adapter.maps import Measured
-from ..choice import plain
+from ..as_text import plain
 from ..figures.images import data_uri
 from ..figures.scatter import picked_points
 from ..pictures import Picture
@@ -48,7 +48,7 @@ def draw(part: frame.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         )
         return
     st.markdown(f"##### {len(picked)} picked")
-    st.caption(_summary(measured, picked))
+    st.caption(plain(_summary(measured, picked)))
     shown = _varied(measured, picked)[:_CARDS]
     if len(picked) > _CARDS:
         st.caption(f"{_CARDS} of them, changed answers first:")
@@ -74,7 +74,7 @@ def draw(part: frame.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
     chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
     if base.of_text and chosen in shown:
         st.markdown(f"> {plain(inputs.text[chosen])}")
-        st.caption(f"base {measured.base_says[chosen]} → edited {measured.edited_says[chosen]}")
+        st.caption(plain(f"base {measured.base_says[chosen]} → edited {measured.edited_says[chosen]}"))
     if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
         if base.of_text:
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
@@ -105,6 +105,6 @@ def _prompt(measured: Measured, point: int) -> str:
 def _summary(measured: Measured, picked: Sequence[int]) -> str:
     names = [measured.inputs.concept[i] for i in picked]
     order = sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
-    text = ", ".join(f"{plain(name)}: {names.count(name)}" for name in order[:6])
+    text = ", ".join(f"{name}: {names.count(name)}" for name in order[:6])
     changed = sum(measured.base_says[i] != measured.edited_says[i] for i in picked)
     return text + ("…" if len(order) > 6 else "") + (f" · {changed} answers change" if changed else "")

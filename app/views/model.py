@@ -13,7 +13,7 @@ from engram_core.errors import EngramError
 
 from .. import frame, owned, session
 from ..adapter.own import Checking, Opened, Wanted, upload
-from ..choice import plain
+from ..as_text import plain
 from ..columns import columns_of
 from ..figures.hero import stats
 from ..started import started
@@ -225,7 +225,7 @@ def _duration(seconds: float) -> str:
 def _report(opened: Opened) -> None:
     check = opened.check
     covered = int(check.layers["covered"].sum())
-    st.markdown(f"##### Check-up of {opened.name}")
+    st.markdown(f"##### Check-up of {plain(opened.name)}")
     st.html(
         stats(
             [
@@ -237,14 +237,14 @@ def _report(opened: Opened) -> None:
         )
     )
     for problem in check.problems:
-        st.error(problem)
+        st.error(plain(problem))
     for note in check.notes:
-        st.info(note)
+        st.info(plain(note))
     if st.button("Open it on all pages", type="primary", key="open_own", disabled=not check.ok):
         try:
             session.own_model(opened.name, opened.loading)
         except EngramError as error:
-            st.warning(plain(str(error)))
+            st.warning(plain(error))
         else:
             session.go("live", model=opened.name)
     layers, concepts = st.tabs(["Layers", "Concepts"])

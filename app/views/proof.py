@@ -9,6 +9,7 @@ import streamlit as st
 from .. import frame
 from ..adapter.base import Base
 from ..adapter.visitor import Proof
+from ..as_text import filled, plain
 from ..choice import Choice
 from ..figures.text import HOW, describe_edit
 
@@ -42,10 +43,12 @@ def draw(base: Base, choice: Choice, proof: Proof) -> None:
     )
     state = "unchanged" if proof.intact else "CHANGED"
     st.markdown(
-        f"{changed} Base **{base.facts.name}**, SHA-256 `{proof.digest[:12]}`, {state}: "
-        "the base is never written."
-    )
-    st.caption(f"Layers without memories: {_skipped(base) or 'none'}.")
+        filled(
+            "{} Base **{}**, SHA-256 `{}`, {}: the base is never written.",
+            changed, base.facts.name, proof.digest[:12], state,
+        )
+    )  # fmt: skip
+    st.caption(plain(f"Layers without memories: {_skipped(base) or 'none'}."))
 
 
 def _skipped(base: Base) -> str:

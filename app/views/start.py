@@ -12,6 +12,7 @@ from engram_core.errors import EngramError
 from .. import frame, session
 from ..adapter.about import Missing, ModelFacts, facts_of, missing, others
 from ..adapter.base import Base
+from ..as_text import Markdown, filled, plain
 from ..started import started
 from . import live_images, live_text, tour
 
@@ -26,10 +27,10 @@ _WHAT = (
 
 @dataclass(frozen=True)
 class _Door:
-    title: str
-    sentence: str
+    title: Markdown
+    sentence: Markdown
     page: str
-    label: str
+    label: Markdown
 
 
 _DOORS = (
@@ -68,13 +69,17 @@ def _picture(base: Base) -> None:
     try:
         part, panel = side.example(base, session.visitor_of(base), example)
     except EngramError as error:
-        st.warning(str(error))
+        st.warning(plain(error))
         return
     st.html(panel.html)
     names = ", ".join(example["concepts"])
     st.caption(
-        f"Computed just now on {base.facts.name}: the same input, before and after the memory of {names} is "
-        "switched off. Nothing here is recorded or drawn by hand."
+        filled(
+            "Computed just now on {}: the same input, before and after the memory of {} is switched off. "
+            "Nothing here is recorded or drawn by hand.",
+            base.facts.name,
+            names,
+        )
     )
     part.below("example", panel)
 
@@ -112,14 +117,14 @@ def _loaded(base: Base) -> None:
 
 
 def _absent(sample: Missing) -> None:
-    st.markdown(f"**{sample.title}** (`{sample.name}`), not installed. {sample.summary}")
+    st.markdown(filled("**{}** ({}), not installed. {}", sample.title, sample.name, sample.summary))
     st.markdown("To add it, run this on the server and load the page again:", width="content")
     st.code(sample.command, language="bash", wrap_lines=True)
 
 
 def _card(known: ModelFacts, *, chosen: bool) -> None:
     left, right = (st, st) if chosen else st.columns([5, 1], vertical_alignment="center")
-    left.markdown(f"**{known.title}** (`{known.name}`). {known.summary}")
-    left.caption(known.details)
+    left.markdown(filled("**{}** ({}). {}", known.title, known.name, known.summary))
+    left.caption(plain(known.details))
     if not chosen and right.button("Choose", key=f"choose_{known.name}", width="stretch"):
         session.go("start", model=known.name)

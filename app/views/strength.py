@@ -18,7 +18,8 @@ from engram_core.trial import Step
 from .. import frame
 from ..adapter import strength
 from ..adapter.base import Base
-from ..choice import Choice, plain
+from ..as_text import plain
+from ..choice import Choice
 from ..figures.strength_text import ABOUT, duration, say_table
 from ..search import Plan, Rule
 from . import controls
@@ -47,7 +48,7 @@ def page(base: Base) -> None:
     try:
         _search(base, choice, plan, rule)
     except EngramError as error:
-        st.warning(plain(str(error)))
+        st.warning(plain(error))
 
 
 def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
@@ -93,16 +94,16 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
                 "Search", type="primary", icon=":material/play_arrow:", key="strength_go",
                 on_click=_start, args=(plan,),
             )  # fmt: skip
-            st.markdown(f"{there}It takes {about}. What is measured is kept as it comes.")
+            st.markdown(plain(f"{there}It takes {about}. What is measured is kept as it comes."))
         return
     with status.container():
         # Another rule, or another mark that is picked, is no other search: what is stopped stays so.
         bar, told = frame.Bar("search", of=plan), st.empty()
     try:
-        bar.progress(known / plan.settings, text=f"Searching: {about}")
+        bar.advance(known / plan.settings, text=f"Searching: {about}")
         _bring(work, plan, known, bar, expected, early)
     except frame.Stopped:
-        told.markdown(f"{there}The rest takes {about}.")
+        told.markdown(plain(f"{there}The rest takes {about}."))
         return
     status.empty()
 
@@ -113,10 +114,10 @@ def _bring(work: Sweep, plan: Plan, known: int, bar: frame.Bar, expected: float,
     for step in work.steps():
         mine = step.done - there
         left = (time.monotonic() - began) / mine * (step.total - step.done) if mine > 0 else expected
-        bar.progress(
+        bar.advance(
             min(step.done / step.total, 1.0),
             text=f"{step.done // len(plan.targets)} of {plan.settings} settings, about {duration(left)} "
-            f"left. Now: {plain(step.text)}",
+            f"left. Now: {step.text}",
         )
         if step.row is not None:
             early.draw_at_times(work.table())
@@ -164,4 +165,4 @@ def _gathered(steps: Iterator[Step], what: str) -> Iterator[tuple[float, str, pd
     for step in steps:
         if step.row is not None:
             rows.append(step.row)
-        yield step.done / step.total, f"{what}: {plain(step.text)}", pd.DataFrame(rows)
+        yield step.done / step.total, f"{what}: {step.text}", pd.DataFrame(rows)

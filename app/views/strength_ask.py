@@ -9,7 +9,8 @@ import streamlit as st
 
 from .. import search
 from ..adapter.base import Base
-from ..choice import SCALINGS, Choice, number, plain
+from ..as_text import Markdown, plain
+from ..choice import SCALINGS, Choice, number
 from ..figures.strength_text import HELP, MEASURE_NAMES, say_plan
 from ..figures.text import HOW
 from ..search import DRAWN, FORGET, Plan, Rule
@@ -69,7 +70,7 @@ def _values() -> dict[str, Any]:
     return {str(key): value for key, value in st.session_state.items()}
 
 
-def _whole(key: str, text: str, base: Base, start: int, **options: Any) -> None:
+def _whole(key: str, text: Markdown, base: Base, start: int, **options: Any) -> None:
     low, high = (int(end) for end in search.bounds(base.facts, demo=started().demo)[key])
     value = st.session_state.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -77,7 +78,7 @@ def _whole(key: str, text: str, base: Base, start: int, **options: Any) -> None:
     st.number_input(text, low, high, key=key, persist_state="session", help=HELP[key], **options)
 
 
-def _several(key: str, text: str, options: Sequence[str], default: Sequence[str], **more: Any) -> None:
+def _several(key: str, text: Markdown, options: Sequence[str], default: Sequence[str], **more: Any) -> None:
     """Draw a list of which none chosen means the default, written in grey."""
     held = st.session_state.get(key)
     new = more.get("accept_new_options", False)

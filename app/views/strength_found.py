@@ -16,7 +16,8 @@ from engram_core.sweep import frontier
 from .. import frame, search
 from ..adapter import strength, texts
 from ..adapter.base import Base
-from ..choice import ERASE, Choice, plain
+from ..as_text import plain
+from ..choice import ERASE, Choice
 from ..figures.frontier import Extras, clicked_row, frontier_figure, table_row
 from ..figures.hero import stats
 from ..figures.scatter import picked_points
@@ -264,7 +265,7 @@ def _held(part: frame.Part, found: Found) -> None:
         return
     name = "Found on some, tried on others"
     frame.heading(name, HOW["held"])
-    st.markdown(say_held(found.held, best.figures, found.rule, plan))
+    st.markdown(plain(say_held(found.held, best.figures, found.rule, plan)))
     side = {key: value for key, value in best.figures.items() if key in found.held}
     first = pd.DataFrame([{"concept": f"(the search: {', '.join(plan.concepts)})"} | side])
     replace(part, text=name, how=HOW["held"]).table(

@@ -11,6 +11,7 @@ from engram_core.errors import EngramError
 from .. import frame
 from ..adapter import take_model as take
 from ..adapter.base import Base
+from ..as_text import plain
 from ..choice import Choice
 from ..columns import columns_of
 from ..snippets import edit_code, model_code
@@ -47,7 +48,7 @@ def draw(base: Base, choice: Choice) -> None:
     controls.ready("_take_kind", options, options[0])
     left, right = st.columns([5, 3], vertical_alignment="bottom")
     with left:
-        kind = str(st.segmented_control("What", options, key="_take_kind", required=True))
+        kind = str(st.segmented_control("What", options, format_func=plain, key="_take_kind", required=True))
     rank, every = None, True
     with right:
         if kind == take.ATLAS and choice.concepts:
@@ -60,21 +61,23 @@ def draw(base: Base, choice: Choice) -> None:
             )) or None  # fmt: skip
     refused = take.refusal(base, choice, kind)
     if refused:
-        st.caption(refused)
+        st.caption(plain(refused))
         _forget()
         return
     bytes_ = take.size(base, choice, kind, rank, every=every)
     if bytes_ > _MOST:
         st.info(
-            f"That is about {_said(bytes_)}, more than a browser should be given at once. Write it where the "
-            "model is, with the Python below."
+            plain(
+                f"That is about {_said(bytes_)}, more than a browser should be given at once. Write it where "
+                "the model is, with the Python below."
+            )
         )
         st.code(_code(base, choice, kind, rank, every), language="python", wrap_lines=True)
         return
     key = (base.digest, choice, kind, rank, every)
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
-            f"Prepare ({_said(bytes_)})", key="take_prepare", on_click=_ask, args=(key,),
+            plain(f"Prepare ({_said(bytes_)})"), key="take_prepare", on_click=_ask, args=(key,),
             icon=":material/inventory_2:",
         )  # fmt: skip
         with st.popover("Python", type="tertiary", key="take_python"):
@@ -113,7 +116,7 @@ def _prepared(base: Base, choice: Choice, key: Any) -> take.Taken | None:
         )  # fmt: skip
     except EngramError as error:
         st.session_state.pop(_WANTED, None)
-        status.warning(str(error))
+        status.warning(plain(error))
         return None
     st.session_state.pop(_WANTED, None)
     st.session_state[_TAKEN] = key, taken
@@ -122,12 +125,12 @@ def _prepared(base: Base, choice: Choice, key: Any) -> take.Taken | None:
 
 
 def _tell(place: Any, share: float, doing: str) -> None:
-    place.progress(min(share, 1.0), text=doing)
+    place.progress(min(share, 1.0), text=plain(doing))
 
 
 def _offer(taken: take.Taken) -> None:
     st.download_button(
-        f"Download {taken.name} ({_said(taken.bytes)})",
+        plain(f"Download {taken.name} ({_said(taken.bytes)})"),
         # Read when it is asked for: a page that is only looked at keeps nothing in memory.
         taken.path.read_bytes,
         taken.name,
@@ -142,8 +145,10 @@ def _offer(taken: take.Taken) -> None:
         st.caption(
             "The adapters hold the whole engrams: nothing was cut."
             if not worst["error"]
-            else f"Cut, the adapters leave out up to {worst['error']:.1%} of an engram's norm "
-            f"({worst['concept']}, {worst['layer']})."
+            else plain(
+                f"Cut, the adapters leave out up to {worst['error']:.1%} of an engram's norm "
+                f"({worst['concept']}, {worst['layer']})."
+            )
         )
         if worst["error"]:
             st.dataframe(table, hide_index=True, width="stretch", column_config=columns_of(table))

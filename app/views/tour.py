@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 from .. import session
+from ..as_text import Markdown, plain
 from ..lessons import LESSONS, Lesson
 
 __all__ = ["card", "go_to", "step"]
@@ -72,13 +73,15 @@ def _question(number: int, lesson: Lesson) -> None:
     _move(number, guess)
 
 
-def _said(lesson: Lesson, guess: str | None) -> str:
+def _said(lesson: Lesson, guess: str | None) -> Markdown:
     if guess is None:
         return ""
     if lesson.answer is None:
-        return f"You said “{guess}”; the screen decides. "
+        return f"You said “{plain(guess)}”; the screen decides. "
     right = lesson.options[lesson.answer]
-    return "Your prediction was right. " if guess == right else f"You said “{guess}”; it is “{right}”. "
+    return (
+        "Your prediction was right. " if guess == right else f"You said “{plain(guess)}”; it is “{right}”. "
+    )
 
 
 def _move(number: int, guess: str | None) -> None:

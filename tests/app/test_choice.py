@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.choice import ALPHA, DEFAULTS, KEEP, MODES, NULLS, SCALINGS, Facts, clean, plain, problems
+from app.choice import ALPHA, DEFAULTS, KEEP, MODES, NULLS, SCALINGS, Facts, clean, problems
 from app.pictures import DRAWABLE, LEVELS, clean_picture, decode, encode
 
 FACTS = Facts("any", ("a", "b", "c"), {"a": 3, "b": 5, "c": 9}, ("fc1", "fc2"))
@@ -93,17 +93,3 @@ def test_what_is_no_drawing_is_none(drawn):
     assert clean_picture({"drawn": drawn}, FACTS, DRAWABLE).drawn == ""
     assert clean_picture({"drawn": "g" * 64}, FACTS, (28, 28)).drawn == ""
     assert clean_picture({"drawn": "g" * 64}, FACTS, DRAWABLE).drawn == "g" * 64
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("*a* [b](//c)", r"\*a\* \[b\]\(//c\)"),
-        ("- a - b", r"\- a - b"),
-        ("1. a 2. b", r"1\. a 2. b"),
-        ("> a\n# b", r"\> a \# b"),
-        ("blocks.0.mlp-up", "blocks.0.mlp-up"),
-    ],
-)
-def test_markdown_in_a_text_is_read_as_text(text, shown):
-    assert plain(text) == shown
