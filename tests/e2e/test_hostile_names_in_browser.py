@@ -1,9 +1,8 @@
-"""Concepts with hostile names, on every page: each is shown letter by letter, and nothing is fetched for it."""
+"""Concepts with hostile names, on every page: shown letter by letter, and nothing is fetched for them."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
 
 import pytest
@@ -15,11 +14,12 @@ from app.started import Started, environment
 
 pytestmark = pytest.mark.e2e
 
-# What Markdown, HTML, formulas, icons and links from a name would leave in the page. Ours are left out: headings,
-# bold, code and lists stand in explanations that nobody else writes.
+# What Markdown, HTML, formulas, icons and links from a name would leave in the page. Ours are left out:
+# headings, bold, code and lists stand in explanations that nobody else writes.
 STRANGE = """
 () => [
-  '.katex', '.stMarkdown em', '.stMarkdown del', '.stMarkdown blockquote', '.stMarkdown hr', '.stMarkdown input',
+  '.katex', '.stMarkdown em', '.stMarkdown del', '.stMarkdown blockquote', '.stMarkdown hr',
+  '.stMarkdown input',
   '[data-testid=stMarkdownContainer] table', '.stMarkdownColoredText', '.stMarkdownColoredBackground',
   'img[src^="http"]', 'script[src*=":9/"]', 'iframe[src*=":9/"]', '[href*=":9/"]', '[href*="www.example"]',
   '[href^="mailto"]', '[href^="javascript"]', 'svg[onload]', 'img[alt="Streamlit logo"]', '.js-plotly-plot a',
@@ -89,7 +89,7 @@ def test_every_name_is_shown_letter_by_letter(hostile, context):
     _visit(page, url, "live", "")
     pills = page.locator(".st-key-concepts button")
     assert {_letters(text) for text in pills.all_inner_texts()} >= {shown(name) for name in names}
-    # One of them switched off: the panel, the button that names the edit and the table of scores name it, too.
+    # One of them switched off: the panel names it, too.
     pills.nth(2).click()
     page.wait_for_function(
         "document.querySelector('[data-status]')?.textContent.includes(' off')", timeout=90_000
