@@ -120,7 +120,8 @@ def main() -> None:
     chosen = st.navigation(list(pages.values()), position="top")
     asked = session.pending() or asked
     if asked in pages and pages[asked] is not chosen:
-        st.switch_page(pages[asked])
+        # With the choice at once, or Back would first come to this page without one.
+        st.switch_page(pages[asked], query_params=session.next_address())
     _side_bar()
     with st.sidebar:
         reconnect.watch()

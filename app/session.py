@@ -255,9 +255,14 @@ def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
     st.rerun()
 
 
+def next_address() -> dict[str, list[str]]:
+    """Return what the address is to say: the whole choice, or what it says while its model is awaited."""
+    return _held_address() or parse_qs(to_query(values()), keep_blank_values=True)
+
+
 def write_address() -> None:
-    """Write the whole choice into the address, or leave it alone while its model is awaited."""
-    wanted = _held_address() or parse_qs(to_query(values()), keep_blank_values=True)
+    """Write the whole choice into the address."""
+    wanted = next_address()
     if wanted != st.session_state.get(_WRITTEN):
         st.session_state[_WRITTEN] = wanted
         st.query_params.from_dict(wanted)

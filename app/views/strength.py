@@ -86,7 +86,7 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
     known = len(work.table())
     expected = strength.seconds(base, plan) * (1 - known / plan.settings)
     about = f"about {duration(expected)} for {plan.settings - known} settings"
-    there = f"{say_table(known, plan.settings)} " if known else ""
+    so_far = f"{say_table(known, plan.settings)} " if known else ""
     early.draw(work.table())
     if (base.facts.large or expected > _ALONE) and st.session_state.get(_GO) != plan:
         with status.container(horizontal=True, vertical_alignment="center"):
@@ -94,7 +94,7 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
                 "Search", type="primary", icon=":material/play_arrow:", key="strength_go",
                 on_click=_start, args=(plan,),
             )  # fmt: skip
-            st.markdown(plain(f"{there}It takes {about}. What is measured is kept as it comes."))
+            st.markdown(plain(f"{so_far}It takes {about}. What is measured is kept as it comes."))
         return
     with status.container():
         # Another rule, or another mark that is picked, is no other search: what is stopped stays so.
@@ -103,7 +103,7 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
         bar.advance(known / plan.settings, text=f"Searching: {about}")
         _bring(work, plan, known, bar, expected, early)
     except frame.Stopped:
-        told.markdown(plain(f"{there}The rest takes {about}."))
+        told.markdown(plain(f"{so_far}The rest takes {about}."))
         return
     status.empty()
 
@@ -155,14 +155,14 @@ class _Early:
 def _rows(steps: Iterator[Step], status: Any, what: str, of: Any) -> pd.DataFrame | None:
     """Return what the steps measure; None if the visitor has stopped them."""
     with status.container(), suppress(frame.Stopped):
-        return frame.run(_gathered(steps, what), key=what, of=of)
+        return pd.DataFrame(frame.run(_gathered(steps, what), key=what, of=of))
     return None
 
 
-def _gathered(steps: Iterator[Step], what: str) -> Iterator[tuple[float, str, pd.DataFrame]]:
-    rows: list[Any] = []
-    yield 0.0, what, pd.DataFrame(rows)
+def _gathered(steps: Iterator[Step], what: str) -> Iterator[tuple[float, str, list[dict[str, Any]]]]:
+    rows: list[dict[str, Any]] = []
+    yield 0.0, what, rows
     for step in steps:
         if step.row is not None:
             rows.append(step.row)
-        yield step.done / step.total, f"{what}: {step.text}", pd.DataFrame(rows)
+        yield step.done / step.total, f"{what}: {step.text}", rows

@@ -13,7 +13,7 @@ SECONDS = 20
 
 
 def test_others_have_their_turns_whenever_long_work_reports():
-    turns, order = Turns(), []
+    turns, order, taken = Turns(), [], threading.Event()
 
     def other() -> None:
         with turns:
@@ -27,9 +27,14 @@ def test_others_have_their_turns_whenever_long_work_reports():
         report(1, 2, "half")
         order.append("work")
         thread.join(SECONDS)
+        taken.wait(SECONDS)  # or a slow reader would find the end together with it, and only that
         return "whole"
 
-    steps = list(in_turns(work, turns=turns))
+    steps = []
+    for step in in_turns(work, turns=turns):
+        steps.append(step)
+        if step[1] == "half":
+            taken.set()
     assert order == ["other", "work"]
     assert steps[0] == (0.0, "", None) and steps[-1] == (1.0, "", "whole")
     assert (0.5, "half", None) in steps
