@@ -15,6 +15,7 @@ from typing import Any
 
 from .errors import StorageError
 from .loading import first_line
+from .plausible import check_plausible
 from .safetensors_header import Stored, read_header
 
 __all__ = ["ModelFolder", "incomplete", "inspect_folder", "missing_files", "read_json", "why_no_weights"]
@@ -104,6 +105,7 @@ def inspect_folder(path: Path) -> ModelFolder:
     if len(weights) > 1 or (path / _INDEX).is_file():
         _check_index(path / _INDEX, tensors)
     _refuse_kinds(path, tensors)
+    check_plausible(path / "config.json", config, tensors)
     return ModelFolder(path, config, weights, sum(stamp[0] for stamp in stamps), tensors, stamps)
 
 
@@ -186,7 +188,7 @@ def read_json(file: Path, most: int = MOST_JSON) -> dict[str, Any]:
                 f"{file} has {size / 2**20:,.0f} MB; at most {most >> 20} MB are read. It is no such file."
             )
         with open(file, "rb") as opened:
-            value = json.loads(opened.read(most + 1).decode("utf-8"))
+            value = json.loads(opened.read(most + 1).decode("utf-8"), object_pairs_hook=_each_once)
     # Endless digits are a ValueError too, and brackets in brackets end the stack.
     except (OSError, ValueError, RecursionError) as error:
         if isinstance(error, StorageError):
@@ -195,6 +197,15 @@ def read_json(file: Path, most: int = MOST_JSON) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise StorageError(f"{file} should hold a JSON object; found {type(value).__name__}.")
     return value
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in found if names.count(name) > 1)
+        raise ValueError(f"{twice[:80]!r} stands there twice")
+    return found
 
 
 def _refuse_code(file: Path, config: dict[str, Any] | None) -> None:

@@ -11,12 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .errors import StorageError
+import torch
+
+from .errors import EngramError, StorageError
 from .loading import TRANSFORMERS, first_line, foreign_errors, need, quiet
 from .model_folder import ModelFolder, read_json
 
 __all__ = ["load_pretrained"]
 
+_SLACK = 1 << 22
+"""Weights that a model may have beyond twice what is stored: small ones have heads that are not stored."""
+_MOST_CONSTANTS = 1 << 30  # bytes
 _HARMLESS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias", "token_type_ids")
 """Constants that older versions stored; they are made anew, and no weight is lost with them."""
 
@@ -71,10 +76,13 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
     # One lock around the whole: what is kept from printing is so for the whole process.
     with TRANSFORMERS, quiet(transformers), _view(folder) as place:
         try:
+            _check_size(folder, transformers, auto, place)
             model, found = auto.from_pretrained(
                 place, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False,
                 output_loading_info=True, ignore_mismatched_sizes=True,
             )  # fmt: skip
+        except EngramError:
+            raise
         except BaseException as error:  # of whatever kind: none of them is ours
             if not foreign_errors(error):
                 raise
@@ -88,6 +96,29 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
     # Not where the view was: who saves or names the model wants the folder it is from.
     model.name_or_path = model.config._name_or_path = os.fspath(folder.path)
     return model.to(device).eval()
+
+
+def _check_size(folder: ModelFolder, transformers: Any, auto: Any, place: Path) -> None:
+    """Build the model without memory, and compare what it would hold with what the files hold.
+
+    transformers makes every weight that the files lack, at full size, before it says that they lack it.
+    """
+    config = transformers.AutoConfig.from_pretrained(place, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        bare = auto.from_config(config, trust_remote_code=False)
+    wanted = sum(p.numel() for p in bare.parameters())
+    stored = sum(tensor.count for tensor in folder.tensors.values())
+    if wanted > 2 * stored + _SLACK:
+        raise StorageError(
+            f"{folder.path}: config.json asks for {wanted:,} weights, and the files hold {stored:,}: they "
+            "are not of one model."
+        )
+    nbytes = sum(b.numel() * b.element_size() for b in bare.buffers())
+    if nbytes > _MOST_CONSTANTS:
+        raise StorageError(
+            f"{folder.path}: config.json asks for {nbytes / 2**30:,.1f} GB of constants beside the weights; "
+            f"at most {_MOST_CONSTANTS >> 30} GB are made."
+        )
 
 
 def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -> None:
@@ -104,6 +135,13 @@ def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -
     named = folder.config.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise StorageError(f"{folder.path / 'config.json'}: architectures should be a list of class names.")
+    for key in ("hidden_act", "hidden_activation", "activation_function"):
+        named_act = folder.config.get(key)
+        if named_act is not None and named_act not in list(transformers.activations.ACT2FN):
+            raise StorageError(
+                f"{folder.path / 'config.json'}: {key} is {str(named_act)[:60]!r}, and no activation is "
+                "called so."
+            )
     classes = known[kind]
     mine = {name.casefold() for name in ((classes,) if isinstance(classes, str) else classes)}
     others = [name for name in named if name in dir(transformers)]

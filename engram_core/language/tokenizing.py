@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..loading import first_line, foreign_errors
+from .templating import render
 
 __all__ = ["check_rows", "framed", "tokenized"]
 
@@ -32,21 +33,20 @@ def framed(tokenizer: Any, prompt: str) -> str:
     """Return a prompt in the tokenizer's chat template, ready for the answer.
 
     Raises:
-        DataError: the template failed.
+        DataError: the template failed, or took more than a prompt is worth.
     """
+    messages = [{"role": "user", "content": prompt}]
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                [{"role": "user", "content": prompt}], add_generation_prompt=True, tokenize=False
-            )
-        )
+        template = getattr(tokenizer, "get_chat_template", lambda: tokenizer.chat_template)()
+        special = {name: str(token) for name, token in getattr(tokenizer, "special_tokens_map", {}).items()}
+        if not isinstance(template, str):
+            raise TypeError("it is no text")
     except BaseException as error:
         if not foreign_errors(error):
             raise
-        raise DataError(
-            f"This model's chat template fails ({first_line(error, 160)}). Leave --template out "
-            "(template=False)."
-        ) from None
+        raise DataError(f"This model's chat template cannot be used ({first_line(error, 160)}).") from None
+    given = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True}
+    return render(template, given | special)
 
 
 def check_rows(tokenizer: Any, ids: list[int], rows: int | None, where: str = "") -> None:
