@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from .errors import ModelMismatchError
+from .linear_maps.adapted import adapter_states
 from .linear_maps.opaque import stored_tensors
+from .linear_maps.parametrized import parametrization_buffers
 from .view import base_of
 
 __all__ = ["ModelIdentity", "model_hash"]
@@ -47,8 +49,15 @@ def _versions(model: nn.Module) -> _Versions:
 
 
 def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the parameters by name, and what quantised layers store besides."""
-    return [*model.named_parameters(remove_duplicate=False), *stored_tensors(model)]
+    """Return the parameters by name, and what else decides over the weights in force.
+
+    That is what quantised layers store, the buffers of parametrisations, and which adapters are on.
+    """
+    nothing = torch.empty(0)
+    return [
+        *model.named_parameters(remove_duplicate=False), *stored_tensors(model),
+        *parametrization_buffers(model), *((state, nothing) for state in adapter_states(model)),
+    ]  # fmt: skip
 
 
 def _address(parameter: Tensor) -> int:
@@ -100,9 +109,9 @@ def _bytes(tensor: Tensor) -> Tensor:
 def model_hash(model: nn.Module) -> str:
     """Return the SHA-256 of the model's class name and parameters (names, types, shapes, values).
 
-    Buffers stay out: they may be caches that a forward pass fills. Only those of quantised layers count, as
-    does what such layers keep packed. The result is remembered until a
-    weight changes.
+    Buffers stay out: they may be caches that a forward pass fills. Only those of quantised and parametrised
+    layers count, what such layers keep packed, and which adapters of PEFT are on. The result is remembered
+    until a weight changes.
     """
     model = base_of(model)
     versions = _versions(model)

@@ -23,6 +23,7 @@ __all__ = [
     "AdaptedSlot",
     "adapted_path",
     "adapter_name",
+    "adapter_states",
     "inner_model",
     "is_adapted",
     "merged_layer",
@@ -171,6 +172,17 @@ def inner_model(model: Any) -> nn.Module:
     tuner: Any = model.base_model
     inner: nn.Module = tuner.model if _is(tuner, "BaseTuner") else tuner
     return inner
+
+
+def adapter_states(model: nn.Module) -> list[str]:
+    """Return, for every part of a model that adapters wrap, its path and which of them are on."""
+    found = []
+    for path, module in model.named_modules():
+        if is_adapted(module) or _is(module, "AuxiliaryTrainingWrapper"):
+            state: Any = module
+            on = [] if state.disable_adapters else list(state.active_adapters)
+            found.append(f"{path} (adapters on: {', '.join(on) or 'none'})")
+    return found
 
 
 def adapted_path(model: nn.Module, path: str) -> str:

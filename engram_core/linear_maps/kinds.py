@@ -65,7 +65,12 @@ def why_no_slots(module: nn.Module) -> str:
             base = module.get_base_layer()  # type: ignore[operator]
             if is_frozen(base):
                 return why_opaque(module)
-            return f"its {name} adapter wraps a {type(base).__name__}, which is no plain linear map"
+            if isinstance(base, nn.Embedding):
+                return f"embedding, with a {name} adapter: a table look-up, not a linear map of an activation"
+            return (
+                f"its {name} adapter wraps {type(base).__name__}, which is no plain linear map: merge it "
+                "into the model first (merge_and_unload)"
+            )
         return why_not_adapted(module, _run, _example(inner))
     if is_frozen(module):
         return why_opaque(module)

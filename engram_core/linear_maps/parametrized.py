@@ -20,7 +20,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from ..view import shared_copy
 from .derived import DerivedSlot, filled
 
-__all__ = ["HookedSlot", "ParametrizedSlot", "hooks_of", "parametrization_names"]
+__all__ = ["HookedSlot", "ParametrizedSlot", "hooks_of", "parametrization_buffers", "parametrization_names"]
 
 _KEPT = "_engram_kept"
 _NAMES = ("weight", "bias")
@@ -157,6 +157,21 @@ def _forget_loading(module: nn.Module, hook: SpectralNorm) -> None:
         wrapped: Any = getattr(loading, "hook", loading)
         if isinstance(wrapped, SpectralNormLoadStateDictPreHook) and wrapped.fn.name == hook.name:
             del module._load_state_dict_pre_hooks[key]
+
+
+def parametrization_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return the buffers that weights of a model are computed from, by name: masks, singular vectors …."""
+    found = []
+    for path, module in model.named_modules():
+        stem = f"{path}." if path else ""
+        if parametrize.is_parametrized(module):
+            below: Any = module.parametrizations
+            found += [(f"{stem}parametrizations.{n}", b) for n, b in below.named_buffers()]
+        names = tuple(f"{name}_" for name in hooks_of(module))
+        if names:
+            own = module.named_buffers(recurse=False)
+            found += [(f"{stem}{n}", b) for n, b in own if n.startswith(names)]
+    return found
 
 
 def parametrization_names(module: nn.Module) -> list[str]:

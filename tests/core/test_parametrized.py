@@ -12,6 +12,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import engram_core as ec
 from engram_core.controls import gaussian_view
 from engram_core.editing import Edit
+from engram_core.errors import ModelMismatchError
 from engram_core.layers import find_slots, list_layers
 
 
@@ -231,3 +232,16 @@ def test_a_cached_parametrisation_is_edited_as_it_is() -> None:
         atlas = ec.extract(model, ec.record(model, data))
         view = atlas.apply(erase="a")
         assert relative(view(x), wanted) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["spectral_norm", "old spectral_norm", "pruned"])
+def test_an_atlas_belongs_to_the_state_that_decides_over_the_weight(name: str) -> None:
+    model = body("linear", LINEAR[name])
+    data = {"a": model.example(5, 1), "b": model.example(20, 2)}
+    atlas = ec.extract(model, ec.record(model, data))
+    atlas.apply(erase="a")
+    buffers = {n: b for n, b in model.layer.named_buffers() if "_v" not in n}
+    with torch.no_grad():
+        next(iter(buffers.values())).mul_(-0.5).add_(0.3)
+    with pytest.raises(ModelMismatchError, match="changed since it was recorded"):
+        atlas.apply(erase="a")

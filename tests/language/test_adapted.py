@@ -12,7 +12,7 @@ from language_helpers import tiny
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.errors import CoverageError
+from engram_core.errors import CoverageError, ModelMismatchError
 from engram_core.language import save_edited, save_lora
 from engram_core.layers import list_layers
 
@@ -134,6 +134,38 @@ def test_the_adapters_that_are_on_count() -> None:
     assert relative(results[0], results[1]) > 1e-2 and relative(results[1], results[2]) > 1e-2
     with model.disable_adapter():
         check(model, copy.deepcopy(model).unload())
+
+
+def test_an_atlas_belongs_to_the_adapters_that_were_on(tmp_path) -> None:
+    model = wrapped()
+    atlas = ec.extract(model, ec.record(model, DATA))
+    atlas.save(tmp_path / "atlas.safetensors")
+    with model.disable_adapter():
+        with pytest.raises(ModelMismatchError, match="adapters on: "):
+            atlas.apply(erase="a")
+        with pytest.raises(ModelMismatchError):
+            ec.Atlas.load(tmp_path / "atlas.safetensors", model)
+    again = ec.Atlas.load(tmp_path / "atlas.safetensors", model)
+    assert torch.equal(logits(again.apply(erase="a")), logits(atlas.apply(erase="a")))
+
+
+def test_what_wraps_no_plain_layer_says_what_to_do() -> None:
+    model = wrapped(targets=["q_proj", "embed_tokens"])
+    infos = {info.name: info for info in list_layers(model)}
+    assert "table look-up" in infos["base_model.model.model.embed_tokens"].reason
+    config = peft.LoraConfig(r=2, target_modules=["self_attn"], init_lora_weights=False)
+    encoder = peft.get_peft_model(
+        nn.Sequential(nn.TransformerEncoderLayer(8, 2, 12, batch_first=True)), config
+    )
+    infos = {info.name: info for info in list_layers(encoder)}
+    assert "merge it into the model first" in infos["base_model.model.0.self_attn"].reason
+    assert not any(".self_attn." in name for name in infos)
+
+
+def test_an_adapter_that_acts_on_some_tokens_only_is_refused() -> None:
+    model = wrapped(targets=["q_proj"], task_type="CAUSAL_LM", alora_invocation_tokens=[5, 6])
+    infos = [info for info in list_layers(model) if info.name.endswith("q_proj")]
+    assert infos and all(not i.covered and "cannot be merged by PEFT" in i.reason for i in infos)
 
 
 def test_a_merged_adapter_counts_and_one_merged_and_switched_off_is_refused() -> None:
