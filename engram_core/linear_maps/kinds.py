@@ -48,11 +48,14 @@ def slots_of(name: str, module: nn.Module) -> list[Slot] | None:
         return plain or expert_slots(name, module)
     kind: type[DerivedSlot] | None = None
     if parametrize.is_parametrized(module):
-        kind = ParametrizedSlot
+        computed: Any = module.parametrizations
+        kind = ParametrizedSlot if {"weight", "bias"} & set(computed) else None
     elif {"weight", "bias"} & set(hooks_of(module)):
         kind = HookedSlot
-    if kind is None or why_no_slots(module):
+    if kind is None:
         return plain
+    if why_no_slots(module):
+        return None
     said = f"{plain[0].kind} ({', '.join(parametrization_names(module))})"
     return [_derived(kind, replace(plain[0], module=""), label, name, said)]
 
@@ -74,8 +77,8 @@ def why_no_slots(module: nn.Module) -> str:
         return why_not_adapted(module, _run, _example(inner))
     if is_frozen(module):
         return why_opaque(module)
-    if parametrize.is_parametrized(module):
-        names: Any = module.parametrizations
+    names: Any = module.parametrizations if parametrize.is_parametrized(module) else hooks_of(module)
+    if names:
         other = next((n for n in names if n not in ("weight", "bias")), None)
         return "" if other is None else f"parametrised: its {other!r} is computed at every call"
     return ""

@@ -245,3 +245,17 @@ def test_an_atlas_belongs_to_the_state_that_decides_over_the_weight(name: str) -
         next(iter(buffers.values())).mul_(-0.5).add_(0.3)
     with pytest.raises(ModelMismatchError, match="changed since it was recorded"):
         atlas.apply(erase="a")
+
+
+def test_a_computed_tensor_behind_the_weight_is_named() -> None:
+    layer = old(nn.utils.weight_norm, nn.Linear(6, 6))
+    prune.l1_unstructured(layer, "weight_v", 0.3)
+    other = parametrizations.weight_norm(nn.Linear(6, 6))
+    other.extra = nn.Parameter(torch.zeros(6, 6))
+    own(other, Symmetric(), name="extra")
+    beside = nn.Linear(6, 6)
+    beside.extra = nn.Parameter(torch.zeros(6, 6))
+    own(beside, Symmetric(), name="extra")  # its weight is its own
+    infos = list_layers(nn.Sequential(layer, other, beside))
+    assert [info.covered for info in infos] == [False, False, True]
+    assert "'weight_v' is computed" in infos[0].reason and "'extra' is computed" in infos[1].reason
