@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from .arithmetic import exactly
 from .batching import BACKGROUND
 from .concepts import Concept, ConceptSet, batches, count_inputs
 from .errors import CoverageError, EngramError
@@ -72,6 +73,7 @@ class CheckUp:
         return self.forward_seconds + self.solve_seconds
 
 
+@exactly
 def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> CheckUp:
     """Check a model and its concepts without recording them; no error is raised for what it finds.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .arithmetic import exactly
 from .engram import Atlas
 from .errors import DataError
 from .groups import choose_groups
@@ -18,6 +19,7 @@ from .trial import Figures, Step, Trial, averaged, collected, targets_of
 __all__ = ["confirm", "confirm_steps", "sham", "sham_steps"]
 
 
+@exactly
 def confirm(
     subject: Subject,
     atlas: Atlas,
@@ -102,6 +104,7 @@ def _confirming(trial: Trial, setting: Mapping[str, Any], layers: Sequence[str])
         yield Step(done + 1, len(trial.targets), said, row)
 
 
+@exactly
 def sham(
     subject: Subject,
     atlas: Atlas,

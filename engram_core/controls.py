@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import exactly
 from .concepts import ConceptSet
 from .editing import Edit, edit_sizes, write_matrix
 from .engram import Atlas
@@ -31,6 +32,7 @@ def gaussian_matrices(atlas: Atlas, sizes: Mapping[str, float], seed: int) -> It
         yield layer, (noise * (size / torch.linalg.vector_norm(noise))).to(matrix)
 
 
+@exactly
 def gaussian_view(
     atlas: Atlas,
     edit: Edit,
@@ -56,6 +58,7 @@ def gaussian_view(
     return view
 
 
+@exactly
 def subset_atlas(
     atlas: Atlas,
     concepts: ConceptSet,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from .arithmetic import exactly
 from .engram import Atlas
 from .gain_loss import necessity, sufficiency
 from .measuring import (
@@ -189,6 +190,7 @@ def _controls_dict(frame: pd.DataFrame, shape: Any) -> dict[str, Any]:
     return {kind: {n: shape(frame, kind + tail) for n, tail in TAILS.items()} for kind in SHAMS}
 
 
+@exactly
 def criteria(
     subject: Subject,
     atlas: Atlas,

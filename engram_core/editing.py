@@ -14,13 +14,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import exactly, exactly_all
 from .engram import Atlas, Engram, engram_matrix
 from .errors import DataError, EngramError, suggest
 from .experts import close_experts
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
+from .proof import known_to_act, remember, show_it_acts, still_layers, structure
 from .recording import Progress
-from .view import base_of, own_copy, own_parameter, refresh, shared_copy
+from .view import base_of, own_copy, own_parameter, refresh, shared_copy, submodule, walk
 
 __all__ = [
     "Edit",
@@ -179,6 +181,7 @@ class _Stack:
     mu: Tensor | None  # (r,)
 
 
+@exactly_all
 class LiveEdit:
     """The edit that is in force on a view; change it, switch it off and on, read what it does.
 
@@ -201,7 +204,7 @@ class LiveEdit:
         # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
         self._fused = tuple(
             f"{name}." if name else ""
-            for name, module in base_of(view).named_modules()
+            for name, module in walk(base_of(view))
             if isinstance(module, nn.TransformerEncoderLayer)
         )
         self._install()
@@ -243,11 +246,7 @@ class LiveEdit:
             if not {"layers", "blocks"} & set(changes):
                 # Taken over as they are: selecting by name once more could match others with that suffix.
                 edit = replace(edit, layers=now.layers)
-        self._edit = edit
-        self._only = None
-        self._on = True
-        self._install()
-        return self
+        return self._put(edit, None)
 
     def off(self) -> LiveEdit:
         """Make the view compute exactly what the base computes."""
@@ -269,17 +268,13 @@ class LiveEdit:
         Raises:
             UnknownNameError: for a layer that the edit does not act on.
         """
-        if layers is None:
-            self._only = None
-        else:
+        if layers is not None:
             chosen = list(layers)
             for name in chosen:
                 if name not in self._edit.layers:
                     raise suggest("layer of this edit", name, self._edit.layers)
-            self._only = frozenset(chosen)
-        self._on = True
-        self._install()
-        return self
+            return self._put(self._edit, frozenset(chosen))
+        return self._put(self._edit, None)
 
     def report(self) -> EditReport:
         """Return what is on, with the size of the change in every layer."""
@@ -361,6 +356,17 @@ class LiveEdit:
                 edited -= factor * engram_matrix(matrix, trace, self.atlas.sharpness, strength)
         return edited
 
+    def _put(self, edit: Edit, only: frozenset[str] | None) -> LiveEdit:
+        """Put an edit in force, or leave everything as it was if it cannot be shown to act."""
+        before = self._edit, self._only, self._on
+        self._edit, self._only, self._on = edit, only, True
+        try:
+            self._install()
+        except EngramError:
+            self._edit, self._only, self._on = before
+            raise
+        return self
+
     def _install(self) -> None:
         taken = self._edit.taken(self.atlas.concepts) if self.on else {}
         if not taken and not (self.on and self._edit.from_nothing):
@@ -383,22 +389,78 @@ class LiveEdit:
         if taken:  # what is quantised is edited at its input, whatever the number of rows
             split = [(key, [slot for slot in members if not slot.opaque]) for key, members in split]
         dense = [slot for _, members in split for slot in members]
-        structure = (tuple(groups), self._layers, self._edit.from_nothing, tuple(taken))
-        if structure == self._structure and not dense:
+        structure_now = (tuple(groups), self._layers, self._edit.from_nothing, tuple(taken))
+        if structure_now == self._structure and not dense:
             for key, edit in self._inputs.items():
                 edit.weights = self._weights(groups[key][0].name, taken, key[1])
             return
+        thin = {
+            key: found
+            for key, members in split
+            if (slots := [slot for slot in groups[key] if slot not in members])
+            and (found := self._thin(key, slots, taken)) is not None
+        }
+        witness = self._witness(dense, thin, taken, factors)
         self._clear()
         view = self._view
         for slot in dense:
-            matrix = self.edited_matrix(slot.name, taken, factors[slot.name])
             self._written.append(slot)
-            write_matrix(view, slot, matrix)
-        for key, members in split:
-            slots = [slot for slot in groups[key] if slot not in members]
-            if slots:
-                self._edit_group(key, slots, taken)
-        self._structure = structure
+            if witness is None or not _adopt(view, witness, slot):
+                write_matrix(view, slot, self.edited_matrix(slot.name, taken, factors[slot.name]))
+        for key, (edit, slots) in thin.items():
+            self._inputs[key] = edit
+            self._routed += _route(view, edit, slots)
+        self._structure = structure_now
+
+    def _witness(
+        self,
+        dense: list[Slot],
+        thin: dict[tuple[Any, ...], tuple[InputEdit | OutputEdit, list[Slot]]],
+        taken: Mapping[str, float],
+        factors: Mapping[str, float],
+    ) -> nn.Module | None:
+        """Show on another view that the edit acts, unless that is known; return the view with its weights."""
+        base = base_of(self._view)
+        forms = [(slot, "weights") for slot in dense]
+        for edit, slots in thin.values():
+            forms += [(slot, "output" if isinstance(edit, OutputEdit) else "input") for slot in slots]
+        built = structure(base)
+        known = known_to_act(base, built)
+        new = [(slot, form) for slot, form in forms if (slot.name, form) not in known]
+        if not new:
+            return None
+        still_layers(base, [slot for slot, _ in new])
+        witness = shared_copy(base)
+        for slot in dense:
+            write_matrix(witness, slot, self.edited_matrix(slot.name, taken, factors[slot.name]))
+        for edit, slots in thin.values():
+            _route(witness, edit, slots)
+        keys = {slot.name: key for key, (_, slots) in thin.items() for slot in slots}
+
+        def edited(slot: Slot, rows: Tensor) -> Tensor:
+            stack, weights = self._stack(slot.name, taken), thin[keys[slot.name]][0].weights
+            spans = [stack.spans[name] for name in stack.spans if name in taken]
+            duals, own = _picked(stack.duals, spans).to(rows), _picked(stack.rows, spans).to(rows)
+            share = (rows @ duals.mT) * (weights if isinstance(weights, float) else weights.to(rows))
+            return (0.0 if self._edit.from_nothing else rows) - share @ own
+
+        def of_interest(slot: Slot) -> Tensor | None:
+            for name in taken:
+                trace = self.atlas.trace(slot.name, name)
+                rows = trace.moment if trace.folded else trace.rows
+                if rows.shape[-2]:
+                    return rows[0, :2, : slot.columns]
+            return None
+
+        # An input of what is taken away feels the edit; the others only leaks of it.
+        probes = sorted(self.atlas.probes, key=lambda p: not any(name in taken for name in p.concepts))
+        with torch.no_grad():
+            show_it_acts(witness, base, new, probes, edited, of_interest)
+        for edit, _ in thin.values():
+            if isinstance(edit, InputEdit):
+                edit.memo = None
+        remember(base, built, [(slot.name, form) for slot, form in new])
+        return witness
 
     def _clear(self) -> None:
         """Make the view compute what the base does."""
@@ -455,29 +517,23 @@ class LiveEdit:
                 parts.append(factor * weights.to(stack.rows))
         return _stacked(parts)
 
-    def _edit_group(self, key: tuple[Any, ...], slots: list[Slot], taken: Mapping[str, float]) -> None:
-        """Edit layers that read one input at that input, or a layer with few outputs at its output."""
+    def _thin(
+        self, key: tuple[Any, ...], slots: list[Slot], taken: Mapping[str, float]
+    ) -> tuple[InputEdit | OutputEdit, list[Slot]] | None:
+        """Return the edit of layers at the input they share, or of one with few outputs at its output."""
         stack = self._stack(slots[0].name, taken)
         names = [name for name in stack.spans if name in taken]
         spans = [stack.spans[name] for name in names]
         keeps, columns = not self._edit.from_nothing, slots[0].columns
         if keeps and not any(span.stop > span.start for span in spans):
-            return  # none of these concepts ever reached these layers
+            return None  # none of these concepts ever reached these layers
         weights = self._weights(slots[0].name, taken, key[1])
         duals = _picked(stack.duals, spans)
-        edit: InputEdit | OutputEdit
         if len(slots) == 1 and slots[0].outputs < columns and not slots[0].opaque:
             left = _stacked([self._left(slots[0].name, name, stack) for name in names])
-            edit = OutputEdit(left, duals, weights, columns=columns, keeps=keeps)
-        else:
-            rows = _picked(stack.rows, spans)
-            edit = InputEdit(rows, duals, weights, columns=columns, keeps=keeps, members=len(slots))
-        self._inputs[key] = edit
-        for slot in slots:
-            slot.open(self._view)
-            module = self._view.get_submodule(slot.port)
-            edit_forward(module, slot, edit, last=slot is slots[-1])
-            self._routed.append(module)
+            return OutputEdit(left, duals, weights, columns=columns, keeps=keeps), slots
+        rows = _picked(stack.rows, spans)
+        return InputEdit(rows, duals, weights, columns=columns, keeps=keeps, members=len(slots)), slots
 
     def _left(self, layer: str, concept: str, stack: _Stack) -> Tensor:
         """Return ``(W Fᵀ)ᵀ`` of one concept, (r, outputs)."""
@@ -495,6 +551,7 @@ class LiveEdit:
         return Engram(self.atlas, taken).norm(layer) if taken else 0.0
 
 
+@exactly
 def layer_factors(atlas: Atlas, edit: Edit) -> dict[str, float]:
     """Return ``f_l`` of every layer of an edit: 1, or ``(rel_l / max rel)^p`` if it is adaptive."""
     taken = edit.taken(atlas.concepts)
@@ -506,6 +563,7 @@ def layer_factors(atlas: Atlas, edit: Edit) -> dict[str, float]:
     return {layer: (r / largest) ** edit.adaptive_power if largest else 1.0 for layer, r in relative.items()}
 
 
+@exactly
 def edit_sizes(atlas: Atlas, edit: Edit) -> dict[str, float]:
     """Return the norm of what an edit takes away in every layer (keeping from nothing: of what it keeps)."""
     taken = edit.taken(atlas.concepts)
@@ -525,21 +583,48 @@ def _picked(tensor: Tensor, spans: list[slice]) -> Tensor:
     return torch.cat([tensor[span] for span in spans])
 
 
+def _route(view: nn.Module, edit: InputEdit | OutputEdit, slots: list[Slot]) -> list[nn.Module]:
+    """Let the layers of a view compute through an edit; return their modules."""
+    modules = []
+    for slot in slots:
+        slot.open(view)
+        module = submodule(view, slot.port)
+        edit_forward(module, slot, edit, last=slot is slots[-1])
+        modules.append(module)
+    return modules
+
+
+def _adopt(view: nn.Module, other: nn.Module, slot: Slot) -> bool:
+    """Let `view` hold the parameters that another view of the same model holds; False if it holds none."""
+    if type(slot).hold is not Slot.hold:
+        return False
+    mine, theirs = submodule(view, slot.module), submodule(other, slot.module)
+    found = False
+    for name in slot.parameter_names():
+        (owner, attribute), (giver, _) = _owner(mine, name), _owner(theirs, name)
+        given = giver._parameters.get(attribute)
+        if given is not owner._parameters.get(attribute):
+            owner._parameters[attribute] = given
+            found = True
+    return found
+
+
 def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
     head, _, attribute = path.rpartition(".")
-    return (module.get_submodule(head) if head else module), attribute
+    return submodule(module, head), attribute
 
 
 def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
     if slot.release(view):
         return
-    edited, original = view.get_submodule(slot.module), base.get_submodule(slot.module)
+    edited, original = submodule(view, slot.module), submodule(base, slot.module)
     for name in slot.parameter_names():
         mine, attribute = _owner(edited, name)
         theirs, _ = _owner(original, name)
         mine._parameters[attribute] = own_parameter(view, theirs._parameters[attribute])
 
 
+@exactly
 def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = False) -> None:
     """Give `model` its own parameters for a slot; what a parameter held before is not written to.
 
@@ -549,7 +634,7 @@ def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = Fa
     if slot.hold(model, matrix, own=own):
         return
     weight, bias = slot.split(matrix)
-    module = model.get_submodule(slot.module)
+    module = submodule(model, slot.module)
     for name, tensor in slot.merge(model, weight, bias).items():
         owner, attribute = _owner(module, name)
         old = owner._parameters[attribute]
@@ -560,6 +645,7 @@ def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = Fa
         owner._parameters[attribute] = nn.Parameter(new.contiguous(), requires_grad=old.requires_grad)
 
 
+@exactly
 def apply_edit(atlas: Atlas, edit: Edit, model: nn.Module | None = None) -> nn.Module:
     """Return a view of `model` with `edit` in force; `live_edit(view)` controls it."""
     base = base_of(atlas.model if model is None else model)

@@ -11,10 +11,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import exactly, exactly_all
 from .errors import DataError, EngramError, suggest
 from .identity import ModelIdentity
 from .layers import LayerInfo, Slot, find_slots, select_layers
 from .parallel import solve_each
+from .probes import Probe
 from .recording import BACKGROUND, Progress, Recording
 from .spectrum import Sharpness, Spectrum, Trace
 from .statistics import Source, Statistics
@@ -46,6 +48,7 @@ def engram_matrix(matrix: Tensor, trace: Trace, sharpness: Sharpness, strength: 
     return (response * weights) @ duals.to(matrix.dtype)
 
 
+@exactly_all
 class Atlas(Mapping[str, "Engram"]):
     """All concepts of a model: one decomposed total per distinct layer input, one engram per concept.
 
@@ -59,6 +62,7 @@ class Atlas(Mapping[str, "Engram"]):
         counts: number of recorded inputs per concept (and of the background).
         sharpness: the filter in force.
         identity: which model this belongs to.
+        probes: a few recorded inputs, on which edits are shown to act.
         about: what its file carries besides (texts, settings); yours to fill, see `storage.save_atlas`.
     """
 
@@ -75,6 +79,7 @@ class Atlas(Mapping[str, "Engram"]):
         coverage: list[LayerInfo],
         identity: ModelIdentity,
         sharpness: Sharpness | None = None,
+        probes: Iterable[Probe] = (),
     ):
         self.model = model
         self.concepts = tuple(concepts)
@@ -84,6 +89,7 @@ class Atlas(Mapping[str, "Engram"]):
         self.coverage = coverage
         self.identity = identity
         self.sharpness = sharpness or Sharpness()
+        self.probes = tuple(probes)
         self.about: dict[str, Any] = {}
         self._key_of = dict(key_of)
         self._spectra = dict(spectra)
@@ -189,7 +195,7 @@ class Atlas(Mapping[str, "Engram"]):
         other = Atlas(
             self.model, concepts=self.concepts, slots=self.slots, key_of=self._key_of,
             spectra=self._spectra, traces=self._traces, counts=self.counts, coverage=self.coverage,
-            identity=self.identity, sharpness=Sharpness(power, clip),
+            identity=self.identity, sharpness=Sharpness(power, clip), probes=self.probes,
         )  # fmt: skip
         other.about, other.lefts = self.about, self.lefts  # rows do not depend on the sharpness
         return other
@@ -229,7 +235,7 @@ class Atlas(Mapping[str, "Engram"]):
         return Atlas(
             self.model, concepts=recording.concepts, slots=slots, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
-            sharpness=self.sharpness,
+            sharpness=self.sharpness, probes=(*recording.probes, *self.probes),
         )  # fmt: skip
 
     # -- editing and files ----------------------------------------------------------------------
@@ -308,6 +314,7 @@ class Atlas(Mapping[str, "Engram"]):
         return pd.concat(frames, ignore_index=True)
 
 
+@exactly_all
 class Engram:
     """A linear combination of the concepts of one atlas: adds, subtracts and scales like a vector."""
 
@@ -441,6 +448,7 @@ def _side(source: Source, bias: bool) -> int:
     return width if folded else min(width, source.count)
 
 
+@exactly
 def extract(
     model: nn.Module,
     recording: Recording,
@@ -519,4 +527,5 @@ def extract(
         model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,
         traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},
         coverage=recording.layers, identity=recording.identity, sharpness=sharp,
+        probes=recording.probes,
     )  # fmt: skip

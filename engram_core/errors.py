@@ -10,6 +10,7 @@ __all__ = [
     "CoverageError",
     "DataError",
     "DependencyError",
+    "EffectError",
     "EngramError",
     "ModelMismatchError",
     "NonFiniteError",
@@ -49,6 +50,10 @@ class ConceptOutsideTotalError(EngramError):
 
 class ModelMismatchError(EngramError):
     """A recording, atlas or edit meets a model it was not made from."""
+
+
+class EffectError(EngramError):
+    """An edit that does not reach the forward pass, or does something else there than it says."""
 
 
 class DependencyError(EngramError):

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .slots import Slot
-from .view import base_of
+from .view import base_of, submodule
 
 __all__ = ["ExpertPort", "ExpertSlot", "close_experts", "expert_slots", "open_experts"]
 
@@ -56,7 +56,7 @@ class ExpertSlot(Slot):
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
         """Return the parameters that hold this expert among all others."""
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         weight, bias = self.parameter_names()
         return getattr(module, weight), getattr(module, bias) if self.bias else None
 
@@ -89,7 +89,7 @@ class ExpertSlot(Slot):
 
     def open(self, view: nn.Module) -> None:
         """Give `view`, which must be a private copy, the ports of this expert's block."""
-        _open(view.get_submodule(self.module))
+        _open(submodule(view, self.module))
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Put an edited matrix where only this slice is copied; False if there is no such place.
@@ -103,7 +103,7 @@ class ExpertSlot(Slot):
         if base_of(model) is not model:
             self.open(model)
             old = self.parameters(model)[0]
-            port = model.get_submodule(self.port)
+            port = submodule(model, self.port)
             assert isinstance(port, ExpertPort)
             port.replaced = (weight.to(old), None if bias is None else bias.to(old))
             return True
@@ -116,7 +116,7 @@ class ExpertSlot(Slot):
 
     def release(self, view: nn.Module) -> bool:
         """Take back what `hold` put into a view."""
-        module = view.get_submodule(self.module)
+        module = submodule(view, self.module)
         if isinstance(module, OpenExperts):
             getattr(module, f"{self.parameter}_ports")[self.expert].replaced = None
         return True
@@ -252,7 +252,7 @@ def _open(module: nn.Module) -> None:
 def open_experts(view: nn.Module, slots: list[Slot]) -> None:
     """Give the blocks that `slots` belong to a port per expert; `view` must be a private copy."""
     for path in dict.fromkeys(slot.module for slot in slots if isinstance(slot, ExpertSlot)):
-        _open(view.get_submodule(path))
+        _open(submodule(view, path))
 
 
 def close_experts(view: nn.Module) -> None:

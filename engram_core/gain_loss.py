@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from .arithmetic import exactly
 from .controls import gaussian_view, significance
 from .editing import Edit, apply_edit, edit_sizes, live_edit
 from .engram import Atlas
@@ -34,6 +35,7 @@ __all__ = ["Effect", "necessity", "selective_effect", "sufficiency"]
 Effect = Literal["loss", "gain"]
 
 
+@exactly
 def necessity(
     subject: Subject,
     atlas: Atlas,
@@ -79,6 +81,7 @@ def necessity(
     return _function(subject, atlas, edits, "loss", controls, seed, shams, sham_others, progress)
 
 
+@exactly
 def sufficiency(
     subject: Subject,
     atlas: Atlas,

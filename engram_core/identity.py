@@ -15,7 +15,7 @@ from .errors import ModelMismatchError
 from .linear_maps.adapted import adapter_states
 from .linear_maps.opaque import stored_tensors
 from .linear_maps.parametrized import parametrization_buffers
-from .view import base_of
+from .view import base_of, plain_path
 
 __all__ = ["ModelIdentity", "model_hash"]
 
@@ -51,13 +51,15 @@ def _versions(model: nn.Module) -> _Versions:
 def _named(model: nn.Module) -> list[tuple[str, Tensor]]:
     """Return the parameters by name, and what else decides over the weights in force.
 
-    That is what quantised layers store, the buffers of parametrisations, and which adapters are on.
+    That is what quantised layers store, the buffers of parametrisations, and which adapters are on. The names
+    are those of the model before any part of it is compiled.
     """
     nothing = torch.empty(0)
-    return [
+    named = [
         *model.named_parameters(remove_duplicate=False), *stored_tensors(model),
         *parametrization_buffers(model), *((state, nothing) for state in adapter_states(model)),
     ]  # fmt: skip
+    return [(plain_path(name), t) for name, t in named if not is_lazy(t)]
 
 
 def _address(parameter: Tensor) -> int:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from .arithmetic import exactly
 from .editing import Edit, apply_edit, live_edit
 from .engram import Atlas
 from .errors import DataError
@@ -30,6 +31,7 @@ ALL_LAYERS = "(all)"
 NULLS: tuple[Literal["nothing", "in place"], ...] = ("nothing", "in place")
 
 
+@exactly
 def sufficiency_by_layer(
     subject: Subject,
     atlas: Atlas,

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .arithmetic import exactly
 from .controls import gaussian_view
 from .editing import Edit, apply_edit, live_edit
 from .engram import Atlas
@@ -28,6 +29,7 @@ __all__ = ["certificate_table", "exclusivity_table", "layer_effects", "layer_tab
 _Part = Callable[[Atlas, str, Sequence[str]], pd.DataFrame]
 
 
+@exactly
 def layer_table(
     atlas: Atlas,
     *,
@@ -55,6 +57,7 @@ def layer_table(
     return _table(atlas, layers, concepts, (_sizes, _certificates), progress)
 
 
+@exactly
 def size_table(
     atlas: Atlas,
     *,
@@ -66,6 +69,7 @@ def size_table(
     return _table(atlas, layers, concepts, (_sizes,), progress)
 
 
+@exactly
 def certificate_table(
     atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
 ) -> pd.DataFrame:
@@ -109,6 +113,7 @@ def _certificates(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFram
     return frame.assign(error=frame["leak"] + frame["residue"])
 
 
+@exactly
 def exclusivity_table(
     atlas: Atlas,
     *,
@@ -165,6 +170,7 @@ def _unkept(trace: Trace) -> Iterator[None]:
         vars(trace).pop(name, None)
 
 
+@exactly
 def layer_effects(
     subject: Subject,
     atlas: Atlas,

@@ -6,7 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from .errors import CoverageError, suggest
@@ -14,10 +16,14 @@ from .linear_maps.adapted import is_adapted
 from .linear_maps.kinds import slots_of, why_no_slots
 from .linear_maps.opaque import hides_weight
 from .slots import Slot
+from .twins import is_compiled
+from .view import base_of, plain_path, submodule, walk
 
 __all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
 
 _QUANTISED = "quantised: its stored values are not the weights"
+_LAZY = "not initialised: it has no weights yet; run the model once first"
+_SCRIPT = "TorchScript: its compiled code cannot be listened to; give the Python module it was made from"
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
 
 
@@ -46,7 +52,7 @@ class LayerInfo:
 def _why_not(module: nn.Module) -> str:
     """Say why a module with parameters of its own holds no engram."""
     kind = type(module).__name__
-    reason = why_no_slots(module)
+    reason = _scripted_or_lazy(module) or why_no_slots(module)
     if reason:
         return reason
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -63,12 +69,112 @@ def _why_not(module: nn.Module) -> str:
         return _QUANTISED
     if "router" in kind.casefold() or kind.endswith("Gate"):
         return "router: it chooses the experts, and its weights act inside that choice"
-    if any(p.ndim == 3 for p in module.parameters(recurse=False)):
-        return "three-dimensional parameters (fused experts of a form not known here, or bare parameters)"
-    return f"{kind} is not a known linear map: its parameters stand bare in the module"
+    return _why_bare(module)
 
 
-def _blocked(module: nn.Module, slots: Sequence[Slot], owners: dict[int, list[str]]) -> str:
+_ADDED = ("pos", "embed", "token", "cls", "bias", "query", "queries", "shift")
+_SCALES = ("gamma", "scale", "temperature", "alpha", "beta")
+
+
+def _why_bare(module: nn.Module) -> str:
+    """Say what bare parameters are, as far as their names and shapes tell."""
+    named = list(module.named_parameters(recurse=False))
+    kind = type(module).__name__
+    experts = "expert" in kind.casefold() or hasattr(module, "num_experts")
+    if any(p.ndim == 3 for _, p in named) and (experts or any("expert" in name for name, _ in named)):
+        return "fused experts of a form not known here"
+    start = "a bare parameter" if len(named) == 1 else "bare parameters"
+    shown = ", ".join(repr(name) for name, _ in named[:3]) + (" …" if len(named) > 3 else "")
+    shown = f"({shown} of {kind})"
+
+    def added(name: str, p: nn.Parameter) -> bool:
+        return any(word in name.casefold() for word in _ADDED) or (p.ndim > 1 and p.shape[0] == 1)
+
+    def scales(name: str, p: nn.Parameter) -> bool:
+        return p.ndim < 2 or any(word in name.casefold() for word in _SCALES)
+
+    if all(added(name, p) for name, p in named):
+        return f"{start}: added, not a linear map {shown}"
+    if all(added(name, p) or scales(name, p) for name, p in named):
+        return f"{start}: added or multiplied value by value, not a linear map {shown}"
+    return f"{kind} is not a known linear map: its own code uses {start} {shown}"
+
+
+class _Memory:
+    """Where every parameter and buffer of a model lies, so that ties are found however they were made.
+
+    Two names of one module are one layer. Two modules are tied if they hold one parameter, or parameters over
+    the same memory, slices of one another included.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._at: dict[int, list[tuple[int, str, str, Tensor]]] = {}
+        self._paths: dict[int, list[str]] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(id(module), []).append(plain_path(name))
+        for name, module in walk(model):
+            stem = f"{name}." if name else ""
+            for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and not is_lazy(tensor):
+                    entry = (id(module), attribute, stem + attribute, tensor)
+                    self._at.setdefault(_storage(tensor), []).append(entry)
+
+    def other(self, layer: nn.Module, owner: nn.Module, attribute: str, weight: Tensor) -> str:
+        """Return the path under which something else holds a weight of a layer; empty if nothing does.
+
+        Args:
+            layer: the layer.
+            owner: the module that holds the weight: the layer, or a part of it.
+            attribute: as what it does.
+            weight: the weight.
+        """
+        names = self._paths.get(id(layer), ())
+        for path in self._paths.get(id(owner), ()):
+            inside = any(not name or path == name or path.startswith(name + ".") for name in names)
+            computes = "parametrizations" in path.split(".")
+            # What computes the weight of one layer may be a layer itself.
+            if (computes and owner is layer) or (not inside and type(layer) is not nn.MultiheadAttention):
+                return f"{path}.{attribute}"
+        for module, name, path, tensor in self._at.get(_storage(weight), ()):
+            if (module, name) != (id(owner), attribute) and _overlap(weight, tensor):
+                return path
+        return ""
+
+
+def _storage(tensor: Tensor) -> int:
+    if tensor.is_meta:
+        return id(tensor)
+    try:
+        return tensor.untyped_storage().data_ptr() or id(tensor)
+    except (NotImplementedError, RuntimeError):  # sparse and quantised ones may have none
+        return id(tensor)
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one storage have an element in common."""
+    if a is b or a.is_meta or b.is_meta:
+        return a is b
+    if a.element_size() != b.element_size():
+        return True  # one memory read in two types
+    spans = [
+        (
+            t.storage_offset(),
+            t.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)),
+        )
+        for t in (a, b)
+        if t.numel()
+    ]
+    if len(spans) < 2 or spans[0][1] <= spans[1][0] or spans[1][1] <= spans[0][0]:
+        return False
+    if a.is_contiguous() and b.is_contiguous():
+        return True
+    start = min(first for first, _ in spans)  # columns of one matrix lie between each other without meeting
+    taken = torch.zeros(max(last for _, last in spans) - start, dtype=torch.bool, device="cpu")
+    taken.as_strided(a.shape, a.stride(), a.storage_offset() - start).fill_(True)
+    return bool(taken.as_strided(b.shape, b.stride(), b.storage_offset() - start).any())
+
+
+def _blocked(module: nn.Module, slots: Sequence[Slot], memory: _Memory) -> str:
     """Say why a module of a covered kind still cannot be edited; empty if it can."""
     for slot in slots:
         weights = slot.weights(module)
@@ -77,60 +183,64 @@ def _blocked(module: nn.Module, slots: Sequence[Slot], owners: dict[int, list[st
         if not weights:
             return "its weight is computed from other parameters at every call"
         for attribute, weight in weights.items():
-            if isinstance(weight, nn.parameter.UninitializedParameter):
-                return "not initialised: run the model once first"
+            if is_lazy(weight):
+                return _LAZY
             if not weight.is_floating_point() or weight.element_size() < 2:
                 return f"quantised: weights of type {weight.dtype} cannot be edited"
             if weight.is_meta:
                 return "its weights are not loaded (meta device)"
-            path = f"{slot.module}.{attribute}" if slot.module else attribute
-            others = [owner for owner in owners.get(_address(weight), []) if owner != path]
-            if others:
-                other = others[0]
+            head, _, name = attribute.rpartition(".")
+            other = memory.other(module, submodule(module, head), name, weight)
+            if other:
                 return f"tied: shares its weight with {other!r}; an edit here would change that too"
     return ""
 
 
-def _address(tensor: Tensor) -> int:
-    # Two Parameter objects over one memory are tied as much as one object with two names.
-    return id(tensor) if tensor.is_meta else tensor.data_ptr()
-
-
 def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
-    owners: dict[int, list[str]] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if not isinstance(parameter, nn.parameter.UninitializedParameter):
-            owners.setdefault(_address(parameter), []).append(name)
+    model = base_of(model)
+    memory = _Memory(model)
+    seen: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if not is_compiled(module) and "parametrizations" not in name.split("."):
+            seen.setdefault(id(module), (plain_path(name), module))
+    modules = list(seen.values())
     infos: list[LayerInfo] = []
     slots: list[Slot] = []
-    inside: str | None = None
-    for name, module in model.named_modules():
-        if (inside is not None and name.startswith(inside)) or "parametrizations" in name.split("."):
-            continue  # listed as a part of what is above it, as the out-projection of an attention
-        if not any(True for _ in module.parameters(recurse=False)):
-            # A computed weight is not asked for: in training mode that may write what it is computed from.
-            if not (is_adapted(module) or parametrize.is_parametrized(module)):
-                if not hides_weight(module):
-                    continue
-        label = name or type(module).__name__
-        kind = type(module).__name__
-        uninitialised = any(
-            isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters(recurse=False)
-        )
-        if uninitialised:
-            infos.append(LayerInfo(label, kind, None, None, False, "not initialised: run the model once"))
+    inside: set[int] = set()
+    found_in: dict[int, tuple[list[Slot] | None, str]] = {}
+    for name, module in modules:
+        if id(module) in inside:
             continue
-        found = slots_of(name, module)
-        reason = _blocked(module, found, owners) if found else _why_not(module)
+        found = None if _scripted_or_lazy(module) else slots_of(name, module)
+        reason = _blocked(module, found, memory) if found else ""
+        found_in[id(module)] = found, reason
         if is_adapted(module) or (found and not reason and found[0].encloses):
-            inside = name + "." if name else ""
+            # Listed as parts of what is above them, whatever else they are called.
+            inside.update(id(part) for part in module.modules() if part is not module)
+    for name, module in modules:
+        if id(module) in inside:
+            continue
+        kind = type(module).__name__
+        bare = not any(True for _ in module.parameters(recurse=False))
+        # A computed weight is not asked for: in training mode that may write what it is computed from.
+        if bare and not (is_adapted(module) or parametrize.is_parametrized(module)):
+            if isinstance(module, torch.jit.ScriptModule) or not hides_weight(module):
+                continue
+        found, reason = found_in[id(module)]
         if found and not reason:
             for slot in found:
                 slots.append(slot)
                 infos.append(LayerInfo(slot.name, slot.kind, slot.width, slot.outputs, True))
-        else:
-            infos.append(LayerInfo(label, kind, None, None, False, reason))
+            continue
+        kind = getattr(module, "original_name", kind)  # what a scripted layer was
+        infos.append(LayerInfo(name or kind, kind, None, None, False, reason or _why_not(module)))
     return infos, slots
+
+
+def _scripted_or_lazy(module: nn.Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return _SCRIPT
+    return _LAZY if any(is_lazy(p) for p in module.parameters(recurse=False)) else ""
 
 
 def list_layers(model: nn.Module) -> list[LayerInfo]:

@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import callers_device
 from .concepts import Batch
 from .errors import DataError, NonFiniteError
 from .layers import Slot
 from .statistics import Source
+from .view import submodule
 
 __all__ = ["Listener", "spread_owner"]
 
@@ -55,7 +57,7 @@ class Listener:
     def attach(self, view: nn.Module) -> None:
         """Put a hook on every slot's port; `view` must be a private copy."""
         for slot in self.slots:
-            view.get_submodule(slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
+            submodule(view, slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
 
     def _hook(self, slot: Slot) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -73,8 +75,15 @@ class Listener:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""
         self.pass_number += 1
         self.owner = owner
-        view(*batch.args, **batch.kwargs)
+        with callers_device():
+            view(*batch.args, **batch.kwargs)
         self._end_of_pass()
+
+    def leave_out(self, name: str) -> None:
+        """Forget a layer and all that was heard of it alone."""
+        stream = self.stream_of.pop(name, None)
+        if stream is not None:
+            del stream.members[name]
 
     def _hear(self, slot: Slot, x: Tensor) -> None:
         stream = self.stream_of.get(slot.name)

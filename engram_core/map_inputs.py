@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import exactly
 from .attention import open_attention
 from .batching import Owned, labelled, mixed
 from .concepts import ConceptSet
@@ -19,7 +20,7 @@ from .errors import DataError, suggest
 from .layers import Slot
 from .listening import spread_owner
 from .tasks import Subject
-from .view import base_of, device_of, shared_copy
+from .view import base_of, device_of, shared_copy, submodule
 
 __all__ = ["MapInputs", "answers", "draw_inputs", "listen", "some_concepts"]
 
@@ -182,6 +183,7 @@ Hear = Callable[[Slot, Tensor, Tensor], None]
 """Called with a layer, what it reads, and the number of the input behind each of the first dimensions."""
 
 
+@exactly
 def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hear) -> None:
     """Run a model over inputs and hand what each layer reads to `hear`.
 
@@ -206,7 +208,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
         return read
 
     for slot in slots:
-        view.get_submodule(slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+        submodule(view, slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
     place = device_of(base_of(model))
     with torch.no_grad():
         for _, batch, owners in _stream(model, inputs):

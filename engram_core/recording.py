@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
+from .arithmetic import exactly
 from .attention import open_attention
 from .batching import BACKGROUND, Owned, labelled, mixed, plain
 from .concepts import Batch, Concept, ConceptSet, Inputs, count_inputs
-from .errors import DataError, EngramError, ModelMismatchError, suggest
+from .errors import CoverageError, DataError, EngramError, ModelMismatchError, suggest
 from .experts import open_experts
 from .identity import ModelIdentity
 from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
+from .probes import Probe, ProbeKeeper
 from .statistics import Source
-from .view import base_of, device_of, shared_copy
+from .usage import NEVER_CALLED, Usage
+from .view import base_of, device_of, shared_copy, walk
 
 __all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record", "record_batches"]
-
-NEVER_CALLED = "never called in the recorded forward passes"
 
 Progress = Callable[[int, int | None, str], None]
 """Called with (done, total or None, what is being done)."""
@@ -40,6 +42,7 @@ class Recording:
         layers: coverage of the whole model, with reasons for what is skipped.
         identity: the model this was made from.
         about: what its file carries besides (texts, settings); yours to fill, as JSON can hold it.
+        probes: a few of the inputs, on which edits are shown to act.
     """
 
     concepts: tuple[str, ...]
@@ -49,6 +52,7 @@ class Recording:
     layers: list[LayerInfo]
     identity: ModelIdentity
     about: dict[str, Any] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
 
     def rows(self, layer: str, concept: str) -> int:
         """Return how many rows `concept` put into `layer`."""
@@ -67,6 +71,7 @@ class Recording:
                 total += sum(p.numel() * p.element_size() for p in parts)
         return total
 
+    @exactly
     def merge(self, other: Recording) -> Recording:
         """Return the recording of both inputs together; neither is changed.
 
@@ -107,7 +112,9 @@ class Recording:
             theirs if mine.reason == NEVER_CALLED else mine
             for mine, theirs in zip(self.layers, other.layers, strict=True)
         ]
-        return Recording(concepts, sources, source_of, counts, infos, self.identity)
+        return Recording(
+            concepts, sources, source_of, counts, infos, self.identity, probes=(*self.probes, *other.probes)
+        )
 
     def _listened(self, layer: str) -> bool:
         """Whether `layer` was listened to, even if no input ever reached it."""
@@ -128,6 +135,7 @@ class Recording:
         return load_recording(path)
 
 
+@exactly
 def record(
     model: nn.Module,
     concepts: ConceptSet | Mapping[str, Inputs | Concept],
@@ -200,6 +208,7 @@ def record(
     )  # fmt: skip
 
 
+@exactly
 def record_batches(
     model: nn.Module,
     names: tuple[str, ...],
@@ -236,12 +245,19 @@ def record_batches(
     open_attention(view)
     open_experts(view, slots)
     view.eval()
+    _stop_at_lazy(view)
     listener.attach(view)
+    usage = Usage(view, slots, base)
+    keeper = ProbeKeeper(names, base, slots)
+    counted: set[int] = set()
     done = 0
     with torch.no_grad():
         for name, batch, owner in stream:
+            counted |= _owners(owner)
+            keeper.before(batch, owner)
             try:
-                listener.forward(view, batch.to(place), owner)
+                with usage.watching(batch.args, batch.kwargs):
+                    listener.forward(view, _plain(batch.to(place)), owner)
             except EngramError:
                 raise
             except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
@@ -250,25 +266,85 @@ def record_batches(
                 raise DataError(
                     f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): {error}"
                 ) from error
+            keeper.after(listener.stream_of)
             done += batch.size
             if progress is not None:
                 progress(done, total, f"recording {name}")
-    return _finish(listener, base, tuple(name for name in names if name != BACKGROUND), counts)
+    marked = {name for number, name in enumerate(names) if number in counted}
+    return _finish(
+        listener, base, [name for name in names if name != BACKGROUND], counts, usage, keeper, marked
+    )
+
+
+def _stop_at_lazy(view: nn.Module) -> None:
+    """Let a layer that would be given random weights by its first call refuse that call."""
+    for name, module in walk(view):
+        if not any(p is not None and is_lazy(p) for p in module._parameters.values()):
+            continue
+
+        def refuse(module: nn.Module, args: Any, name: str = name) -> None:
+            raise CoverageError(
+                f"Layer {name or type(module).__name__!r} ({type(module).__name__}) has no weights yet: run "
+                "the model once, so that they are made, and record then."
+            )
+
+        module.register_forward_pre_hook(refuse, prepend=True)
+
+
+def _plain(batch: Batch) -> Batch:
+    """Return a batch without inference tensors: a model may write to its inputs, which those allow nobody."""
+
+    def own(value: Any) -> Any:
+        return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
+
+    args, kwargs = [own(v) for v in batch.args], {k: own(v) for k, v in batch.kwargs.items()}
+    return replace(batch, args=tuple(args), kwargs=kwargs)
+
+
+def _owners(owner: int | torch.Tensor) -> set[int]:
+    return {owner} if isinstance(owner, int) else set(owner.unique().tolist())
 
 
 def _finish(
-    listener: Listener, base: nn.Module, concepts: tuple[str, ...], counts: dict[str, int]
+    listener: Listener,
+    base: nn.Module,
+    concepts: Sequence[str],
+    counts: dict[str, int],
+    usage: Usage,
+    keeper: ProbeKeeper,
+    marked: set[str],
 ) -> Recording:
-    heard = [name for name in listener.stream_of]
-    silent = {s.name for s in listener.slots} - set(heard)
+    reasons = usage.excluded()
+    for name in reasons:
+        listener.leave_out(name)
+    heard = list(listener.stream_of)
+    for slot in listener.slots:
+        if slot.name not in listener.stream_of:
+            reasons.setdefault(slot.name, usage.why_silent(slot.name))
     infos = [
-        LayerInfo(i.name, i.kind, i.width, i.outputs, False, NEVER_CALLED) if i.name in silent else i
+        LayerInfo(i.name, i.kind, i.width, i.outputs, False, reasons[i.name]) if i.name in reasons else i
         for i in list_layers(base)
     ]
     for concept in concepts:
-        if not any(s.source.of(concept).count for s in listener.streams):
+        if concept not in marked and counts.get(concept):
             raise DataError(f"Concept {concept!r} put no row into any layer: its mask leaves nothing.")
+    if not heard:
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:6])
+        raise CoverageError(
+            f"No layer of this {type(base).__name__} that could hold an engram is used as a layer by its "
+            f"forward pass. {told}."
+        )
+    for concept in concepts:
+        if not any(s.source.of(concept).count for s in listener.streams if s.members):
+            shown = ", ".join(heard[:4]) + (" …" if len(heard) > 4 else "")
+            raise DataError(
+                f"Concept {concept!r} put no row into any layer: its inputs reach none of those that the "
+                f"others reach ({shown}). Leave it out, or check how the model treats its inputs."
+            )
     streams = [s for s in listener.streams if s.members]
     places = {id(s): i for i, s in enumerate(streams)}
     source_of = {name: places[id(listener.stream_of[name])] for name in heard}
-    return Recording(concepts, [s.source for s in streams], source_of, counts, infos, ModelIdentity(base))
+    return Recording(
+        tuple(concepts), [s.source for s in streams], source_of, counts, infos, ModelIdentity(base),
+        probes=keeper.settle(),
+    )  # fmt: skip

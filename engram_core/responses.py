@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .arithmetic import exactly
 from .controls import gaussian_matrices
 from .engram import Atlas
 from .measuring import (
@@ -27,6 +28,7 @@ from .tasks import Subject
 __all__ = ["one_measure", "reactivation", "reactivation_of", "responses", "specificity"]
 
 
+@exactly
 def responses(
     subject: Subject,
     atlas: Atlas,

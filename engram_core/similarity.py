@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from .arithmetic import exactly
 from .engram import Atlas, engram_matrix
 from .measuring import chosen_concepts
 from .recording import Progress
@@ -66,6 +67,7 @@ class EngramCosines:
         )
 
 
+@exactly
 def engram_cosines(
     atlas: Atlas,
     layer: str | None = None,

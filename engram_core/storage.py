@@ -23,6 +23,7 @@ from .engram import Atlas
 from .errors import ModelMismatchError, StorageError, suggest
 from .identity import ModelIdentity
 from .layers import LayerInfo, find_slots
+from .probes import probes_from, probes_state
 from .recording import Recording, Source
 from .spectrum import Sharpness, Spectrum, Trace
 from .statistics import Statistics
@@ -191,6 +192,8 @@ def save_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
             else:
                 tensors[f"{prefix}.rows"] = statistics.rows()
         sources.append({"columns": source.columns, "groups": source.groups, "statistics": groups})
+    inputs, probes = probes_state(recording.probes)
+    tensors |= inputs
     about = {
         "kind": "recording",
         "model": recording.identity.digest,
@@ -200,6 +203,7 @@ def save_recording(recording: Recording, path: str | os.PathLike[str]) -> None:
         "sources": sources,
         "layers": _info_rows(recording.layers),
         "about": recording.about,
+        "probes": probes,
     }
     _check_json(about["about"])
     write_tensors(path, tensors, about)
@@ -227,6 +231,7 @@ def load_recording(path: str | os.PathLike[str]) -> Recording:
             tuple(about["concepts"]), sources, dict(about["source_of"]), dict(about["counts"]),
             _layer_infos(about["layers"]), ModelIdentity(digest=about["model"]),
             dict(about.get("about") or {}),  # files of an earlier version have none
+            probes_from(tensors, about.get("probes") or ()),
         )  # fmt: skip
     except (KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{path} is not a whole recording ({error!r} is missing or wrong).") from error
@@ -269,6 +274,10 @@ def save_atlas(
         for number, name in enumerate(names):
             parts = atlas.trace(layer, name).state()
             tensors |= {f"{place}.{number}.{part}": tensor for part, tensor in parts.items()}
+    # No input of a concept that stays out, but for those without which some layer would never be reached.
+    chosen = [p for p in atlas.probes if p.needed or set(p.concepts) <= set(names)]
+    inputs, probes = probes_state(chosen)
+    tensors |= inputs
     header = {
         "kind": "atlas",
         "about": dict(atlas.about if about is None else about),
@@ -279,6 +288,7 @@ def save_atlas(
         "sources": sources,
         "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
         "coverage": _info_rows(atlas.coverage),
+        "probes": probes,
     }
     _check_json(header["about"])
     write_tensors(path, tensors, header)
@@ -318,6 +328,7 @@ def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
             key_of=about["layers"], spectra=spectra, traces=traces, counts=about["counts"],
             coverage=_layer_infos(about["coverage"]), identity=identity,
             sharpness=Sharpness(**about["sharpness"]),
+            probes=probes_from(tensors, about.get("probes") or ()),
         )  # fmt: skip
         atlas.about = dict(about.get("about") or {})  # files of an earlier version have none
         return atlas

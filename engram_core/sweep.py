@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from .arithmetic import exactly
 from .confirming import confirm, confirm_steps, sham, sham_steps
 from .editing import Edit
 from .engram import Atlas
@@ -40,6 +41,7 @@ __all__ = [
 STRENGTHS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0)
 
 
+@exactly
 def sweep(
     subject: Subject,
     atlas: Atlas,

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import exactly, exactly_all
 from .engram import Atlas
 from .errors import CoverageError, NonFiniteError
 from .map_inputs import MapInputs, listen, owners_of, some_concepts
@@ -102,6 +103,7 @@ def _reduced(matrix: Tensor) -> Tensor:
     return torch.linalg.qr(matrix, mode="r").R if matrix.shape[-2] > matrix.shape[-1] else matrix
 
 
+@exactly_all
 class TraceMeter:
     """Measures trace strengths with the engrams and weights of the base, whatever model is run.
 
@@ -218,6 +220,7 @@ class TraceMeter:
         return self._maps.setdefault(layer, maps)
 
 
+@exactly
 def trace_strengths(
     model: nn.Module,
     atlas: Atlas,
@@ -267,6 +270,7 @@ class HiddenStates:
         return self.values
 
 
+@exactly
 def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str) -> HiddenStates:
     """Return what one layer reads of every input, in the base or in an edited view.
 

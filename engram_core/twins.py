@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .errors import EngramError
 from .tensor_twins import TensorTwins
 
-__all__ = ["Twins"]
+__all__ = ["Twins", "is_compiled"]
 
 _MISSING: Any = object()
 _ATOMS = frozenset({
@@ -64,6 +64,13 @@ def _slots(kind: Any) -> tuple[str, ...]:
                 private = name.startswith("__") and not name.endswith("__")
                 found.append(f"_{base.__name__.lstrip('_')}{name}" if private else name)
     return tuple(found)
+
+
+def is_compiled(module: object) -> bool:
+    """Whether a module is what ``torch.compile`` returned for another."""
+    # By name: importing the compiler takes seconds, and who compiled something has imported it.
+    kind = type(module)
+    return kind.__name__ == "OptimizedModule" and kind.__module__.startswith("torch._dynamo")
 
 
 class Twins:
@@ -127,7 +134,7 @@ class Twins:
 
     def _module(self, module: nn.Module) -> nn.Module:
         kind: Any = type(module)
-        if kind.__name__ == "OptimizedModule" and kind.__module__.startswith("torch._dynamo"):
+        if is_compiled(module):
             return self._compiled(module)
         if _is_plain(kind):
             return self._fill(kind.__new__(kind), module)
@@ -154,15 +161,11 @@ class Twins:
                 ) from error
 
     def _compiled(self, module: Any) -> nn.Module:
-        """Compile the twin of what is inside a compiled module as that was."""
-        inner = self.twin(module._orig_mod)
-        made: Any = type(module)(inner, module.dynamo_ctx)
-        made.training = module.training
-        self._keep(module, made)
-        for name in _HOOKS:
-            if name in vars(module):
-                vars(made)[name] = self.twin(vars(module)[name])
-        return made
+        """Return the twin of what is inside: compiled code would not see what is changed on a twin."""
+        made: nn.Module = self.twin(module._orig_mod)
+        for name in _HOOKS:  # those that were set on what the compiler returned
+            vars(made)[name].update(self.twin(vars(module)[name]))
+        return self._keep(module, made)
 
     def _fill(self, made: Any, module: nn.Module) -> nn.Module:
         self._keep(module, made)

@@ -15,11 +15,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .twins import Twins
+from .twins import Twins, is_compiled
 
-__all__ = ["base_of", "device_of", "evaluated", "own_copy", "own_parameter", "refresh", "shared_copy"]
+__all__ = [
+    "base_of",
+    "device_of",
+    "evaluated",
+    "own_copy",
+    "own_parameter",
+    "plain_path",
+    "refresh",
+    "shared_copy",
+    "submodule",
+    "walk",
+]
 
 _WINDOW = "_engram_window"
+_COMPILED = "_orig_mod"  # what torch.compile calls the module it wraps
 _STATE = frozenset(vars(nn.Module()))  # what every module has: dictionaries of parameters, hooks, children
 # What belongs to the view itself and is no state that a forward pass reads.
 _MINE = frozenset(
@@ -52,6 +64,40 @@ def _window(model: nn.Module) -> _Window | None:
     return found if isinstance(found, _Window) else None
 
 
+def _uncompiled(module: nn.Module) -> nn.Module:
+    while is_compiled(module):
+        module = module._modules[_COMPILED]  # type: ignore[assignment]
+    return module
+
+
+def _unwrapped(model: nn.Module) -> nn.Module:
+    """Return the module inside a compiled or parallel one."""
+    while True:
+        if is_compiled(model):
+            model = _uncompiled(model)
+        elif isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        else:
+            return model
+
+
+def plain_path(path: str) -> str:
+    """Return the path that a module or parameter has without compilation: compiled parts add a step to it."""
+    return ".".join(part for part in path.split(".") if part != _COMPILED)
+
+
+def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Yield every module once, with its path; a compiled part is the module that was compiled."""
+    for name, module in model.named_modules():
+        if not is_compiled(module):
+            yield plain_path(name), module
+
+
+def submodule(model: nn.Module, path: str) -> nn.Module:
+    """Return the module at a path, compiled or not."""
+    return _uncompiled(model.get_submodule(path))
+
+
 def shared_copy(model: nn.Module) -> nn.Module:
     """Copy the module tree of `model`; share its parameters, and nothing that a forward pass writes.
 
@@ -61,11 +107,12 @@ def shared_copy(model: nn.Module) -> nn.Module:
     Raises:
         EngramError: if a module refuses every way of being copied, or holds an edited view.
     """
+    model = _unwrapped(model)
     with torch.inference_mode(False), torch.no_grad():
         twins = Twins(model)
         view = twins.twin(model)
         window = _Window(base_of(model))
-        for module in model.modules():
+        for _, module in walk(model):
             window.pairs.append((module, weakref.ref(twins.twin(module))))
         window.own = twins.replaced
     vars(view)[_WINDOW] = window
@@ -75,13 +122,14 @@ def shared_copy(model: nn.Module) -> nn.Module:
 def own_copy(model: nn.Module) -> nn.Module:
     """Copy `model` with its parameters; what cannot be copied (locks, files …) is shared."""
     with torch.inference_mode(False), torch.no_grad():
-        copied = Twins(model, own=True).twin(model)
+        copied = Twins(_unwrapped(model), own=True).twin(_unwrapped(model))
     vars(copied).pop(_WINDOW, None)
     return copied
 
 
 def base_of(model: nn.Module) -> nn.Module:
-    """Return the model that `model` is a view of, or `model` itself."""
+    """Return the model that `model` is a view of, or `model` itself, without what only says how to run it."""
+    model = _unwrapped(model)
     window = _window(model)
     return model if window is None or window.base is None else window.base
 
@@ -141,6 +189,7 @@ def evaluated(model: nn.Module) -> Iterator[nn.Module]:
     A base is run through a view of its own. A view is run itself, and each of its modules set back to the
     mode it had, whatever happens.
     """
+    model = _unwrapped(model)
     if base_of(model) is model:
         yield shared_copy(model).eval()
         return

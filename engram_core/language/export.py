@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from ..arithmetic import exactly
 from ..editing import live_edit
 from ..engram import Atlas
 from ..errors import DataError, StorageError
@@ -25,6 +26,7 @@ __all__ = ["about_texts", "atlas_settings", "edit_record", "save_edited"]
 FORMAT = 1
 
 
+@exactly
 def save_edited(
     view: nn.Module,
     folder: str | os.PathLike[str],

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from ..arithmetic import exactly
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
 from ..linear_maps.adapted import adapted_path
@@ -34,6 +35,7 @@ _LONGEST = 60  # characters of a folder name; file systems take 255 bytes, and a
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{i}" for port in ("com", "lpt") for i in range(10))}
 
 
+@exactly
 def save_lora(
     atlas: Atlas,
     concept: str,

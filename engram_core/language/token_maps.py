@@ -18,7 +18,7 @@ from ..layer_tables import size_table
 from ..layers import Slot, block_of
 from ..recording import Progress
 from ..statistics import homogeneous_rows
-from ..view import base_of, device_of, shared_copy
+from ..view import base_of, device_of, shared_copy, submodule
 from .decoding import Stop, stopper, token_text
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextItem
@@ -151,7 +151,7 @@ def _inputs(base: nn.Module, slots: list[Slot], ids: tuple[int, ...]) -> dict[st
         return listen
 
     for slot in slots:
-        view.get_submodule(slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+        submodule(view, slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
     device = device_of(view)
     with torch.no_grad():
         view(input_ids=torch.tensor([ids], device=device), **call_options(base))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import CoverageError
+from ..view import submodule
 from .derived import DerivedSlot, filled, held_layer, hold_forward, release_forward
 
 __all__ = [
@@ -146,7 +147,7 @@ class AdaptedSlot(DerivedSlot):
 
     def release(self, view: nn.Module) -> bool:
         """Put the wrapper back in force."""
-        release_forward(view.get_submodule(self.module))
+        release_forward(submodule(view, self.module))
         return True
 
     def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:

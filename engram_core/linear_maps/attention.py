@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from ..view import submodule
 from .linear import Slot
 
 __all__ = ["AttentionSlot"]
@@ -34,7 +35,7 @@ class AttentionSlot(Slot):
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
         """Return the parameters this map lives in (packed ones hold q, k and v)."""
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         weight, bias = self.parameter_names()
         owner = module.out_proj if self.part == "out" else module
         return getattr(owner, weight.split(".")[-1]), getattr(owner, bias.split(".")[-1])

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..view import base_of
+from ..view import base_of, submodule
 from .linear import Slot
 
 __all__ = ["DerivedSlot", "filled", "hold_forward", "held_layer", "release_forward"]
@@ -70,7 +70,7 @@ class DerivedSlot(Slot):
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
         """Return weight and bias in force."""
         with torch.no_grad():
-            return self.inner.parameters(self.plain(model.get_submodule(self.module)))
+            return self.inner.parameters(self.plain(submodule(model, self.module)))
 
     def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
         """Return all parameters below the layer that are not for its bias."""
@@ -79,7 +79,7 @@ class DerivedSlot(Slot):
     def matrix(self, model: nn.Module) -> Tensor:
         """Return ``[W | b]`` in force, shape (groups, outputs / groups, width), in float32 or float64."""
         with torch.no_grad():
-            return self.inner.matrix(self.plain(model.get_submodule(self.module)))
+            return self.inner.matrix(self.plain(submodule(model, self.module)))
 
     def split(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
         """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors."""
@@ -88,7 +88,7 @@ class DerivedSlot(Slot):
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Put an edited matrix in force: in a view until `release`, in any other model for good."""
         weight, bias = self.split(matrix)
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         if base_of(model) is not model:
             self._hold(module, weight, bias)
         else:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
+from ..view import submodule
 
 __all__ = ["Conv1DSlot", "Slot"]
 
@@ -93,7 +94,7 @@ class Slot:
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
         """Return the owning module's weight and bias parameters."""
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         return module.weight, module.bias  # type: ignore[return-value]
 
     def parameter_names(self) -> tuple[str, str]:

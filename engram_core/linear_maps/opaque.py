@@ -20,7 +20,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from ..errors import CoverageError
-from ..view import base_of, shared_copy
+from ..view import base_of, shared_copy, submodule
 from .derived import filled, held_layer, hold_forward, release_forward
 from .linear import Slot
 
@@ -66,7 +66,7 @@ class OpaqueSlot(Slot):
 
     def matrix(self, model: nn.Module) -> Tensor:
         """Return ``[W | b]`` as the layer's answers show it, (1, outputs, width), in float32."""
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         held = held_layer(module)
         if held is not None:
             plain = Slot("", "", "", self.outputs, self.columns, self.bias)
@@ -89,7 +89,7 @@ class OpaqueSlot(Slot):
         """Let a view compute with a matrix in float32 instead; anything else is refused."""
         if base_of(model) is model:
             self.check_bake(model)
-        module = model.get_submodule(self.module)
+        module = submodule(model, self.module)
         weight, bias = self.split(matrix)
         layer = nn.Linear(1, 1, bias=bias is not None, device=matrix.device)
         layer.in_features, layer.out_features = self.columns, self.outputs
@@ -98,7 +98,7 @@ class OpaqueSlot(Slot):
 
     def release(self, view: nn.Module) -> bool:
         """Let the quantised layer compute again."""
-        release_forward(view.get_submodule(self.module))
+        release_forward(submodule(view, self.module))
         return True
 
 

@@ -17,7 +17,7 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
-from ..view import shared_copy
+from ..view import shared_copy, submodule
 from .derived import DerivedSlot, filled
 
 __all__ = ["HookedSlot", "ParametrizedSlot", "hooks_of", "parametrization_buffers", "parametrization_names"]
@@ -56,7 +56,7 @@ class ParametrizedSlot(DerivedSlot):
 
     def release(self, view: nn.Module) -> bool:
         """Put the parametrisation back in force."""
-        module = view.get_submodule(self.module)
+        module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
         if kept is not None:
             kind, parameters, parametrizations, _ = kept
@@ -128,7 +128,7 @@ class HookedSlot(DerivedSlot):
 
     def release(self, view: nn.Module) -> bool:
         """Put the hook back in force."""
-        module = view.get_submodule(self.module)
+        module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
         if kept is not None:
             parameters, hooks, computed, _ = kept
