@@ -12,6 +12,7 @@ from .keeping import sufficiency_by_layer
 from .layer_tables import exclusivity_table, layer_effects, layer_table
 from .layers import list_layers
 from .map_inputs import MapInputs, draw_inputs
+from .preparing import prepare
 from .projection import JointProjection, Projection, joint_projection, project
 from .recommending import Recommendation, recommend
 from .recording import BACKGROUND, Recording, record
@@ -57,6 +58,7 @@ __all__ = [
     "load_subject",
     "model_hash",
     "necessity",
+    "prepare",
     "reactivation",
     "recommend",
     "record",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 
 import typer
 
 from .commands import (
     asking,
+    caching,
     editing,
     launching,
     listing,
@@ -42,15 +45,26 @@ for command in (
     app.command()(command)
 app.command(name="map")(mapping.map_points)
 app.command(name="app")(launching.open_app)
+app.add_typer(caching.commands, name="cache")
 
 
 def main() -> None:
     """Run the command line; errors are one sentence and exit status 2."""
     try:
-        app()
+        try:
+            app()
+        finally:
+            sys.stdout.flush()  # a full disk behind it must speak while there is somebody to listen
     except EngramError as error:
         printing.print_error(shared.err_console, str(error))
         sys.exit(2)
     except KeyboardInterrupt:
         shared.err_console.print("Stopped.")
         sys.exit(130)
+    except OSError as error:
+        # What could not be written would be tried once more when Python ends.
+        with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError):
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        where = f"{error.filename}" if error.filename else "the output could not be written"
+        printing.print_error(shared.err_console, f"{where}: {error.strerror or error}.")
+        sys.exit(2)

@@ -194,6 +194,12 @@ def _fingerprints(model: nn.Module, versions: _Versions) -> dict[str, _Print]:
     return found
 
 
+def forget(model: nn.Module) -> None:
+    """Have the next look at a model read every weight again."""
+    _hashes.pop(base_of(model), None)
+    _prints.pop(base_of(model), None)
+
+
 class ModelIdentity:
     """The model something was made from.
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from .architectures import build
 from .concepts import Concept, ConceptSet
 from .errors import DependencyError, EngramError, StorageError, suggest
+from .recording import Progress
 from .tasks import Classification, Subject
 
 __all__ = [
@@ -145,7 +146,7 @@ def _missing(folder: Path) -> dict[str, Any] | None:
         return None
 
 
-def load_sample(name: str, *, root: Path | None = None) -> Sample:
+def load_sample(name: str, *, root: Path | None = None, progress: Progress | None = None) -> Sample:
     """Load a sample model with its recorded and held-out inputs.
 
     Every call returns a model of its own, in evaluation mode. Torch's random state is left alone.
@@ -153,6 +154,7 @@ def load_sample(name: str, *, root: Path | None = None) -> Sample:
     Args:
         name: one of :func:`sample_names`.
         root: folder that holds one folder per sample (default: the one shipped with this library).
+        progress: called with (done, total or None, text) by a sample that takes long to read the first time.
 
     Returns:
         The sample. Each concept is one class: ``record`` holds training images and ``probe`` images
@@ -171,7 +173,7 @@ def load_sample(name: str, *, root: Path | None = None) -> Sample:
     path = folder / "config.json"
     loader = _choose(config, "kind", _LOADERS, path)
     with _described(path):
-        return loader(folder, config)
+        return loader(folder, config, progress)
 
 
 def describe_sample(name: str, *, root: Path | None = None) -> dict[str, Any]:
@@ -292,7 +294,7 @@ def _root() -> Path:
     )
 
 
-def _load_image_classifier(folder: Path, config: dict[str, Any]) -> Sample:
+def _load_image_classifier(folder: Path, config: dict[str, Any], _progress: Progress | None = None) -> Sample:
     classes = tuple(config["classes"])
     height, width = config["image"]["shape"]
     low, high = config["image"]["value_range"]
@@ -428,14 +430,14 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _load_causal_lm(folder: Path, config: dict[str, Any]) -> Sample:
+def _load_causal_lm(folder: Path, config: dict[str, Any], progress: Progress | None = None) -> Sample:
     # Imported here: transformers is slow to import and not everybody's dependency.
     from .language.samples import load_language_sample
 
-    return load_language_sample(folder, config)
+    return load_language_sample(folder, config, progress)
 
 
-_LOADERS: dict[str, Callable[[Path, dict[str, Any]], Sample]] = {
+_LOADERS: dict[str, Callable[[Path, dict[str, Any], Progress | None], Sample]] = {
     "image-classifier": _load_image_classifier,
     "causal-lm": _load_causal_lm,
 }

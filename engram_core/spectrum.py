@@ -284,9 +284,15 @@ class Spectrum:
 
     # -- files ----------------------------------------------------------------------------------
 
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Return what `restore` needs: tensors by name, and plain values."""
+    def state(self, *, total: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what `restore` needs: tensors by name, and plain values.
+
+        Args:
+            total: also the rows of the dual form's total, without which no other concept can be placed in it.
+        """
         tensors = {"eigenvalues": self.eigenvalues}
+        if total and self.form == "dual" and hasattr(self, "_rows"):
+            tensors["total"] = self._rows
         if self.form == "primal":
             tensors |= {"vectors": self._vectors, "scale": self._scale}
         about = {
@@ -305,6 +311,8 @@ class Spectrum:
         spectrum._eigenvalues = tensors["eigenvalues"]
         spectrum._places = {}
         spectrum._solved = None
+        if "total" in tensors:
+            spectrum._rows = tensors["total"]
         if spectrum.form == "primal":
             spectrum._vectors, spectrum._scale = tensors["vectors"], tensors["scale"]
         return spectrum

@@ -1,7 +1,7 @@
 """Files: one safetensors file each, with provenance as JSON in its header. Never pickle.
 
-A file is written under a temporary name and renamed when it is whole, so a full disk or a crash leaves
-the old file as it was. Every file carries the hash of the model it belongs to.
+A file appears whole or not at all (see `files`), and carries the hash of the model it belongs to. Reading
+maps it: a tensor's numbers come from the disk when they are first used.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from torch import Tensor, nn
 
 from .engram import Atlas
 from .errors import ModelMismatchError, StorageError, suggest
+from .files import new_file
 from .identity import ModelIdentity
 from .layers import LayerInfo, find_slots
 from .probes import probes_from, probes_state
@@ -39,6 +39,7 @@ __all__ = [
 ]
 
 FORMAT = 1
+_TRIES = 100  # to read a file that others keep replacing
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -58,27 +59,10 @@ def write_tensors(
     Raises:
         StorageError: if it cannot be written; says why, and the old file is still there.
     """
-    path = Path(path)
-    if path.exists() and not path.is_file():
-        raise StorageError(f"Could not write {path}: it is a folder or a device, not a file.")
     text = json.dumps({"format": FORMAT, **about}, ensure_ascii=False)
     ready = _apart({name: t.detach().cpu().contiguous() for name, t in tensors.items()})
-    temporary: Path | None = None
-    try:
-        temporary = _new_file(path)
-        mode = temporary.stat().st_mode
+    with new_file(path) as temporary:
         save_file(ready, temporary, metadata={"engram": text, "sha256": _digest(text, ready)})
-        temporary.chmod(mode)  # the library may have made a file of its own, for its owner alone
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())  # a full disk must speak before the rename, not after
-        os.replace(temporary, path)
-        temporary = None
-    except (OSError, SafetensorError) as error:
-        kept = "The old file is untouched." if path.exists() else "Nothing was left behind."
-        raise StorageError(f"Could not write {path}: {error}. {kept}") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _digest(about: str, tensors: Mapping[str, Tensor]) -> str:
@@ -98,15 +82,6 @@ def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def _new_file(path: Path) -> Path:
-    """Make an empty file beside `path` that nobody else has."""
-    # Not mkstemp: it makes files for their owner alone, and the umask cannot be read without setting it
-    # for every thread.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    return temporary
-
-
 def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Read a file written by `write_tensors`.
 
@@ -121,10 +96,15 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     if not path.is_file():
         raise StorageError(f"There is no file {path}.")
     try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            about = json.loads(header.get("engram", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        # Header and numbers are opened one after the other; between, another file may take its place.
+        for _ in range(_TRIES):
+            before = _which(path)
+            with safe_open(str(path), framework="pt") as file:
+                header = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if _which(path) == before:
+                break
+        about = json.loads(header.get("engram", "null"))
     except (OSError, SafetensorError, ValueError) as error:
         raise StorageError(
             f"{path} cannot be read ({error}): it is cut short, damaged, or no safetensors file. "
@@ -142,6 +122,11 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     if header.get("sha256") != _digest(header["engram"], tensors):
         raise StorageError(f"{path} is damaged: its header was changed. Make it again, or restore a copy.")
     return tensors, about
+
+
+def _which(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _article(kind: str) -> str:
@@ -246,6 +231,7 @@ def save_atlas(
     *,
     concepts: Iterable[str] | None = None,
     about: Mapping[str, Any] | None = None,
+    totals: bool = False,
 ) -> None:
     """Write an atlas: rows and duals (or second moments) of its concepts, and the totals' spectra.
 
@@ -255,6 +241,8 @@ def save_atlas(
         concepts: only these.
         about: what else belongs to it (its texts, how it was recorded), as JSON can hold it; `load_atlas`
             gives it back as ``atlas.about``. Default: what it already carries.
+        totals: also write the rows of totals that are kept as rows, so that other concepts can be placed in
+            the atlas that is read (see `Atlas.locate`).
     """
     names = list(atlas.concepts if concepts is None else concepts)
     for name in names:
@@ -268,7 +256,7 @@ def save_atlas(
             continue
         place = places[key] = len(places)
         spectrum = atlas.spectrum(layer)
-        state, solved = spectrum.state()
+        state, solved = spectrum.state(total=totals)
         tensors |= {f"{place}.{name}": tensor for name, tensor in state.items()}
         sources.append(solved)
         for number, name in enumerate(names):
@@ -310,16 +298,18 @@ def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
     model = base_of(model)  # an edited view has the base's identity, and other weights
     known = {slot.name: slot for slot in find_slots(model)}
     try:
-        spectra = {}
-        for place, entry in enumerate(about["sources"]):
-            mine = {n.partition(".")[2]: t for n, t in tensors.items() if n.split(".")[0] == str(place)}
-            spectra[place] = Spectrum.restore(mine, entry)
-        traces = {}
-        for number, name in enumerate(about["concepts"]):
-            for place, spectrum in spectra.items():
-                prefix = f"{place}.{number}."
-                parts = {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-                traces[place, name] = Trace.restore(spectrum, parts)
+        parts: dict[str, dict[str, Tensor]] = {}
+        for full, tensor in tensors.items():
+            owner, _, part = full.rpartition(".")
+            parts.setdefault(owner, {})[part] = tensor
+        spectra = {
+            place: Spectrum.restore(parts[str(place)], entry) for place, entry in enumerate(about["sources"])
+        }
+        traces = {
+            (place, name): Trace.restore(spectrum, parts[f"{place}.{number}"])
+            for number, name in enumerate(about["concepts"])
+            for place, spectrum in spectra.items()
+        }
         for layer in about["layers"]:
             if layer not in known:
                 raise suggest("layer", layer, known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -14,6 +15,7 @@ import torch
 from torch import nn
 
 import engram_core as ec
+from engram_core.preparing import Prepared, prepared
 from engram_core.samples import Sample, load_sample
 from engram_core.tasks import Scores, Subject, Task
 
@@ -35,6 +37,7 @@ torch.set_num_threads(1 if (os.cpu_count() or 1) <= 2 else 2)
 # draws a figure. A forward pass has hundreds of them.
 sys.setswitchinterval(0.0005)
 
+_LOG = logging.getLogger(__name__)
 _TRIALS, _TRIAL_BYTES = 20_000, 32 * 2**20
 # Inputs per turn for a model of a million parameters: some 50 ms, after which a click is heard.
 _PORTION = {"image": 400, "text": 80}
@@ -117,26 +120,33 @@ class Loading:
     Args:
         load: makes the subject; called in the thread.
         start: what the pages start with; default, what comes with a sample of that name.
+        told: whether `load` takes a function that it tells how far it is.
     """
 
-    def __init__(self, load: Callable[[], Sample], *, start: Mapping[str, Any] | None = None) -> None:
-        self._start = start
+    def __init__(
+        self, load: Callable[..., Sample], *, start: Mapping[str, Any] | None = None, told: bool = False
+    ) -> None:
+        self._start, self._told = start, told
         self.fraction = 0.0
         self.doing = "Reading the model and its data"
         self._base: Base | None = None
         self._error: Exception | None = None
+        self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(load,), name="load", daemon=True)
         self._thread.start()
 
     @classmethod
     def of_sample(cls, name: str) -> Loading:
         """Load a sample model by name."""
-        return cls(lambda: load_sample(name))
+        return cls(lambda progress: load_sample(name, progress=progress), told=True)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for the end, but no longer than `seconds`; return whether it has come."""
-        self._thread.join(seconds)
-        return not self._thread.is_alive()
+        """Wait for the base, but no longer than `seconds`; return whether it is there, or an error."""
+        return self._ready.wait(seconds)
+
+    def join(self) -> None:
+        """Wait until the thread has ended: what was made is then in the cache too."""
+        self._thread.join()
 
     @property
     def failed(self) -> bool:
@@ -145,41 +155,52 @@ class Loading:
 
     def base(self) -> Base:
         """Return what was loaded, or raise what went wrong."""
-        self._thread.join()
+        self._ready.wait()
         if self._error is not None:
             raise self._error
         assert self._base is not None
         return self._base
 
-    def _run(self, load: Callable[[], Sample]) -> None:
+    def _run(self, load: Callable[..., Sample]) -> None:
         try:
-            self._base = self._load(load)
-        except Exception as error:  # kept for the page that asks
-            self._error = error
+            self._load(load)
+        except Exception as error:
+            if self._base is None:
+                self._error = error  # kept for the page that asks
+            else:
+                _LOG.warning("%s is not kept for the next start: %s", self._base.facts.name, error)
+        finally:
+            self._ready.set()
 
-    def _load(self, load: Callable[[], Sample]) -> Base:
-        sample = load()
+    def _load(self, load: Callable[..., Sample]) -> None:
+        def read(done: int, total: int | None, what: str) -> None:
+            self.fraction = 0.05 * (done / total if total else 0.0)
+            self.doing = what[:1].upper() + what[1:]
 
-        def recorded(done: int, total: int | None, _what: str) -> None:
+        def worked(done: int, total: int | None, what: str) -> None:
             share = done / total if total else 0.0
-            self.fraction = 0.05 + 0.6 * share
-            self.doing = f"Recording what every input leaves in each layer ({done:,} done)"
+            if what.startswith("recording"):
+                self.fraction = 0.05 + 0.6 * share
+                self.doing = f"Recording what every input leaves in each layer ({done:,} done)"
+            elif what.startswith("solving"):
+                self.fraction = 0.65 + 0.2 * share
+                self.doing = f"Solving for the engrams of all concepts ({done} of {total} layer inputs)"
+            else:
+                self.doing = what[:1].upper() + what[1:]
 
-        def solved(done: int, total: int | None, _what: str) -> None:
-            self.fraction = 0.65 + 0.2 * (done / total if total else 0.0)
-            self.doing = f"Solving for the engrams of all concepts ({done} of {total} layer inputs)"
-
+        sample = load(read) if self._told else load()
         self.fraction = 0.05
-        recording = ec.record(sample.model, sample.concepts, progress=recorded)
-        self.fraction, self.doing = 0.65, "Solving for the engrams of all concepts"
-        atlas = ec.extract(sample.model, recording, progress=solved)
-        del recording
-        base = self._prepare(sample, atlas)
-        memory.settle()
-        return base
+        with prepared(sample, progress=worked) as found:
+            base = self._prepare(sample, found)
+            memory.settle()
+            self._base = base
+            self._ready.set()  # writing to the disk holds nobody up
+            found.keep()
+            found.keep_scores(base.scores | {"": base.pace})
 
-    def _prepare(self, sample: Sample, atlas: ec.Atlas) -> Base:
+    def _prepare(self, sample: Sample, found: Prepared) -> Base:
         """Compute what the first switch would otherwise wait for."""
+        atlas = found.atlas
         text = sample.image_shape is None
         start = start_of(sample.name) if self._start is None else self._start
         facts = _facts(sample, atlas, text, start)
@@ -190,13 +211,10 @@ class Loading:
                 for layer in atlas.layers:
                     atlas.dense(layer, concept)
         self.fraction, self.doing = 0.9, "Scoring the base model"
-        scores: dict[str, float] = {}
-        began = time.perf_counter()
-        for found in portions(facts, sample, sample.model, facts.classes):
-            scores |= found.score
-            self.fraction = 0.9 + 0.1 * len(scores) / len(facts.classes)
-            self.doing = f"Scoring the base model ({len(scores)} of {len(facts.classes)} concepts)"
-        pace = (time.perf_counter() - began) / max(1, sum(facts.held_out.values()))
+        scores = found.scores() if found.kept else None
+        pace = 0.0 if scores is None else scores.pop("", 0.0)
+        if scores is None or not pace:
+            scores, pace = self._scored(sample, facts)
         # Also wakes the thread pool for inputs of one, the size of every switch.
         atlas.apply(sample.model, erase={atlas.concepts[0]: 1.0})
         return Base(
@@ -209,6 +227,16 @@ class Loading:
             explorer=start,
             pace=pace,
         )
+
+    def _scored(self, sample: Sample, facts: Facts) -> tuple[dict[str, float], float]:
+        """Return the base's score per concept, and the seconds it took per held-out input."""
+        scores: dict[str, float] = {}
+        began = time.perf_counter()
+        for found in portions(facts, sample, sample.model, facts.classes):
+            scores |= found.score
+            self.fraction = 0.9 + 0.1 * len(scores) / len(facts.classes)
+            self.doing = f"Scoring the base model ({len(scores)} of {len(facts.classes)} concepts)"
+        return scores, (time.perf_counter() - began) / max(1, sum(facts.held_out.values()))
 
 
 def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]) -> Facts:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,6 +15,7 @@ import torch
 import engram_core as ec
 from engram_core.checkup import CheckUp
 from engram_core.errors import EngramError
+from engram_core.files import Scratch
 from engram_core.samples import Sample, missing_samples, sample_folder, sample_names
 
 from .base import Loading
@@ -254,8 +253,14 @@ class Checking:
 
 def upload(name: str, content: bytes) -> tuple[str, Callable[[], None]]:
     """Put an uploaded file where the core can read it; return its path and what removes it."""
-    folder = Path(tempfile.mkdtemp(prefix="engram-upload-"))
-    # Only its ending is taken from the visitor: it says what the file is.
-    path = folder / f"concepts{Path(name).suffix.lower()[:8]}"
-    path.write_bytes(content)
-    return str(path), lambda: shutil.rmtree(folder, ignore_errors=True)
+    scratch: Scratch | None = None
+    try:
+        scratch = Scratch("upload")
+        # Only its ending is taken from the visitor: it says what the file is.
+        path = scratch.path / f"concepts{Path(name).suffix.lower()[:8]}"
+        path.write_bytes(content)
+    except OSError as error:
+        if scratch is not None:
+            scratch.delete()
+        raise EngramError(f"The server has no room for the file: {error.strerror or error}.") from error
+    return str(path), scratch.delete

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import threading
 import weakref
 import zipfile
@@ -14,10 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 import engram_core as ec
 from engram_core.errors import EngramError
+from engram_core.files import Scratch
 from engram_core.language import about_texts, adapter_folders, atlas_settings, save_edited, save_lora
 from engram_core.language.export import edit_record
 from engram_core.language.lora import check_lora
@@ -47,10 +48,10 @@ class Taken:
         errors: of adapters: concept, layer, rank, error; else None.
     """
 
-    def __init__(self, path: Path, name: str, errors: pd.DataFrame | None = None) -> None:
+    def __init__(self, path: Path, name: str, scratch: Scratch, errors: pd.DataFrame | None = None) -> None:
         self.path, self.name, self.errors = path, name, errors
         self.bytes = path.stat().st_size
-        self._delete = weakref.finalize(self, shutil.rmtree, path.parent, ignore_errors=True)
+        self._delete = weakref.finalize(self, scratch.delete)
         # A visitor who leaves without a word may be remembered for hours.
         self._timer = threading.Timer(KEPT, self._delete)
         self._timer.daemon = True
@@ -143,8 +144,12 @@ def make(
     Raises:
         EngramError: if the core refuses, or there is no room on the disk.
     """
-    folder = Path(tempfile.mkdtemp(prefix="engram-take-"))
     try:
+        scratch = Scratch("take")
+    except OSError as error:
+        raise EngramError(f"The file could not be written: {error.strerror or error}.") from error
+    try:
+        folder = scratch.path
         needed = size(base, choice, kind, rank, every=every)
         needed *= 1 if kind == ATLAS else 2  # the folder, and its archive
         if needed > shutil.disk_usage(folder).free:
@@ -158,7 +163,7 @@ def make(
             file = folder / f"{name}.safetensors"
             atlas = base.variant(choice.power, choice.clip)
             atlas.save(file, concepts=None if every else choice.concepts, about=_about(base, choice))
-            return Taken(file, file.name)
+            return Taken(file, file.name, scratch)
         parts = folder / name
         errors = None
         if kind == MODEL:
@@ -166,12 +171,14 @@ def make(
         else:
             errors = _write_adapters(base, choice, parts, rank, step)
         step(0.9, "Packing")
-        return Taken(_packed(parts), f"{name}.zip", errors)
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise EngramError(f"The file could not be written: {error.strerror or error}.") from error
+        return Taken(_packed(parts), f"{name}.zip", scratch, errors)
+    except (OSError, SafetensorError) as error:
+        scratch.delete()
+        raise EngramError(
+            f"The file could not be written: {getattr(error, 'strerror', None) or error}."
+        ) from error
     except BaseException:  # a visitor who moves on ends the run from within `step`
-        shutil.rmtree(folder, ignore_errors=True)
+        scratch.delete()
         raise
 
 

@@ -12,6 +12,7 @@ import typer
 
 from ..engram import Atlas
 from ..errors import DataError
+from ..files import write_text
 from ..map_inputs import MapInputs, answers, draw_inputs, some_concepts
 from ..projection import joint_projection, project
 from ..similarity import engram_cosines
@@ -116,7 +117,7 @@ def map_points(
             )  # fmt: skip
             about |= more | {"erase": dict.fromkeys(erase or (), strength), "fit": fit}
     if csv is not None:
-        table.to_csv(csv, index=False)
+        write_text(csv, table.to_csv(index=False))
     if html_file is not None:
         _write_page(html_file, table, about)
     if as_json:
@@ -214,4 +215,4 @@ def _write_page(path: Path, table: pd.DataFrame, about: dict[str, Any]) -> None:
         axes=scatter.axes_of(about["method"], about["explained"], len(axes)),
         names=() if many or len(table) > 40 else list(table["concept"]),
     )
-    scatter.scatter(cloud).write_html(str(path), include_plotlyjs=True)
+    write_text(path, scatter.scatter(cloud).to_html(include_plotlyjs=True))

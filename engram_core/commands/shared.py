@@ -17,10 +17,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
 from ..engram import Atlas
-from ..engram import extract as extract_atlas
 from ..errors import DataError, EngramError, suggest
 from ..groups import choose_groups
-from ..recording import record as record_model
+from ..preparing import prepare
 from ..samples import load_sample, missing_samples, sample_names
 from ..spectrum import Sharpness
 from ..subjects import load_model, load_subject, with_positions
@@ -189,7 +188,7 @@ def open_subject(
             model that takes none.
         StorageError, DependencyError: see `subjects.load_subject`.
     """
-    torch.set_num_threads(min(torch.get_num_threads(), 8))
+    settle_threads()
     options: dict[str, Any] = {} if positions is None else {"positions": positions}
     if template:
         options["template"] = True
@@ -200,7 +199,8 @@ def open_subject(
             f"{name} is no sample model, so its concepts are not known: give --concepts-file FILE (texts in "
             "JSONL or CSV, or a folder of pictures, one folder per class)."
         )
-    sample = load_sample(name)  # raises for an unknown one, and names the nearest
+    with bar_of_progress() as bar:
+        sample = load_sample(name, progress=bar)  # raises for an unknown one, and names the nearest
     return with_positions(sample, **options) if options else sample
 
 
@@ -221,10 +221,20 @@ def open_model(name: str) -> nn.Module:
     return load_model(name) if is_own(name) else open_subject(name).model
 
 
+def settle_threads() -> None:
+    """Choose how many threads compute, unless the user has (``OMP_NUM_THREADS``).
+
+    On two cores one is enough: beside any other work two wait for each other's turn, and take many times as
+    long as one. More than eight are no faster for matrices of these sizes.
+    """
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(1 if cores <= 2 else min(torch.get_num_threads(), 8))
+
+
 def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options: Any) -> Atlas:
-    """Record a subject over all its concepts and extract their engrams."""
-    recording = record_model(subject.model, subject.concepts, progress=bar)
-    return extract_atlas(subject.model, recording, cut=cut, progress=bar, **options)
+    """Return the engrams of all concepts of a subject, from the cache if it has them."""
+    return prepare(subject, cut=cut, progress=bar, **options)
 
 
 def about_subject(subject: Subject) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from ..errors import DataError, EngramError, StorageError
+from ..errors import DataError, EngramError
+from ..files import write_text
 from ..recommending import Recommendation, recommend
 from ..spectrum import Sharpness
 from ..sweep import STRENGTHS, confirm, draw_concepts, frontier
@@ -126,9 +127,9 @@ def sweep(
         if found is not None and confirm_on is not None:
             confirmed = _confirmed(subject, atlas, found, table, confirm_on, seed, bar)
     if csv is not None:
-        _write(csv, table.to_csv(index=False))
+        write_text(csv, table.to_csv(index=False))
     if html is not None:
-        _write(html, _page(table, best, measure, found, subject.task.unit, model))
+        write_text(html, _page(table, best, measure, found, subject.task.unit, model))
     if as_json:
         print_json(_result(model, atlas, table, best, found, problem, confirmed))
     else:
@@ -258,13 +259,6 @@ def _print(
             [[name, means[name]] for name in shown if means.get(name) is not None],
             caption="worst_…: of all of them, not the mean",
         )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"Could not write {path}: {error.strerror}.") from error
 
 
 def _page(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from ..arithmetic import exactly
 from ..editing import live_edit
 from ..engram import Atlas
 from ..errors import DataError, StorageError
+from ..files import new_folder
 from ..identity import model_hash
 from ..linear_maps.adapted import inner_model, merged_model
 from ..recording import Progress
@@ -71,20 +70,11 @@ def save_edited(
     except (TypeError, ValueError) as error:
         raise DataError(f"about must hold what JSON can hold: {error}.") from None
     baked: Any = merged_model(control.bake(progress=progress))
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        baked.save_pretrained(temporary)
+    with new_folder(target) as parts:
+        baked.save_pretrained(parts)
         if tokenizer is not None:
-            tokenizer.save_pretrained(temporary)
-        (temporary / "engram.json").write_text(text + "\n", encoding="utf-8")
-        if target.exists():
-            target.rmdir()
-        os.replace(temporary, target)
-    except OSError as error:
-        raise StorageError(f"Could not write {target}: {error}. Nothing was left behind.") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            tokenizer.save_pretrained(parts)
+        (parts / "engram.json").write_text(text + "\n", encoding="utf-8")
     return target
 
 

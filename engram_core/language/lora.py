@@ -7,6 +7,7 @@ PEFT's LoRA bias. What may be said in such a file is in `lora_form`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -24,6 +25,7 @@ from torch import Tensor
 from ..arithmetic import exactly
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
+from ..files import new_files
 from ..linear_maps.adapted import adapted_path
 from ..recording import Progress
 from .lora_form import lora_config, lora_tensors, why_no_lora
@@ -209,14 +211,15 @@ def _truncated(left: Tensor, right: Tensor, rank: int | None) -> tuple[Tensor, T
 
 def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], about: dict[str, Any]) -> None:
     texts = {"adapter_config.json": config, "engram.json": about}
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        weights = folder / "adapter_model.safetensors"
-        save_file(tensors, f"{weights}.tmp", metadata={"format": "pt"})
-        for name, content in texts.items():
-            text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-            (folder / f"{name}.tmp").write_text(text, encoding="utf-8")
-        for name in (weights.name, *texts):
-            os.replace(folder / f"{name}.tmp", folder / name)
-    except OSError as error:
-        raise StorageError(f"Could not write the adapter to {folder}: {error}.") from error
+        with new_files(*(folder / name for name in ("adapter_model.safetensors", *texts))) as places:
+            save_file(tensors, places[0], metadata={"format": "pt"})
+            for place, content in zip(places[1:], texts.values(), strict=True):
+                place.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except (OSError, StorageError) as error:
+        if made:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise StorageError(f"The adapter was not written to {folder}. {error}") from error

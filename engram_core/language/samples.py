@@ -11,6 +11,7 @@ from torch import nn
 
 from ..errors import DependencyError, StorageError
 from ..loading import TRANSFORMERS
+from ..recording import Progress
 from ..samples import Sample, checked_bytes, read_story
 from .concepts import LanguageConcepts
 from .recall import Recall
@@ -20,10 +21,15 @@ from .texts import read_texts
 __all__ = ["load_language_sample"]
 
 
-def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
+def load_language_sample(folder: Path, config: dict[str, Any], progress: Progress | None = None) -> Sample:
     """Load a sample of kind ``causal-lm``: weights in its folder (float16), or in a package of their own.
 
     Either way the model computes in float32.
+
+    Args:
+        folder: of the sample.
+        config: its config.json.
+        progress: told while weights are converted, the first time.
 
     Raises:
         DependencyError: if transformers, or the package with the weights, is not installed.
@@ -33,7 +39,7 @@ def load_language_sample(folder: Path, config: dict[str, Any]) -> Sample:
         checked_bytes(folder, name, config)
     texts = read_texts(folder / config["data"]["texts"])
     if "weights" in config:
-        model, tokenizer = PackagedModel.of(folder.name, config).load()
+        model, tokenizer = PackagedModel.of(folder.name, config).load(progress)
     else:
         model, tokenizer = _shipped(folder, config)
     return Sample(

@@ -1,44 +1,31 @@
 """A pretrained model that comes as a Python package: found when installed, converted once, never imported.
 
 The package holds a GGUF file (quantised weights). transformers reads it into float32 in about half a minute;
-the result is kept as an ordinary model folder in a cache, so that later loads take seconds and need only
-safetensors. The package's own code is never run.
+the result is kept as an ordinary model folder in the cache (see `cache`), so that later loads take a second
+and need only safetensors. The package's own code is never run.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
+from ..cache import cache_folder, find, keep, only_one
+from ..cache import sha256 as _sha256
 from ..errors import DependencyError, StorageError
 from ..loading import TRANSFORMERS
+from ..recording import Progress
 
 __all__ = ["PackagedModel", "cache_folder"]
 
-_MANIFEST = "engram-manifest.json"  # written last: a folder without it was never finished
-_CHUNK = 1 << 20
-
-
-def cache_folder() -> Path:
-    """Return where converted models are kept: ``$ENGRAM_CACHE``, else the user's cache folder (XDG)."""
-    chosen = os.environ.get("ENGRAM_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
-    general = os.environ.get("XDG_CACHE_HOME")
-    return (Path(general) if general else Path.home() / ".cache") / "engram-explorer"
+_SIZE = 560 << 20  # of the converted model
 
 
 @dataclass(frozen=True)
@@ -77,15 +64,24 @@ class PackagedModel:
                 return path
         return None
 
-    def converted(self) -> Path:
-        """Return the folder in the cache that the converted model has (or would have)."""
-        return cache_folder() / f"{self.name}-{self.sha256[:16]}"
+    @property
+    def entry(self) -> str:
+        """The name in the cache that the converted model has (or would have)."""
+        return f"{self.name}-{self.sha256[:16]}"
 
-    def load(self) -> tuple[nn.Module, Any]:
+    def converted(self) -> Path | None:
+        """Return the folder that the converted model has (or would have); None without a cache."""
+        root = cache_folder()
+        return None if root is None else root / self.entry
+
+    def load(self, progress: Progress | None = None) -> tuple[nn.Module, Any]:
         """Return the model (float32, evaluation mode) and its tokenizer.
 
         The package's file is converted if the cache does not have it. A damaged cache is built again; one
         that cannot be written is done without.
+
+        Args:
+            progress: called with (done, total, text) while it is converted.
 
         Raises:
             DependencyError: if the package, or what reads it, is not installed.
@@ -98,17 +94,24 @@ class PackagedModel:
                 f"Install it with  {self.command}"
             )
         transformers = _transformers(self.name)
-        folder = self.converted()
+
+        def waiting(seconds: float) -> None:
+            if progress is not None:
+                progress(0, None, f"waiting {seconds:.0f} s for another process that converts {self.name}")
+
         # Drawing weights that are then replaced must not move the caller's random state.
         with TRANSFORMERS, torch.random.fork_rng(devices=[]), _without_bars(transformers):
-            if not _is_whole(folder):
-                made = self._convert(source, folder, transformers)
-                if made is not None:
-                    return made
+            with only_one(self.entry, waiting):
+                folder = find(self.entry)
+                if folder is None:
+                    model, tokenizer = self._convert(source, transformers, progress)
+                    folder = self._keep(model, tokenizer)
+                    if folder is None:
+                        return model.eval(), tokenizer
+            # Whoever converts reads the result like everybody else, so that both have the same model.
             return _read(folder, transformers)
 
-    def _convert(self, source: Path, folder: Path, transformers: Any) -> tuple[nn.Module, Any] | None:
-        """Fill `folder`; return the model itself only if the cache cannot be written."""
+    def _convert(self, source: Path, transformers: Any, progress: Progress | None) -> tuple[Any, Any]:
         if _sha256(source) != self.sha256:
             raise StorageError(
                 f"{source} is not the file that {self.name} was tested with: its SHA-256 differs. "
@@ -117,32 +120,24 @@ class PackagedModel:
         try:
             quiet = transformers.GgufConfig(dequantize=True)
             tokenizer = transformers.AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name)
-            model = transformers.AutoModelForCausalLM.from_pretrained(
-                source.parent, gguf_file=source.name, dtype=torch.float32, quantization_config=quiet
-            )
+            with _told(progress, f"converting {self.name}, once"):
+                model = transformers.AutoModelForCausalLM.from_pretrained(
+                    source.parent, gguf_file=source.name, dtype=torch.float32, quantization_config=quiet
+                )
         except ImportError as error:
             needed = error.name or "gguf and accelerate"
             raise DependencyError(
                 f"{self.name} comes as a GGUF file, and reading it needs {needed}: install it with  "
                 "pip install 'engram-explorer[language]'."
             ) from None
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            parts = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        except OSError:
-            return model.eval(), tokenizer
-        try:
-            model.save_pretrained(parts)
-            tokenizer.save_pretrained(parts)
-            sums = {path.name: _sha256(path) for path in sorted(parts.iterdir()) if path.is_file()}
-            (parts / _MANIFEST).write_text(json.dumps({"sha256": sums}, indent=1), encoding="utf-8")
-            _replace(parts, folder)
-        except (OSError, SafetensorError):  # the disk is full
-            return model.eval(), tokenizer
-        finally:
-            shutil.rmtree(parts, ignore_errors=True)
-        # Whoever converts reads the result like everybody else, so that both have the same model.
-        return None if _is_whole(folder) else (model.eval(), tokenizer)
+        return model, tokenizer
+
+    def _keep(self, model: Any, tokenizer: Any) -> Path | None:
+        def write(folder: Path) -> None:
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+
+        return keep(self.entry, write, size=_SIZE, kind="model", of=self.name, about="converted to float32")
 
 
 def _transformers(name: str) -> Any:
@@ -167,37 +162,24 @@ def _read(folder: Path, transformers: Any) -> tuple[nn.Module, Any]:
     return model.eval(), tokenizer
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+@contextlib.contextmanager
+def _told(progress: Progress | None, text: str) -> Iterator[None]:
+    """Let the reader of GGUF files tell `progress`, and not draw a bar of its own on the error stream."""
+    import transformers.modeling_gguf_pytorch_utils as reader
 
+    def told(tensors: Iterable[Any], **_options: Any) -> Iterator[Any]:
+        every = list(tensors)
+        for done, tensor in enumerate(every):
+            if progress is not None:
+                progress(done, len(every), text)
+            yield tensor
 
-def _is_whole(folder: Path) -> bool:
-    """Whether every file is there and is what was written: a flipped bit counts as damage too."""
+    bar = reader.tqdm
+    reader.tqdm = told
     try:
-        manifest = json.loads((folder / _MANIFEST).read_text(encoding="utf-8"))
-        sums = manifest["sha256"]
-        return bool(sums) and all(_sha256(folder / name) == told for name, told in sums.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
-
-
-def _replace(parts: Path, folder: Path) -> None:
-    """Put a finished folder in place at once; of two processes that both built it, the first one wins."""
-    try:
-        os.replace(parts, folder)
-    except OSError:
-        if _is_whole(folder):
-            return
-        # A directory cannot be renamed over one that holds files, so the damaged one steps aside first.
-        aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.old.", dir=folder.parent))
-        with contextlib.suppress(FileNotFoundError):
-            os.replace(folder, aside / "old")
-        shutil.rmtree(aside, ignore_errors=True)
-        os.replace(parts, folder)
+        yield
+    finally:
+        reader.tqdm = bar
 
 
 @contextlib.contextmanager
