@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError, StorageError, suggest
-from .files import discard, locked, new_file, new_folder, sweep
+from .files import discard, locked, new_file, new_folder, reason, sweep
 
 __all__ = [
     "MANIFEST",
@@ -339,7 +339,8 @@ def keep(
             about_it = {"kind": kind, "of": of, "about": about, "made": time.time(), "sha256": sums}
             _write_manifest(parts, about_it)
     except (StorageError, OSError) as error:
-        _say_once(f"Nothing could be kept for the next start: {error}")
+        # The sentence of the writer names temporary files.
+        _say_once(f"Nothing could be kept for the next start in {root}: {reason(error.__cause__ or error)}.")
         return None
     return folder if folder.is_dir() else None
 

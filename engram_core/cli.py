@@ -63,8 +63,8 @@ def main() -> None:
         sys.exit(130)
     except OSError as error:
         # What could not be written would be tried once more when Python ends.
-        with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError):
-            os.dup2(nowhere.fileno(), sys.stdout.fileno())
-        where = f"{error.filename}" if error.filename else "the output could not be written"
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        where = error.filename or "the output could not be written"
         printing.print_error(shared.err_console, f"{where}: {error.strerror or error}.")
         sys.exit(2)

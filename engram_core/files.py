@@ -28,7 +28,17 @@ try:
 except ImportError:  # Windows, where a file that is open cannot be deleted: that is lock enough
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Scratch", "discard", "locked", "new_file", "new_files", "new_folder", "sweep", "write_text"]
+__all__ = [
+    "Scratch",
+    "discard",
+    "locked",
+    "new_file",
+    "new_files",
+    "new_folder",
+    "reason",
+    "sweep",
+    "write_text",
+]
 
 _ENDING = ".engram-tmp"
 _LOCK = "lock"
@@ -289,7 +299,7 @@ def new_files(*paths: str | os.PathLike[str]) -> Iterator[tuple[Path, ...]]:
             os.replace(temporary, target)
     except (OSError, SafetensorError) as error:
         kept = "The old file is untouched." if told.exists() else "Nothing was left behind."
-        raise StorageError(f"Could not write {told}: {_reason(error)}. {kept}") from error
+        raise StorageError(f"Could not write {told}: {reason(error)}. {kept}") from error
     finally:
         if workplace is not None:
             workplace.close()
@@ -321,7 +331,7 @@ def new_folder(path: str | os.PathLike[str], *, good: Callable[[Path], bool] | N
                 _to_disk(file)
         _put(parts, target, good)
     except (OSError, SafetensorError) as error:
-        raise StorageError(f"Could not write {path}: {_reason(error)}. Nothing was left behind.") from error
+        raise StorageError(f"Could not write {path}: {reason(error)}. Nothing was left behind.") from error
     finally:
         if workplace is not None:
             workplace.close()
@@ -358,7 +368,7 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
         try:
             Path(path).write_text(text, encoding="utf-8")
         except OSError as error:
-            raise StorageError(f"Could not write {path}: {_reason(error)}.") from error
+            raise StorageError(f"Could not write {path}: {reason(error)}.") from error
         return
     with new_file(path) as temporary:
         # Bytes, so that a table's own line ends are what comes out on every system.
@@ -370,6 +380,8 @@ def _to_disk(path: Path) -> None:
         os.fsync(written.fileno())
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Say what went wrong, without the names of temporary files."""
-    return str(getattr(error, "strerror", None) or error).rstrip(".")
+    text = str(getattr(error, "strerror", None) or error)
+    found = re.search(r"I/O error: (.*?) \(os error \d+\)", text)  # as safetensors says it
+    return (found[1] if found else text).rstrip(".")

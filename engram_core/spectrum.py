@@ -292,7 +292,7 @@ class Spectrum:
         """
         tensors = {"eigenvalues": self.eigenvalues}
         if total and self.form == "dual" and hasattr(self, "_rows"):
-            tensors["total"] = self._rows
+            tensors["total"] = self._rows.clone()  # files hold no two names of one memory
         if self.form == "primal":
             tensors |= {"vectors": self._vectors, "scale": self._scale}
         about = {

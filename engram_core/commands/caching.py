@@ -35,7 +35,7 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         return
     where = f"{folder}, at most {_size(limit)}"
     if not kept:
-        out_console.print(f"Nothing is kept yet in {where}.", markup=False, highlight=False, soft_wrap=True)
+        out_console.print(f"Nothing is kept yet in {where}.", soft_wrap=True)
         return
     print_table(
         "Kept for the next start",
@@ -43,7 +43,7 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         [[e.name, _what(e), e.of, _size(e.size), age(e.made), age(e.used)] for e in kept],
     )  # fmt: skip
     total = _size(sum(entry.size for entry in kept))
-    out_console.print(f"{total} in {where}.", markup=False, highlight=False, soft_wrap=True)
+    out_console.print(f"{total} in {where}.", soft_wrap=True)
 
 
 @commands.command(name="clear")
@@ -60,7 +60,7 @@ def remove(
         return
     for entry in removed:
         out_console.print(
-            f"removed {entry.name} ({_size(entry.size)})", markup=False, highlight=False, soft_wrap=True
+            f"removed {entry.name} ({_size(entry.size)})", soft_wrap=True
         )
     if not removed:
         out_console.print("Nothing was kept.")

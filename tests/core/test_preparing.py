@@ -1,0 +1,328 @@
+"""Engrams from the cache are those that would be made now; whatever differs makes them anew."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import engram_core as ec
+from engram_core import cache, preparing
+from engram_core.cache import clear, entries
+from engram_core.errors import ModelMismatchError
+from engram_core.preparing import atlas_key, prepared, task_key
+
+
+class Scaled(nn.Module):
+    """A model whose answers depend on more than its weights."""
+
+    def __init__(self, scale: float = 2.0, mean: float = 0.0) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(6, 5), nn.Linear(5, 3)
+        self.scale = scale
+        self.register_buffer("mean", torch.tensor(mean))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.relu(self.first(x - self.mean)) * self.scale)
+
+
+class Otherwise(Scaled):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second(torch.tanh(self.first(x - self.mean)) * self.scale)
+
+
+Otherwise.__qualname__ = Otherwise.__name__ = "Scaled"
+
+
+def inputs(seed: int, count: int = 9) -> Tensor:
+    return torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
+
+
+def subject(model: nn.Module | None = None, count: int = 9, **more) -> ec.Subject:
+    if model is None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = Scaled()
+    concepts = ec.ConceptSet(
+        [ec.Concept(n, inputs(i, count), inputs(9 + i)) for i, n in enumerate("abc")], **more
+    )
+    return ec.Subject(model, concepts, ec.Classification(("a", "b", "c")))
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path, monkeypatch) -> Path:
+    """A cache of this test's own, which keeps what took no time too."""
+    monkeypatch.setenv("ENGRAM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(preparing, "_WORTH", 0.0)
+    monkeypatch.setattr(cache, "_swept", set())
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def records(monkeypatch) -> list[int]:
+    """One entry per model that was recorded."""
+    made: list[int] = []
+    real = preparing.record
+    monkeypatch.setattr(preparing, "record", lambda *a, **o: (made.append(1), real(*a, **o))[1])
+    return made
+
+
+def assert_same(one: ec.Atlas, two: ec.Atlas) -> None:
+    assert (one.concepts, one.layers, one.counts, one.sharpness) == (
+        two.concepts, two.layers, two.counts, two.sharpness,
+    )  # fmt: skip
+    assert one.coverage == two.coverage and one.identity.digest == two.identity.digest
+    for layer in one.layers:
+        assert torch.equal(one.spectrum(layer).eigenvalues, two.spectrum(layer).eigenvalues)
+        for concept in one.concepts:
+            mine, theirs = one[concept].matrix(layer), two[concept].matrix(layer)
+            torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=1e-7)
+
+
+# -- the same ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 9], ids=["dual", "primal"])
+@pytest.mark.parametrize("sharpness", [1.0, ec.Sharpness(1.5, clip=True)], ids=["plain", "sharp"])
+def test_the_second_time_nothing_is_recorded_and_all_is_the_same(records, count, sharpness) -> None:
+    mine = subject(count=count)
+    plain = ec.extract(mine.model, ec.record(mine.model, mine.concepts), sharpness=sharpness)
+    assert_same(ec.prepare(mine, sharpness=sharpness), plain)
+    again = ec.prepare(subject(count=count), sharpness=sharpness)  # an equal model, another object
+    assert len(records) == 1 and len(entries()) == 1
+    assert_same(again, plain)
+    # Also what needs the whole total: shams and other concepts are placed in it.
+    other = ec.record(mine.model, {"x": torch.cat([inputs(0, count)[:1], inputs(2, count)[:1]])})
+    assert_same(again.locate(other), plain.locate(other))
+    view = again.apply(erase=["a"])
+    expected = plain.apply(erase=["a"])
+    with torch.no_grad():
+        torch.testing.assert_close(view(inputs(4)), expected(inputs(4)))
+
+
+def test_the_library_itself_writes_nothing(root) -> None:
+    mine = subject()
+    ec.extract(mine.model, ec.record(mine.model, mine.concepts))
+    ec.prepare(mine, use_cache=False)
+    assert not root.exists()
+
+
+def test_what_took_no_time_is_not_kept(root, monkeypatch) -> None:
+    monkeypatch.undo()
+    monkeypatch.setenv("ENGRAM_CACHE", str(root))
+    ec.prepare(subject())
+    assert not entries()
+
+
+def test_all_sharpnesses_share_one_entry_and_every_cut_has_its_own(records) -> None:
+    mine = subject()
+    for power in (1.0, 2.0):
+        ec.prepare(mine, sharpness=power)
+    ec.prepare(mine, sharpness=ec.Sharpness(1.0, clip=True))
+    assert len(records) == 1
+    found = ec.prepare(mine, cut=1e-3)
+    assert len(records) == 2 and found.spectrum("first").cut == 1e-3 and len(entries()) == 2
+
+
+# -- and what is not the same ---------------------------------------------------------------------------
+
+
+def with_concepts(**record: object) -> ec.Subject:
+    mine = subject()
+    parts = {n: c.record for n, c in mine.concepts.items()} | record
+    concepts = ec.ConceptSet(ec.Concept(n, r, mine.concepts["a"].probe) for n, r in parts.items())
+    return replace(mine, concepts=concepts, task=ec.Classification(tuple(parts)))
+
+
+def changed_weight() -> ec.Subject:
+    mine = subject()
+    with torch.no_grad():
+        mine.model.first.weight[0, 0] += 1e-6
+    return mine
+
+
+DIFFERENT = {
+    "a weight": changed_weight,
+    "a buffer": lambda: subject(seeded(Scaled, mean=0.1)),
+    "a setting": lambda: subject(seeded(Scaled, scale=3.0)),
+    "code": lambda: subject(seeded(Otherwise)),
+    "double": lambda: replace(subject(), model=subject().model.double()),
+    "an input": lambda: with_concepts(b=inputs(1) + 1e-6 * (torch.arange(6) == 3)),
+    "fewer inputs": lambda: with_concepts(b=inputs(1)[:8]),
+    "the order": lambda: with_concepts(b=inputs(1).flip(0)),
+    "a name": lambda: with_concepts(d=inputs(1)),
+    "two in one": lambda: with_concepts(b=[inputs(1)[:4], inputs(1)[4:]]),
+    "background": lambda: subject(background=inputs(7)),
+    "other background": lambda: subject(background=inputs(8)),
+}
+
+
+def seeded(kind: type[nn.Module], **options: float) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return kind(**options)
+
+
+def test_whatever_decides_the_result_is_part_of_the_key() -> None:
+    keys = {"plain": atlas_key(subject())} | {name: atlas_key(make()) for name, make in DIFFERENT.items()}
+    assert None not in keys.values() and len(set(keys.values())) == len(keys), keys
+    assert keys["plain"] == atlas_key(subject()) == atlas_key(subject(seeded(Scaled)))
+    # The mode, and what a probe is, decide nothing here.
+    model = seeded(Scaled).train()
+    assert atlas_key(subject(model)) == keys["plain"]
+
+
+def test_numpy_and_named_arguments_have_keys_of_their_own() -> None:
+    keys = [
+        atlas_key(with_concepts(b=value))
+        for value in (inputs(1).numpy(), {"x": inputs(1)}, {"y": inputs(1)}, (inputs(1),), (inputs(1), None))
+    ]
+    assert len({*keys, None}) == 6
+    assert atlas_key(with_concepts(b=inputs(1).numpy())) == atlas_key(subject()) != None  # noqa: E711
+
+
+def test_what_cannot_be_told_apart_is_never_kept(records) -> None:
+    hooked, replaced = subject(), subject()
+    hooked.model.first.register_forward_hook(lambda *_: None)
+    replaced.model.first.forward = lambda x: x[..., :5]
+    generator = with_concepts(b=(batch for batch in [inputs(1)]))
+    objects = with_concepts(b=({"x": object()}, inputs(1)))
+    big_endian = with_concepts(b=inputs(1).numpy().astype(np.dtype(">f4")))
+    for mine in (hooked, replaced, generator, objects, big_endian):
+        assert atlas_key(mine) is None
+    for _ in range(2):
+        ec.prepare(hooked)
+    assert len(records) == 2 and not entries()
+    assert ec.prepare(generator).counts["b"] == 9  # looking at it has not used it up
+
+
+def test_another_version_of_the_code_makes_everything_anew(records, monkeypatch) -> None:
+    ec.prepare(subject())
+    monkeypatch.setattr(preparing, "_computed_by", lambda: "another")
+    ec.prepare(subject())
+    assert len(records) == 2
+
+
+def test_the_code_that_counts_is_all_of_the_core() -> None:
+    known = {f.name for f in Path(preparing.__file__).parent.glob("*.py")}
+    assert {"recording.py", "spectrum.py", "statistics.py", "engram.py", "slots.py"} <= known
+    assert preparing._computed_by() == preparing._computed_by() and len(preparing._computed_by()) == 64
+
+
+# -- trouble -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [0, 9, 0.3, 0.6, -3])
+def test_a_changed_byte_anywhere_is_found_and_all_made_again(records, place) -> None:
+    first = ec.prepare(subject())
+    (entry,) = entries()
+    file = entry.folder / "engrams.safetensors"
+    data = bytearray(file.read_bytes())
+    data[int(place * len(data)) if isinstance(place, float) else place] ^= 16
+    file.write_bytes(data)
+    assert_same(ec.prepare(subject()), first)
+    assert len(records) == 2 and file.read_bytes() != data
+    ec.prepare(subject())
+    assert len(records) == 2
+
+
+def test_an_entry_of_another_kind_in_its_place_is_made_again(records) -> None:
+    first = ec.prepare(subject())
+    (entry,) = entries()
+    clear()
+    cache.keep(entry.name, lambda f: (f / "engrams.safetensors").write_bytes(b"no"), size=2, kind="x", of="x")
+    assert_same(ec.prepare(subject()), first)
+    assert len(records) == 2 and len(entries()) == 1
+
+
+def test_without_a_place_to_write_all_works(records, monkeypatch, tmp_path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for place in ("off", str(tmp_path / "file"), str(tmp_path / "file" / "below")):
+        monkeypatch.setenv("ENGRAM_CACHE", place)
+        assert ec.prepare(subject()).concepts == ("a", "b", "c")
+    assert len(records) == 3
+
+
+def test_an_entry_that_is_cleared_while_it_is_open_goes_on(root) -> None:
+    ec.prepare(subject())
+    atlas = ec.prepare(subject())
+    clear()
+    assert not list(root.iterdir())
+    assert_same(atlas, ec.prepare(subject(), use_cache=False))
+
+
+def test_a_model_that_is_written_to_while_it_is_recorded_is_not_kept(monkeypatch) -> None:
+    """Weights that are mapped from a file change when somebody writes into it; a few values give it away."""
+    mine = subject()
+    weights = mine.model.first.weight.detach()
+    with prepared(mine) as found:
+        weights.numpy()[1, 2] += 1.0  # no change counter sees it
+        with pytest.raises(ModelMismatchError, match="changed"):
+            found.keep()
+    assert not entries()
+
+
+def test_scores_of_the_base_are_kept_with_it() -> None:
+    mine = subject()
+    with prepared(mine) as found:
+        assert found.scores() is None
+        found.keep_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})  # nothing is kept yet
+        found.keep()
+        assert found.scores() is None
+        found.keep_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})
+    with prepared(subject()) as again:
+        assert again.kept and again.scores() == {"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01}
+    other = replace(
+        mine, concepts=ec.ConceptSet(replace(c, probe=inputs(77)) for c in mine.concepts.values())
+    )
+    with prepared(other) as again:
+        assert again.kept and again.scores() is None  # of other held-out inputs
+    (file,) = entries()[0].folder.glob("scores-*.json")
+    for text in ("", "[]", '{"a": 1}', '{"a": "x", "b": 1, "c": 1}', '{"a": NaN, "b": 1, "c": 1}'):
+        file.write_text(text)
+        with prepared(mine) as again:
+            assert again.kept and again.scores() is None
+
+
+def test_every_task_has_a_key_of_its_own_or_none() -> None:
+    mine = subject()
+    assert task_key(mine) == task_key(subject()) is not None
+    turned = replace(mine, task=ec.Classification(("a", "c", "b")))
+    assert task_key(turned) not in (task_key(mine), None)
+
+    class Other:
+        unit = "points"
+
+    assert task_key(replace(mine, task=Other())) is None
+
+
+PREPARES = """
+import json, os, sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, sys.argv[1])
+import engram_core as ec
+from engram_core import preparing
+from test_preparing import subject
+preparing._WORTH = 0.0
+made = []
+real = preparing.record
+preparing.record = lambda *a, **o: (made.append(1), real(*a, **o))[1]
+atlas = ec.prepare(subject())
+print(json.dumps([len(made), float(atlas["a"].matrix("first").norm())]))
+"""
+
+
+def test_two_servers_and_a_command_on_one_cache_record_once(records) -> None:
+    code = [sys.executable, "-c", PREPARES, str(Path(__file__).parent)]
+    running = [subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
+    said = [json.loads(each.communicate(timeout=120)[0]) for each in running]
+    ec.prepare(subject())
+    assert sorted(made for made, _ in said) == [0, 1] and not records
+    assert abs(said[0][1] - said[1][1]) < 1e-6
+    assert len(entries()) == 1
