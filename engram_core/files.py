@@ -238,6 +238,12 @@ class Scratch:
         """Delete it with all that is in it."""
         self._delete()
 
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.delete()
+
 
 def discard(path: Path) -> None:
     """Remove a file or folder so that nobody ever sees a half of it."""

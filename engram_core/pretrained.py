@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 
 from .errors import EngramError, StorageError
+from .files import Scratch
 from .loading import TRANSFORMERS, first_line, foreign_errors, need, quiet
 from .model_folder import ModelFolder, read_json
 
@@ -33,8 +33,7 @@ def _view(folder: ModelFolder) -> Iterator[Path]:
     transformers chooses among the files it finds: a whole file before parts, an adapter, another library's
     format. Here it finds one choice.
     """
-    with tempfile.TemporaryDirectory(prefix="engram-model-") as made:
-        place = Path(made)
+    with Scratch("model") as place:
         (place / "config.json").write_text(json.dumps(folder.config), encoding="utf-8")
         generation = folder.path / "generation_config.json"
         if generation.is_file():

@@ -59,9 +59,7 @@ def remove(
         print_json(_told(removed))
         return
     for entry in removed:
-        out_console.print(
-            f"removed {entry.name} ({_size(entry.size)})", soft_wrap=True
-        )
+        out_console.print(f"removed {entry.name} ({_size(entry.size)})", soft_wrap=True)
     if not removed:
         out_console.print("Nothing was kept.")
 

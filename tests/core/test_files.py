@@ -304,9 +304,10 @@ MOVERS = {
     "shutil.copytree", "tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.NamedTemporaryFile",
     "tempfile.TemporaryDirectory",
 }  # fmt: skip
-OPENERS = {"new_file", "new_files", "new_folder"}
+OPENERS = {"new_file", "new_files", "new_folder", "Scratch"}
 # Files in a `Scratch`, which nobody sees before they are whole; and what fills a folder that `keep` makes.
 INSIDE = {
+    ("engram_core/pretrained.py", "_link"),
     ("app/adapter/take_model.py", "_write_model"), ("app/adapter/take_model.py", "_write_json"),
     ("app/adapter/take_model.py", "_packed"), ("app/adapter/own.py", "upload"),
     ("engram_core/language/smollm2.py", "write"), ("engram_core/cache.py", "find"),
