@@ -25,7 +25,7 @@ from torch import Tensor
 from ..arithmetic import exactly
 from ..engram import Atlas
 from ..errors import CoverageError, DataError, StorageError
-from ..files import new_files
+from ..files import new_files, reason
 from ..linear_maps.adapted import adapted_path
 from ..recording import Progress
 from .lora_form import lora_config, lora_tensors, why_no_lora
@@ -222,4 +222,7 @@ def _write(folder: Path, tensors: dict[str, Tensor], config: dict[str, Any], abo
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        raise StorageError(f"The adapter was not written to {folder}. {error}") from error
+        why = reason(error.__cause__ or error)
+        raise StorageError(
+            f"Could not write the adapter to {folder}: {why}. What was there before is untouched."
+        ) from error
