@@ -173,7 +173,7 @@ def _check_shape(file: Path, config: Mapping[str, Any], held: _Held) -> None:
         raise StorageError(
             f"{file}: {heads} attention heads do not divide the width {width}, and it names no head_dim."
         )
-    for key in _GROUPED:
+    for key in _GROUPED if not config.get("kv_lora_rank") else ():  # where keys are made from one code
         value = config.get(key)
         if heads and isinstance(value, int) and value >= 1 and heads % value:
             raise StorageError(f"{file}: {key} {value} does not divide the {heads} attention heads.")

@@ -20,9 +20,13 @@ from .errors import DataError, StorageError, suggest
 from .hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from .image_folder import ImageForm, load_image_folder
 from .language.hub import torch_type
+from .loading import first_line
+from .model_folder import read_json
 from .safetensors_header import read_header
 from .samples import Sample
 from .tasks import Classification
+
+_MOST_SIDE = 8192  # pixels
 
 __all__ = ["ImageModel", "is_image_model", "load_image_model", "load_image_subject", "load_image_weights"]
 
@@ -101,7 +105,10 @@ def _plain(
 ) -> ImageModel:
     model, file = _built(files, config, dtype), files[0]
     outputs = next(p.shape[0] for p in reversed(list(model.parameters())))
-    names = classes or tuple(map(str, config.get("classes") or range(outputs)))
+    told = config.get("classes") or range(outputs)
+    if not isinstance(told, list | tuple | range):
+        raise StorageError(f"{file.parent / 'config.json'}: classes should be a list of names.")
+    names = classes or tuple(map(str, told))
     _check_names(names, outputs, file)
     form = form or _plain_form(config, file)
     return ImageModel(model.to(device).eval(), names, form, form.mode, config, file.parent)
@@ -131,11 +138,18 @@ def _built(files: tuple[Path, ...], config: dict[str, Any], dtype: torch.dtype |
     return model
 
 
+def _is_side(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SIDE
+
+
 def _plain_form(config: dict[str, Any], file: Path) -> ImageForm:
     options, image = config.get("options", {}), config.get("image", {})
     channels = int(options.get("in_channels", 1))
-    if "shape" in image:
-        height, width = image["shape"]
+    if isinstance(image, dict) and "shape" in image:
+        shape = image["shape"]
+        if not isinstance(shape, list) or len(shape) != 2 or not all(_is_side(side) for side in shape):
+            raise StorageError(f"{file.parent / 'config.json'}: image.shape should be [height, width].")
+        height, width = shape
     elif "image_size" in options:
         height, width = options["image_size"]
     else:
@@ -206,19 +220,39 @@ def _pretrained(
             f"{folder.path} has no preprocessor_config.json, so how a picture becomes an input is not known. "
             "Copy the file there, or give form=ImageForm(height, width, channels, mean, std)."
         )
+    file = folder.path / "preprocessor_config.json"
+    _check_sizes(file, read_json(file))
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(
             folder.path, local_files_only=True, trust_remote_code=False
         )
-    except (ImportError, OSError, ValueError, KeyError, TypeError) as error:
-        raise StorageError(
-            f"{folder.path / 'preprocessor_config.json'} cannot be used ({str(error).splitlines()[0][:160]})."
-        ) from None
+    except Exception as error:  # whatever its entries can cause; none of it is ours
+        raise StorageError(f"{file} cannot be used ({first_line(error, 160)}).") from None
 
     def prepare(picture: Any) -> Tensor:
-        return processor(images=[picture], return_tensors="pt")["pixel_values"][0].to(torch.float32)
+        try:
+            return processor(images=[picture], return_tensors="pt")["pixel_values"][0].to(torch.float32)
+        except Exception as error:
+            raise StorageError(f"{file} makes no input of a picture ({first_line(error, 160)}).") from None
 
     return ImageModel(model, names, prepare, "L" if channels == 1 else "RGB", folder.config, folder.path)
+
+
+def _check_sizes(file: Path, value: Any, where: str = "", depth: int = 0) -> None:
+    """Refuse a preprocessor that makes pictures of a size no model reads."""
+    if depth > 4:
+        raise StorageError(f"{file}: {where[:80]} is nested deeper than 4 levels.")
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            _check_sizes(file, inner, f"{where}.{name}".lstrip("."), depth + 1)
+    elif isinstance(value, list):
+        for inner in value[:1000]:
+            _check_sizes(file, inner, where, depth + 1)
+    elif isinstance(value, int | float) and not -_MOST_SIDE <= value <= _MOST_SIDE:
+        if "pixels" not in where:
+            raise StorageError(
+                f"{file}: {where[:80]} is {str(value)[:40]}; at most {_MOST_SIDE:,} are known."
+            )
 
 
 def _check_names(names: tuple[str, ...], outputs: int, where: Path) -> None:

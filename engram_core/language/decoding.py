@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..view import base_of, device_of
+from .tokenizing import spelled
 
 __all__ = ["Decoder", "Event", "Stop", "decoded", "final_tokens", "stopper", "token_text"]
 
@@ -85,12 +86,12 @@ class Decoder:
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
     """Return the text of tokens, without special ones and without clean-up."""
-    return tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+    return spelled(tokenizer, list(ids), skip_special_tokens=True)
 
 
 def token_text(tokenizer: Any, number: int) -> str:
     """Return one token as people can read it, with the space it brings along."""
-    text = tokenizer.decode([number], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    text = spelled(tokenizer, [number], skip_special_tokens=False)
     if text and "\ufffd" not in text and not text[0].isalnum():
         return text
     raw = tokenizer.convert_ids_to_tokens(number)

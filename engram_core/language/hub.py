@@ -17,7 +17,11 @@ from .concepts import LanguageConcepts
 from .models import embedding_rows
 from .recall import Recall
 from .texts import TextSet, read_texts
+from .tokenizer_files import check_tokenizer_files
 from .tokens import Positions, check_template
+
+_TRIED = "A word, 2 words."
+_MOST_TRIED = 400  # tokens of it: a byte may be one, and a few stand around every text
 
 __all__ = ["load_language_model", "load_language_subject", "load_tokenizer", "load_weights"]
 
@@ -93,6 +97,8 @@ def load_language_subject(
 def _load(
     folder: ModelFolder, dtype: torch.dtype | str | None, device: torch.device | str
 ) -> tuple[nn.Module, Any]:
+    # Before the weights, which may take minutes.
+    check_tokenizer_files(folder.path)
     model = load_weights(folder, dtype=dtype, device=device)
     return model, load_tokenizer(folder, model)
 
@@ -126,7 +132,7 @@ def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
     text that uses it is refused when it is encoded.
 
     Args:
-        folder: from `inspect_folder`.
+        folder: from `inspect_folder`, its tokenizer's files checked as well.
         model: the folder's model.
 
     Raises:
@@ -138,6 +144,8 @@ def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
             folder.path, local_files_only=True, trust_remote_code=False
         )
         words, added = tokenizer.get_vocab(), set(tokenizer.get_added_vocab())
+        tried = list(tokenizer(_TRIED)["input_ids"])
+        tokenizer.decode(tried)
     except BaseException as error:  # a tokenizer's files are of many kinds, and so are its errors
         if not foreign_errors(error):
             raise
@@ -151,6 +159,11 @@ def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
         raise StorageError(
             f"{folder.path}: its tokenizer gives numbers up to {max(words.values(), default=-1)}, and the "
             f"model has {rows} tokens. They do not belong together."
+        )
+    if len(tried) > _MOST_TRIED:
+        raise StorageError(
+            f"{folder.path}: its tokenizer makes {len(tried):,} tokens of {len(_TRIED)} characters. It is "
+            "damaged, or made to fill the memory."
         )
     return tokenizer
 

@@ -8,7 +8,10 @@ from ..errors import DataError
 from ..loading import first_line, foreign_errors
 from .templating import render
 
-__all__ = ["check_rows", "framed", "tokenized"]
+__all__ = ["check_rows", "framed", "spelled", "tokenized"]
+
+
+_MOST_EACH = 64  # tokens of a character: as many as its name has bytes, and some
 
 
 def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False) -> dict[str, Any]:
@@ -19,13 +22,39 @@ def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False
     """
     options = {"return_offsets_mapping": True} if offsets else {}
     try:
-        return dict(tokenizer(text, add_special_tokens=special, **options))
+        found = dict(tokenizer(text, add_special_tokens=special, **options))
     except BaseException as error:
         if not foreign_errors(error):
             raise
         raise DataError(
             f"This model's tokenizer fails on the text {_short(text)!r} ({first_line(error, 160)}). Its "
             "files are damaged, or made to fail."
+        ) from None
+    if len(found["input_ids"]) > _MOST_EACH * len(text) + 1024:
+        count = len(found["input_ids"])
+        raise DataError(
+            f"This model's tokenizer makes {count:,} tokens of the {len(text):,} characters of "
+            f"{_short(text)!r}. Its files are damaged, or made to fill the memory."
+        )
+    return found
+
+
+def spelled(tokenizer: Any, ids: list[int], *, skip_special_tokens: bool) -> str:
+    """Return the text of tokens, without clean-up.
+
+    Raises:
+        DataError: the tokenizer failed.
+    """
+    try:
+        return tokenizer.decode(
+            ids, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False
+        )
+    except BaseException as error:
+        if not foreign_errors(error):
+            raise
+        raise DataError(
+            f"This model's tokenizer fails to write its own tokens ({first_line(error, 160)}). Its files are "
+            "damaged, or made to fail."
         ) from None
 
 

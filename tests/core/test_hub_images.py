@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import struct
 import zipfile
 import zlib
@@ -19,7 +20,7 @@ from transformers import ViTConfig, ViTForImageClassification
 import engram_core as ec
 from engram_core.architectures import build
 from engram_core.checkup import check_up
-from engram_core.errors import DataError, DependencyError, StorageError
+from engram_core.errors import DataError, DependencyError, EngramError, StorageError
 from engram_core.image_folder import ImageForm, load_image_folder
 from engram_core.subjects import load_subject
 from engram_core.vision_hub import load_image_model, load_image_subject
@@ -382,6 +383,48 @@ def test_models_that_cannot_be_used_say_why(plain, vit, root, tmp_path) -> None:
             load_image_model(vit)
     finally:
         (vit / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"size": {"height": 10**6, "width": 10**6}}, "size.height is 1000000; at most 8,192"),
+        ({"size": {"height": "big", "width": 16}}, "preprocessor_config.json"),
+        ({"size": 7.5}, "preprocessor_config.json"),
+        ({"size": {"height": -3, "width": 16}}, "preprocessor_config.json"),
+        ({"resample": 99}, "preprocessor_config.json"),
+        ({"image_mean": [0.5]}, "preprocessor_config.json"),
+        ({"image_processor_type": "os.system"}, "preprocessor_config.json"),
+        ({"a": {"b": {"c": {"d": {"e": {}}}}}}, "nested deeper"),
+    ],
+    ids=str,
+)
+def test_a_broken_preprocessor_is_one_sentence(vit, root, tmp_path, entries: dict, told: str) -> None:
+    for i, name in enumerate(("0", "1", "3")):
+        sorted(root.iterdir())[i].rename(root / name)
+    broken = tmp_path / "broken"
+    shutil.copytree(vit, broken)
+    file = broken / "preprocessor_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | entries))
+    with pytest.raises(EngramError) as caught:
+        load_subject(broken, root)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CNN | {"classes": "cat"}, CNN | {"image": {"shape": 3}}, CNN | {"image": {"shape": [0, 8]}},
+        CNN | {"options": []}, CNN | {"options": {}}, CNN | {"architecture": 7}, {"architecture": "mlp"},
+        CNN | {"options": CNN["options"] | {"widths": [10**12]}},
+        CNN | {"options": CNN["options"] | {"image_size": [10**6, 10**6]}},
+    ],
+    ids=lambda config: str(config)[-60:],
+)  # fmt: skip
+def test_a_broken_config_of_a_plain_model_is_a_sentence(plain, config: dict) -> None:
+    (plain / "config.json").write_text(json.dumps(config))
+    with pytest.raises(EngramError):
+        load_image_model(plain)
 
 
 def test_the_check_up_of_pictures_is_what_recording_then_finds(plain, root) -> None:
