@@ -28,6 +28,7 @@ from .shared import (
     Template,
     about_subject,
     bar_of_progress,
+    extracted,
     numbers,
     open_subject,
     out_console,
@@ -97,18 +98,22 @@ def extract(
         )
     sample = open_subject(model, concepts_file, positions=positions, template=template)
     with bar_of_progress() as bar:
-        if recording is None:
-            recorded = record_model(sample.model, sample.concepts, progress=bar)
-            recorded.about = about_subject(sample)
+        options: dict[str, Any] = {"cut": cut, "sharpness": Sharpness(sharpness, clip)}
+        if recording is None and layers is None and blocks is None:
+            atlas, about = extracted(sample, bar, **options), about_subject(sample)
         else:
-            recorded = Recording.load(recording)
-        atlas = extract_atlas(
-            sample.model, recorded, cut=cut, sharpness=Sharpness(sharpness, clip),
-            layers=selection(layers), blocks=numbers(blocks), progress=bar,
-        )  # fmt: skip
+            if recording is None:
+                recorded = record_model(sample.model, sample.concepts, progress=bar)
+                recorded.about = about_subject(sample)
+            else:
+                recorded = Recording.load(recording)
+            atlas, about = extract_atlas(
+                sample.model, recorded, layers=selection(layers), blocks=numbers(blocks), progress=bar,
+                **options,
+            ), recorded.about  # fmt: skip
     if out is not None:
         # A recording says itself which texts it is of; they need not be those of the model named here.
-        atlas.save(out, about=recorded.about | {"settings": atlas_settings(atlas)})
+        atlas.save(out, about=about | {"settings": atlas_settings(atlas)})
     table = layer_table(atlas)
     spectra: dict[str, dict[str, Any]] = {
         layer: {
