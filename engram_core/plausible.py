@@ -106,7 +106,7 @@ def _check_code(file: Path, where: str, key: str, value: Any) -> None:
     """Refuse what names code to be fetched, and types that are none."""
     for name, known in _CODE.items():
         # However it is spelled; a dictionary says it part by part, and its entries come here as well.
-        if name in where.lower() and not isinstance(value, Mapping) and value not in (None, *known):
+        if name in where.lower() and not isinstance(value, Mapping | bool) and value not in (None, *known):
             raise _wrong(
                 file, where, value,
                 f"that may be code from elsewhere. Known here: {', '.join(known)}. Remove it from a copy",

@@ -150,6 +150,11 @@ def test_a_head_of_its_own_that_the_config_calls_tied_is_not_dropped(folder) -> 
         assert all(torch.equal(loaded[name], value) for name, value in (state | own).items())
 
 
+def test_what_versions_of_transformers_write_beside_is_no_code(folder) -> None:
+    config(folder, _attn_implementation_autoset=True, attn_implementation="sdpa", torch_dtype="float32")
+    assert ec.model_hash(load_model(folder)) == ec.model_hash(tiny("llama"))
+
+
 def test_a_copy_of_the_embedding_as_head_is_what_tied_means(folder) -> None:
     state = load_file(folder / "model.safetensors")
     copy = {"lm_head.weight": state["model.embed_tokens.weight"].clone()}
