@@ -50,7 +50,13 @@ _DEPTH = 5  # how deep the search goes for a module inside what a function close
 @functools.cache
 def _is_plain(kind: Any) -> bool:
     """Whether copies of a class of modules are copies of their attributes."""
-    return all(getattr(kind, name, None) is getattr(nn.Module, name, None) for name in _COPYING)
+    own = [getattr(kind, name, None) for name in _COPYING if not _is_default(kind, name)]
+    # The classes that torch makes for parametrised layers forbid pickling, and copy as all others do.
+    return all(getattr(method, "__module__", "") == "torch.nn.utils.parametrize" for method in own)
+
+
+def _is_default(kind: Any, name: str) -> bool:
+    return getattr(kind, name, None) is getattr(nn.Module, name, None)
 
 
 @functools.cache
