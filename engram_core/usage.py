@@ -103,8 +103,10 @@ class Usage:
 
     def _note(self, operation: Any, tensors: Iterator[Tensor]) -> None:
         for tensor in () if self.paused else tensors:
-            place = _span(tensor)
-            for start, stop, owner in self._ranges.get(place[0], ()) if place is not None else ():
+            entries = self._ranges.get(_storage(tensor), ())
+            # Where in its memory a tensor lies is asked only of those that share memory with a weight.
+            place = _span(tensor) if entries else None
+            for start, stop, owner in entries if place is not None else ():
                 if owner.outside or place[1] >= stop or start >= place[2]:  # type: ignore[index]
                     continue
                 if not owner.running or not owner.traced:
@@ -163,13 +165,19 @@ def _wrap(owner: _Owner) -> None:
     vars(owner.module)["forward"] = forward
 
 
+def _storage(tensor: Tensor) -> int:
+    """Return a number that tensors over one storage have in common; 0 for what has none."""
+    try:
+        # Not its address: to ask for that would make a copy-on-write tensor a copy.
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):  # sparse, nested
+        return 0
+
+
 def _span(tensor: Tensor) -> tuple[int, int, int] | None:
     """Return a tensor's storage and its first and last byte there; None for what has no memory."""
-    try:
-        storage = tensor.untyped_storage().data_ptr()
-    except (NotImplementedError, RuntimeError):  # sparse, nested
-        return None
-    if not storage or not tensor.numel():
+    storage = _storage(tensor)
+    if not storage or tensor.is_meta or not tensor.numel():
         return None
     size = tensor.element_size()
     first = int(tensor.storage_offset()) * size
