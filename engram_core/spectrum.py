@@ -367,7 +367,11 @@ class Trace:
         """Return the tensors that `restore` needs."""
         if self._moment is not None:
             return {"moment": self._moment}
-        return {"rows": self.rows, "duals": self.duals, "overlap": self.overlap}
+        made = vars(self).keys() & {"duals", "overlap"}
+        found = {"rows": self.rows, "duals": self.duals, "overlap": self.overlap}
+        for name in {"duals", "overlap"} - made:  # made for the file alone: most are never switched on
+            vars(self).pop(name, None)
+        return found
 
     @classmethod
     def restore(cls, spectrum: Spectrum, tensors: Mapping[str, Tensor]) -> Trace:

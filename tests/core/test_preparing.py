@@ -326,3 +326,16 @@ def test_two_servers_and_a_command_on_one_cache_record_once(records) -> None:
     assert sorted(made for made, _ in said) == [0, 1] and not records
     assert abs(said[0][1] - said[1][1]) < 1e-6
     assert len(entries()) == 1
+
+
+def test_keeping_leaves_no_duals_in_memory_that_nobody_asked_for() -> None:
+    """With many concepts they are as large as everything else, and made again in an instant."""
+    mine = subject(count=4)
+    atlas = ec.extract(mine.model, ec.record(mine.model, mine.concepts))
+    traces = [atlas.trace(layer, concept) for layer in atlas.layers for concept in atlas.concepts]
+    before = sum(trace.nbytes for trace in traces)
+    states = [trace.state() for trace in traces]
+    assert sum(trace.nbytes for trace in traces) == before
+    for trace, state in zip(traces, states, strict=True):
+        for name, tensor in state.items():
+            torch.testing.assert_close(getattr(trace, name), tensor)
