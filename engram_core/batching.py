@@ -1,156 +1,334 @@
-"""Cut concepts into batches and say, for every input or position, which concept it belongs to.
+"""Turn concepts into batches for a model, and say for every batch which concept its rows belong to.
 
-An *owner* is the number of a concept for a whole batch, or a tensor of such numbers, shape (inputs,) or
-(inputs, positions), in which −1 marks what does not count.
+An *owner* is the number of a concept for a whole batch; or, for one whose inputs or positions do not all
+count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in which
+−1 marks what does not count; or an `owners.Owner`, which also knows whose positions a mask is about.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .concepts import Batch, ConceptSet, Inputs, batches
-from .errors import DataError, NonFiniteError
+from .concepts import ConceptSet
+from .errors import DataError
+from .inputs import Batch, Inputs, Key, check_values, is_set, pieces, sets_of
+from .owners import Owner, RowAxes, apart, prefix, row_axes
+from .probing import Probe, argument_names, cut_of
 
-__all__ = ["BACKGROUND", "Owned", "labelled", "mixed", "plain"]
+__all__ = ["BACKGROUND", "Owned", "Part", "Reader", "lying", "mixed", "plain"]
 
 BACKGROUND = "(background)"
 """Name of the rows that belong to the total and to no concept."""
 
-Owned = tuple[str, Batch, int | Tensor]
+Owned = tuple[str, Batch, int | Tensor | Owner]
 """What is being recorded, in words; the batch; its owner."""
 
 
-def _as_owner(mask: Any, index: int, batch: Batch, concept: str) -> int | Tensor:
-    """Turn a mask over inputs or positions into owners."""
-    if mask is None:
-        return index
-    mask = torch.as_tensor(mask)
-    if mask.ndim not in (1, 2) or mask.shape[0] != batch.size:
-        raise DataError(
-            f"Concept {concept!r}: a mask must have shape ({batch.size},) or ({batch.size}, positions) for "
-            f"this batch; found {tuple(mask.shape)}."
-        )
-    return torch.where(mask.bool(), index, -1)
+@dataclass(frozen=True)
+class Part:
+    """A batch of one concept.
 
-
-def padding_mask(batch: Batch) -> Tensor | None:
-    """Return which positions of a batch are no padding, shape (inputs, positions); None if all are.
-
-    That is the batch's own ``attention_mask``, if it has two dimensions and some other tensor of the batch
-    has the same first two: the model pays no attention to what it marks with 0.
+    Attributes:
+        concept: its name.
+        batch: the inputs.
+        counts: which inputs count, (inputs,) bool; None for all.
+        positions: which positions of an argument count, (inputs, positions) bool.
+        loose: the same for positions that no argument has but the model itself.
     """
-    mask = batch.kwargs.get("attention_mask")
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
+
+    concept: str
+    batch: Batch
+    counts: Tensor | None
+    positions: Mapping[Key, Tensor]
+    loose: Tensor | None
+
+    @property
+    def whole(self) -> bool:
+        """Whether every row counts."""
+        return self.counts is None and not self.positions and self.loose is None
+
+
+class Reader:
+    """Reads concepts as one model takes them: what was found out about it is found out once.
+
+    Args:
+        model: the model that the batches are for.
+        batch_size: most inputs in one call.
+        axis: see `probing.cut_of`.
+    """
+
+    def __init__(self, model: nn.Module, *, batch_size: int = 256, axis: int | str | None = "auto"):
+        if batch_size < 1:
+            raise DataError(f"batch_size must be at least 1; found {batch_size}.")
+        if axis not in (0, 1, None, "auto"):
+            raise DataError(
+                "batch_axis is 0 or 1, the dimension along which the inputs lie; None if every set is one input; "
+                f"or 'auto'; found {axis!r}."
+            )
+        self.model = model
+        self.batch_size = batch_size
+        self.axis = axis
+        self._probe: Probe | None = None
+        self._known: dict[tuple, RowAxes | None] = {}
+
+    # -- batches ----------------------------------------------------------------------------------
+
+    def sets(self, inputs: Inputs, name: str) -> Iterator[tuple[Batch, bool]]:
+        """Yield sets of inputs with how they are divided, and whether they may be."""
+        for batch, whole in sets_of(inputs, name, self.batch_size):
+            # Vectors of a list were put together here, so how they lie is known.
+            known = batch.cut.along is not None or batch.cut.axis is None
+            yield batch if known else batch.divided(cut_of(self.model, batch, self.axis)), whole
+
+    def batches(self, inputs: Inputs, name: str) -> Iterator[Batch]:
+        """Yield the batches of a concept's inputs.
+
+        Raises:
+            DataError: if there is nothing, or a batch is of no known form.
+        """
+        found = 0
+        for batch, divisible in self.sets(inputs, name):
+            found += batch.size
+            yield from pieces(batch, self.batch_size) if divisible else (batch,)
+        if not found:
+            again = " An iterator can be read only once." if isinstance(inputs, Iterator) else ""
+            raise DataError(f"Concept {name!r} is empty: it needs at least one input.{again}")
+
+    def count(self, inputs: Inputs, name: str) -> int | None:
+        """Return the number of inputs if it can be known without consuming them, else None."""
+        if is_set(inputs) or isinstance(inputs, list):
+            return sum(batch.size for batch, _ in self.sets(inputs, name))
         return None
-    if not bool(((mask == 0) | (mask == 1)).all()):
-        return None  # added to the scores rather than multiplied: 0 means the opposite there
-    others = [t for label, t in batch.tensors() if label != "argument 'attention_mask'"]
-    if not any(t.shape[:2] == mask.shape for t in others):
+
+    # -- masks ------------------------------------------------------------------------------------
+
+    def parts(self, concepts: ConceptSet, masks: Mapping[str, Any]) -> Iterator[Part]:
+        """Yield every batch of every concept and of the background, with what counts of it."""
+        for name in concepts:
+            yield from self._concept(name, concepts[name].record, masks)
+        if concepts.background is not None:
+            yield from self._concept(BACKGROUND, concepts.background, masks)
+
+    def _concept(self, name: str, inputs: Inputs, masks: Mapping[str, Any]) -> Iterator[Part]:
+        given = masks.get(name)
+        by_argument = given if isinstance(given, Mapping) else {None: given}
+        cut = {k: self._cut_mask(m, inputs) for k, m in by_argument.items() if m is not None}
+        for batch in self.batches(inputs, name):
+            check_values(batch, name)
+            found = {}
+            for key, parts in cut.items():
+                found[key] = next(parts, None)
+                if found[key] is None:
+                    raise DataError(f"Concept {name!r}: the mask is shorter than the inputs.")
+            if name in masks:  # one that is given as None says that everything counts, padding included
+                yield self._masked(name, batch, found)
+            else:
+                yield Part(name, batch, None, self._padding(batch), None)
+        if any(next(parts, None) is not None for parts in cut.values()):
+            raise DataError(f"Concept {name!r}: the mask is longer than the inputs.")
+
+    def _cut_mask(self, mask: Any, inputs: Inputs) -> Iterator[Any]:
+        """Cut a mask as its inputs are cut: one tensor by batch size, a list by batches."""
+        if isinstance(mask, Tensor) or hasattr(mask, "__array__"):
+            mask = torch.as_tensor(mask)
+            sets = self.sets(inputs, "") if is_set(inputs) else iter(())
+            undivided = any(batch.cut.axis is None for batch, _ in sets)
+            return iter([mask]) if undivided else iter(mask.split(self.batch_size))
+        return iter(mask)
+
+    def _masked(self, name: str, batch: Batch, masks: Mapping[Any, Any]) -> Part:
+        counts, loose, positions = None, None, dict[Key, Tensor]()
+        arguments = dict(batch.items())
+        for key, given in masks.items():
+            mask = torch.as_tensor(given)
+            if key is not None and key not in arguments:
+                raise DataError(
+                    f"Concept {name!r}: a mask is for argument {key!r}, and its inputs have only "
+                    f"{', '.join(map(repr, arguments))}."
+                )
+            if batch.cut.axis is not None and (mask.ndim not in (1, 2) or mask.shape[0] != batch.size):
+                raise DataError(
+                    f"Concept {name!r}: a mask must have shape ({batch.size},) or ({batch.size}, positions) for "
+                    f"this batch; found {tuple(mask.shape)}."
+                )
+            mask = mask.bool()
+            place = key if key is not None else self._argument_of(name, batch, mask)
+            if batch.cut.axis is None:
+                loose = mask
+            elif mask.ndim == 1:
+                counts = mask
+            elif place is None:
+                loose = mask
+            else:
+                length = _length(batch, place)
+                if length != mask.shape[1]:
+                    raise DataError(
+                        f"Concept {name!r}: the mask of argument {place!r} is for {mask.shape[1]} positions; the "
+                        f"argument has {'none' if length is None else length}."
+                    )
+                if not bool(mask.all()):
+                    positions[place] = mask
+        return Part(name, batch, counts, positions, loose)
+
+    def _argument_of(self, name: str, batch: Batch, mask: Tensor) -> Key | None:
+        """Return the argument that a mask without a name is for; None if it is for no argument's positions."""
+        if mask.ndim != 2 or batch.cut.axis is None:
+            return None
+        names = argument_names(self.model, batch)
+        fits = [k for k, _ in batch.items() if _length(batch, k) == mask.shape[1] and _along(batch, k)]
+        towers = list(dict.fromkeys(prefix(names[k]) for k in fits))
+        if len(towers) > 1 and apart(self._probe_of(), batch, fits, names):
+            example = ", ".join(f"masks={{{name!r}: {{{k!r}: mask}}}}" for k in fits[:2])
+            raise DataError(
+                f"Concept {name!r}: a mask of {mask.shape[1]} positions may be for any of the arguments "
+                f"{', '.join(map(repr, fits))}, which have as many. Say which: {example}."
+            )
+        return fits[0] if fits else None
+
+    def _padding(self, batch: Batch) -> dict[Key, Tensor]:
+        """Return which positions are no padding, by the attention mask that says so; none if all are.
+
+        An attention mask is two-dimensional and some other argument of its tower has the same positions: the
+        model pays no attention to what it marks with 0.
+        """
+        if batch.cut.axis is None:
+            return {}
+        names, found = argument_names(self.model, batch), dict[Key, Tensor]()
+        for key, value in batch.items():
+            if not names[key].endswith("attention_mask") or not isinstance(value, Tensor) or value.ndim != 2:
+                continue
+            if not bool(((value == 0) | (value == 1)).all()) or bool((value == 1).all()):
+                continue  # added to the scores rather than multiplied: 0 means the opposite there
+            mask = value if batch.cut.axis == 0 else value.t()
+            others = [k for k, v in batch.items() if k != key and isinstance(v, Tensor) and v.ndim > 1
+                      and v.shape[:2] == value.shape]  # fmt: skip
+            if others and mask.shape[0] == batch.size:
+                found[key] = mask.bool()
+        return found
+
+    # -- owners -----------------------------------------------------------------------------------
+
+    def owner(self, part: Part, number: int) -> Owner:
+        """Return the owner of a part: which concept its inputs belong to, and what counts of them."""
+        inputs = torch.full((part.batch.size,), number)
+        if part.counts is not None:
+            inputs = torch.where(part.counts, inputs, -1)
+        if part.batch.cut.axis is None:
+            return Owner(inputs, loose=part.loose, single=True)
+        names = argument_names(self.model, part.batch)
+        keys = tuple(part.positions)
+        tensors = [k for k, v in part.batch.items() if isinstance(v, Tensor) and k not in keys]
+        towers = {prefix(names[k]) for k in tensors if not names[k].endswith("mask")}
+        form = (keys, *((label, t.ndim, tuple(t.shape[2:])) for label, t in part.batch.tensors()))
+        if form not in self._known:
+            self._known[form] = row_axes(self._probe_of(), part.batch, keys, names)
+        return Owner(inputs, part.positions, part.loose, self._known[form], len(towers) < 2)
+
+    def _probe_of(self) -> Probe:
+        if self._probe is None:
+            self._probe = Probe(self.model)
+        return self._probe
+
+
+def _length(batch: Batch, key: Key) -> int | None:
+    value = dict(batch.items())[key]
+    place = 1 - int(batch.cut.axis or 0)
+    return int(value.shape[place]) if isinstance(value, Tensor) and value.ndim > 1 else None
+
+
+def _along(batch: Batch, key: Key) -> bool:
+    return batch.cut.along is None or key in batch.cut.along
+
+
+def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
+    """Give every batch, which belongs to one concept, its owner."""
+    for part in parts:
+        number = index[part.concept]
+        yield part.concept, part.batch, number if part.whole else reader.owner(part, number)
+
+
+def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:
+    """Return concepts that say themselves along which dimension their inputs lie, found out on a model."""
+    if concepts.batch_axis != "auto" or concepts.prepared(model) is not None:
+        return concepts
+    name, first = next((n, c.record) for n, c in concepts.items())
+    if not is_set(first):
+        return concepts
+    batch = next(Reader(model).sets(first, name))[0]
+    return ConceptSet(concepts.values(), background=concepts.background, batch_axis=batch.cut.axis)
+
+
+# -- several concepts in one call ------------------------------------------------------------------
+
+
+def _signature(part: Part) -> tuple | None:
+    """Two parts with one signature can be joined; None: this one with no other."""
+    batch = part.batch
+    axis, along = batch.cut.axis, batch.cut.along
+    if axis is None or along is None:
         return None
-    return None if bool(mask.bool().all()) else mask.bool()
-
-
-def _mask_batches(mask: Any, inputs: Inputs, batch_size: int) -> Iterator[Any]:
-    """Cut a mask as its inputs are cut: a tensor by batch size, a list by batches."""
-    if isinstance(mask, Tensor) or hasattr(mask, "__array__"):
-        yield from torch.as_tensor(mask).split(batch_size)
-    else:
-        yield from mask
-
-
-def labelled(
-    concepts: ConceptSet, masks: Mapping[str, Any], batch_size: int
-) -> Iterator[tuple[str, Batch, Any]]:
-    """Yield every batch with its concept's name and its mask."""
-    for name in concepts:
-        yield from _one_concept(name, concepts[name].record, masks, batch_size)
-    if concepts.background is not None:
-        yield from _one_concept(BACKGROUND, concepts.background, masks, batch_size)
-
-
-def _one_concept(
-    name: str, inputs: Inputs, masks: Mapping[str, Any], batch_size: int
-) -> Iterator[tuple[str, Batch, Any]]:
-    mask = masks.get(name)
-    parts = None if mask is None else _mask_batches(mask, inputs, batch_size)
-    for batch in batches(inputs, batch_size=batch_size, label=name):
-        for label, tensor in batch.tensors():
-            if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-                raise NonFiniteError(f"Concept {name!r}: {label} holds NaN or infinity. Clean the inputs.")
-        # A mask that is given as None says that everything counts, padding included.
-        part = padding_mask(batch) if name not in masks else None
-        if parts is not None:
-            part = next(parts, None)
-            if part is None:
-                raise DataError(f"Concept {name!r}: the mask is shorter than the inputs.")
-        yield name, batch, part
-    if parts is not None and next(parts, None) is not None:
-        raise DataError(f"Concept {name!r}: the mask is longer than the inputs.")
-
-
-def _signature(batch: Batch) -> tuple | None:
-    """Two batches with one signature can be joined along dimension 0; None: this one with no other."""
-    parts: list[tuple] = []
-    for value in (*batch.args, *batch.kwargs.values()):
-        if isinstance(value, Tensor) and value.ndim and value.shape[0] == batch.size:
-            parts.append((value.shape[1:], value.dtype))
-        elif isinstance(value, Tensor):
+    found: list[tuple] = []
+    for key, value in batch.items():
+        if key not in along:
+            if any(True for _ in replace(batch, args=(value,), kwargs={}).tensors()):
+                return None
+            found.append((repr(value),))
+        elif not isinstance(value, Tensor):
             return None
         else:
-            parts.append((repr(value),))
-    return (len(batch.args), tuple(batch.kwargs), tuple(parts))
+            found.append((value.shape[:axis], value.shape[axis + 1 :], value.dtype))
+    masks = tuple((k, m.shape[1]) for k, m in part.positions.items())
+    loose = None if part.loose is None else part.loose.shape[1]
+    return (axis, along, len(batch.args), tuple(batch.kwargs), tuple(found), masks, loose)
 
 
 def _join(items: list[Batch]) -> Batch:
     first = items[0]
-
-    def cat(values: list[Any]) -> Any:
-        return torch.cat(values) if isinstance(values[0], Tensor) else values[0]
-
-    return Batch(
-        tuple(cat([b.args[i] for b in items]) for i in range(len(first.args))),
-        {key: cat([b.kwargs[key] for b in items]) for key in first.kwargs},
-        sum(b.size for b in items),
+    every = [dict(b.items()) for b in items]
+    axis, along = first.cut.axis or 0, first.cut.along or ()
+    return first.map(
+        lambda key, value: torch.cat([one[key] for one in every], axis) if key in along else value,
+        size=sum(b.size for b in items),
     )
 
 
-def mixed(
-    stream: Iterator[tuple[str, Batch, Any]], index: Mapping[str, int], batch_size: int
-) -> Iterator[Owned]:
-    """Join small batches of different concepts into full ones."""
-    waiting: list[tuple[Batch, Tensor]] = []
+def _joined(owners: list[Owner]) -> Owner:
+    first = owners[0]
+    return replace(
+        first,
+        inputs=torch.cat([o.inputs for o in owners]),
+        positions={k: torch.cat([o.positions[k] for o in owners]) for k in first.positions},
+        loose=None if first.loose is None else torch.cat([o.loose for o in owners if o.loose is not None]),
+    )
+
+
+def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
+    """Join small batches of different concepts into full ones, where the model's inputs can be joined."""
+    waiting: list[tuple[Batch, Owner]] = []
     key: tuple | None = None
     names: list[str] = []
 
     def flush() -> Iterator[Owned]:
-        if waiting:
-            positions = max(o.shape[1] if o.ndim == 2 else 0 for _, o in waiting)
-            owners = [
-                o[:, None].expand(-1, positions) if positions and o.ndim == 1 else o for _, o in waiting
-            ]
-            yield ", ".join(dict.fromkeys(names)), _join([b for b, _ in waiting]), torch.cat(owners)
+        if len(waiting) == 1:
+            batch, owner = waiting[0]
+            yield names[0], batch, owner
+        elif waiting:
+            owners = _joined([o for _, o in waiting])
+            yield ", ".join(dict.fromkeys(names)), _join([b for b, _ in waiting]), owners
         waiting.clear()
         names.clear()
 
-    for name, batch, mask in stream:
-        owner = _as_owner(mask, index[name], batch, name)
-        if isinstance(owner, int):
-            owner = torch.full((batch.size,), owner)
-        signature = _signature(batch)
+    for part in parts:
+        signature = _signature(part)
         held = sum(b.size for b, _ in waiting)
-        if waiting and (signature is None or signature != key or held + batch.size > batch_size):
+        if waiting and (signature is None or signature != key or held + part.batch.size > reader.batch_size):
             yield from flush()
-        waiting.append((batch, owner))
-        names.append(name)
+        waiting.append((part.batch, reader.owner(part, index[part.concept])))
+        names.append(part.concept)
         key = signature
     yield from flush()
-
-
-def plain(stream: Iterator[tuple[str, Batch, Any]], index: Mapping[str, int]) -> Iterator[Owned]:
-    """Give every batch, which belongs to one concept, its owner."""
-    for name, batch, mask in stream:
-        yield name, batch, _as_owner(mask, index[name], batch, name)

@@ -17,8 +17,8 @@ import torch
 from torch import nn
 
 from .arithmetic import exactly
-from .batching import BACKGROUND
-from .concepts import Concept, ConceptSet, batches, count_inputs
+from .batching import BACKGROUND, Reader
+from .concepts import Concept, ConceptSet
 from .errors import CoverageError, EngramError
 from .layers import find_slots, list_layers
 from .recording import NEVER_CALLED, Recording, record
@@ -149,16 +149,22 @@ def _counts(
     groups: dict[str, Concept] = dict(concepts)
     if concepts.background is not None:
         groups[BACKGROUND] = Concept(BACKGROUND, concepts.background)
+    reader = Reader(model, axis=concepts.batch_axis)
     for name, concept in groups.items():
         sizes = []
         for part in (concept.record, concept.probe):
             try:
-                size = 0 if part is None else count_inputs(part, label=name)
+                size = 0 if part is None else reader.count(part, name)
             except EngramError as error:
                 problems.append(str(error))
                 size = 0
             sizes.append(0 if size is None else size)
-        if not sizes[0]:
+        if isinstance(concept.record, Iterator):
+            problems.append(
+                f"Concept {name!r}: its inputs can be read only once, so none was tried or counted: recording "
+                "would miss them. Give a list of them."
+            )
+        elif not sizes[0]:
             problems.append(f"Concept {name!r}: its inputs are none, or cannot be counted beforehand.")
         counts[name], units[name] = (sizes[0], sizes[1]), sizes[0]
     return counts, units
@@ -230,15 +236,17 @@ def _few(model: nn.Module, concepts: Any, count: int) -> tuple[ConceptSet, int]:
         ]
         few = concepts._of([TextConcept("a few", tuple(items))])
         return few, sum(rows for *_, rows in _tokens(model, few) if isinstance(rows, int))
-    names = list(concepts)
+    # What can be read only once is left to the recording.
+    names = [name for name in concepts if not isinstance(concepts[name].record, Iterator)]
     chosen = names[:: max(1, len(names) // 4)][:4]
     found = {}
     units = 0
     for name in chosen:
-        batch = next(batches(concepts[name].record, batch_size=max(1, count // len(chosen)), label=name))
+        reader = Reader(model, batch_size=max(1, count // len(chosen)), axis=concepts.batch_axis)
+        batch = next(reader.batches(concepts[name].record, name))
         found[name] = [batch.args] if batch.args else [batch.kwargs]
         units += batch.size
-    return ConceptSet.of(found), units
+    return ConceptSet((Concept(n, x) for n, x in found.items()), batch_axis=concepts.batch_axis), units
 
 
 def _layer_table(

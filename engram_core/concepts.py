@@ -1,12 +1,12 @@
 """Concepts: named groups of inputs, with a recorded and a held-out part.
 
 A concept's inputs are one batched tensor, one batch, or an iterable of batches; a *batch* is a
-tensor, a tuple of positional arguments, or a mapping of keyword arguments for the model.
+tensor, a tuple of positional arguments, or a mapping of keyword arguments for the model (see `inputs`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,45 +15,9 @@ import torch
 from torch import Tensor
 
 from .errors import DataError, suggest
+from .inputs import Batch, Cut, Inputs, as_batch, is_set, pieces, sets_of
 
 __all__ = ["Batch", "Concept", "ConceptSet", "Inputs", "batches", "count_inputs"]
-
-Inputs = Tensor | tuple | Mapping | Iterable
-"""Whatever :func:`batches` can turn into batches."""
-
-
-@dataclass(frozen=True)
-class Batch:
-    """One call of the model.
-
-    Attributes:
-        args: positional arguments.
-        kwargs: keyword arguments.
-        size: number of inputs, read from the first dimension of the first tensor.
-    """
-
-    args: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    size: int
-
-    def to(self, device: torch.device) -> Batch:
-        """Return the batch with every tensor on `device`."""
-
-        def move(value: Any) -> Any:
-            return value.to(device) if isinstance(value, Tensor) else value
-
-        return Batch(
-            tuple(move(v) for v in self.args), {k: move(v) for k, v in self.kwargs.items()}, self.size
-        )
-
-    def tensors(self) -> Iterator[tuple[str, Tensor]]:
-        """Yield every tensor argument with its name or position."""
-        for position, value in enumerate(self.args):
-            if isinstance(value, Tensor):
-                yield f"argument {position}", value
-        for key, value in self.kwargs.items():
-            if isinstance(value, Tensor):
-                yield f"argument {key!r}", value
 
 
 @dataclass(frozen=True)
@@ -78,9 +42,19 @@ class ConceptSet(Mapping[str, Concept]):
     Args:
         concepts: the concepts; names must be unique.
         background: inputs that enter the total Σ but are no concept (None: none).
+        batch_axis: the dimension along which a set's inputs lie: 0; 1 for sequence-first data; None if every
+            set is one input that is never divided (a graph, a picture without a batch dimension); or
+            ``"auto"``: found out on the model that runs them (see `probing.cut_of`).
     """
 
-    def __init__(self, concepts: Iterable[Concept], *, background: Inputs | None = None) -> None:
+    def __init__(
+        self,
+        concepts: Iterable[Concept],
+        *,
+        background: Inputs | None = None,
+        batch_axis: int | str | None = "auto",
+    ) -> None:
+        self.batch_axis = batch_axis
         self._concepts: dict[str, Concept] = {}
         for concept in concepts:
             if not isinstance(concept.name, str) or not concept.name:
@@ -130,7 +104,7 @@ class ConceptSet(Mapping[str, Concept]):
         Raises:
             UnknownNameError: for a name that is not in the set.
         """
-        return ConceptSet(self[name] for name in names)
+        return ConceptSet((self[name] for name in names), batch_axis=self.batch_axis)
 
     def held_out(self) -> ConceptSet:
         """Return the set whose recorded inputs are this one's held-out inputs.
@@ -144,7 +118,8 @@ class ConceptSet(Mapping[str, Concept]):
                     f"Concept {concept.name!r} has no held-out inputs: give Concept(…, probe=…) so that "
                     "effects are not measured on what was recorded."
                 )
-        return ConceptSet(Concept(c.name, c.probe) for c in self.values() if c.probe is not None)
+        held = (Concept(c.name, c.probe) for c in self.values() if c.probe is not None)
+        return ConceptSet(held, batch_axis=self.batch_axis)
 
     def subsets(self, size: int, seeds: Sequence[int]) -> ConceptSet:
         """Draw random subsets of the recorded inputs, without replacement, from all concepts together.
@@ -156,8 +131,9 @@ class ConceptSet(Mapping[str, Concept]):
         Raises:
             DataError: if the inputs cannot be indexed, or are fewer than `size`, or a seed is negative.
         """
-        parts = [_indexable(concept.record) for concept in self.values()]
-        counts = [_countable(name, part) for name, part in zip(self, parts, strict=True)]
+        parts = [_indexed(c.name, c.record, self.batch_axis) for c in self.values()]
+        counts = [part.size for part in parts]
+        axis = 0 if self.batch_axis == "auto" else int(self.batch_axis or 0)
         drawn = []
         for seed, chosen in draw(sum(counts), size, seeds):
             picks, start = [], 0
@@ -166,9 +142,9 @@ class ConceptSet(Mapping[str, Concept]):
                 start += count
                 if len(mine):
                     picks.append(_take(part, torch.from_numpy(mine)))
-            joined = all(isinstance(p, Tensor) and p.shape[1:] == picks[0].shape[1:] for p in picks)
-            drawn.append(Concept(f"subset {seed}", torch.cat(picks) if joined else picks))
-        return ConceptSet(drawn)
+            joined = all(isinstance(p, Tensor) and _beside(p, axis) == _beside(picks[0], axis) for p in picks)
+            drawn.append(Concept(f"subset {seed}", torch.cat(picks, axis) if joined else picks))
+        return ConceptSet(drawn, batch_axis=self.batch_axis)
 
     def sizes(self) -> dict[str, int]:
         """Return the number of recorded inputs per concept.
@@ -176,7 +152,7 @@ class ConceptSet(Mapping[str, Concept]):
         Raises:
             DataError: if a concept's inputs cannot be indexed (an iterable of batches).
         """
-        return {name: _countable(name, _indexable(concept.record)) for name, concept in self.items()}
+        return {name: _indexed(name, concept.record, self.batch_axis).size for name, concept in self.items()}
 
     def singles(self, picks: Sequence[tuple[str, int]]) -> ConceptSet:
         """Return the set in which every picked input is a concept of its own, called "0", "1", ….
@@ -184,11 +160,12 @@ class ConceptSet(Mapping[str, Concept]):
         Args:
             picks: concept and number among its recorded inputs, from 0.
         """
-        parts = {name: _indexable(self[name].record) for name, _ in picks}
-        return ConceptSet(
+        parts = {name: _indexed(name, self[name].record, self.batch_axis) for name, _ in picks}
+        found = (
             Concept(str(i), _take(parts[name], torch.tensor([number])))
             for i, (name, number) in enumerate(picks)
         )
+        return ConceptSet(found, batch_axis=self.batch_axis)
 
     def prepared(self, model: Any) -> Any:
         """Return batches with owners, names, counts and total, or None to be batched concept by concept.
@@ -196,6 +173,10 @@ class ConceptSet(Mapping[str, Concept]):
         A set that knows better how its inputs share forward passes (see `language.concepts`) says so here.
         """
         return None
+
+
+def _beside(tensor: Tensor, axis: int) -> tuple[int, ...]:
+    return (*tensor.shape[:axis], *tensor.shape[axis + 1 :])
 
 
 def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
@@ -208,83 +189,38 @@ def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.
         yield seed, np.sort(np.random.default_rng([seed, size]).choice(total, size, replace=False))
 
 
-def _indexable(inputs: Inputs) -> Inputs:
-    return torch.from_numpy(inputs) if isinstance(inputs, np.ndarray) else inputs
+def _indexed(name: str, inputs: Inputs, axis: int | str | None) -> Batch:
+    """Return a concept's inputs as one set that can be drawn from."""
+    if is_set(inputs) and axis is not None:
+        batch = as_batch(inputs, name)
+        if batch.cut.axis is not None:
+            return batch.divided(Cut(0 if axis == "auto" else int(axis)))
+    if isinstance(inputs, list) and inputs and axis is not None:
+        sets = [batch for batch, _ in sets_of(inputs, name, len(inputs))]
+        if len(sets) == 1 and sets[0].cut.along is not None:
+            return sets[0]  # a list of vectors is a set of inputs that was not stacked
+    found = "one set that is never divided" if axis is None else type(inputs).__name__
+    raise DataError(
+        f"Concept {name!r}: a random subset needs inputs that can be indexed (a tensor, or one tuple or "
+        f"mapping of tensors); found {found}."
+    )
 
 
-def _countable(name: str, inputs: Inputs) -> int:
-    count = count_inputs(inputs) if isinstance(inputs, (Tensor, tuple, Mapping)) else None
-    if count is None:
-        raise DataError(
-            f"Concept {name!r}: a random subset needs inputs that can be indexed (a tensor, or one tuple or "
-            f"mapping of tensors); found {type(inputs).__name__}."
-        )
-    return count
-
-
-def _take(inputs: Inputs, index: Tensor) -> Any:
-    if isinstance(inputs, Tensor):
-        return inputs[index]
-    size = count_inputs(inputs)
-
-    def pick(value: Any) -> Any:
-        along = isinstance(value, Tensor) and value.ndim and value.shape[0] == size
-        return value[index] if along else value
-
-    if isinstance(inputs, Mapping):
-        return {key: pick(value) for key, value in inputs.items()}
-    assert isinstance(inputs, tuple)
-    return tuple(pick(value) for value in inputs)
-
-
-def _as_batch(value: Any, label: str) -> Batch:
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    if isinstance(value, np.ndarray):
-        value = torch.from_numpy(value)
-    if isinstance(value, Tensor):
-        args = (value,)
-    elif isinstance(value, tuple):
-        args = value
-    elif isinstance(value, Mapping):
-        kwargs = dict(value)
-    else:
-        raise DataError(
-            f"Concept {label!r}: a batch must be a tensor, a tuple of arguments or a mapping of "
-            f"keyword arguments; found {type(value).__name__}."
-        )
-    for candidate in (*args, *kwargs.values()):
-        if isinstance(candidate, Tensor) and candidate.ndim:
-            return Batch(args, kwargs, int(candidate.shape[0]))
-    raise DataError(f"Concept {label!r}: a batch holds no tensor with a batch dimension.")
-
-
-def _split(batch: Batch, size: int) -> Iterator[Batch]:
-    """Cut a batch along its first dimension; tensors of another length go to every part."""
-    if batch.size <= size:
-        yield batch
-        return
-
-    def part(value: Any, start: int) -> Any:
-        cuts = isinstance(value, Tensor) and value.ndim and value.shape[0] == batch.size
-        return value[start : start + size] if cuts else value
-
-    for start in range(0, batch.size, size):
-        yield Batch(
-            tuple(part(v, start) for v in batch.args),
-            {k: part(v, start) for k, v in batch.kwargs.items()},
-            min(size, batch.size - start),
-        )
+def _take(batch: Batch, index: Tensor) -> Any:
+    taken = batch.take(index)
+    if taken.kwargs:
+        return dict(taken.kwargs)
+    return taken.args[0] if len(taken.args) == 1 and isinstance(taken.args[0], Tensor) else taken.args
 
 
 def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> Iterator[Batch]:
-    """Yield the batches of `inputs`.
+    """Yield the batches of `inputs`, without a model to ask: inputs lie along dimension 0.
 
-    A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size` along
-    dimension 0. Any other iterable is taken as batches already made, and is consumed once.
+    A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size`. Any other iterable
+    is taken as batches already made, and is consumed once. `batching.Reader` asks the model how its inputs lie.
 
     Args:
-        inputs: see the module's first lines.
+        inputs: see `inputs`.
         batch_size: largest number of inputs in one call of the model.
         label: name for error messages.
 
@@ -294,33 +230,17 @@ def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> 
     if batch_size < 1:
         raise DataError(f"batch_size must be at least 1; found {batch_size}.")
     found = 0
-    if isinstance(inputs, (Tensor, np.ndarray, tuple, Mapping)):
-        for batch in _split(_as_batch(inputs, label), batch_size):
-            found += batch.size
-            yield batch
-    elif isinstance(inputs, Iterable) and not isinstance(inputs, (str, bytes)):
-        for item in inputs:
-            batch = _as_batch(item, label)
-            found += batch.size
-            yield batch
-    else:
-        raise DataError(
-            f"Concept {label!r}: inputs must be a tensor, a batch or an iterable of batches; "
-            f"found {type(inputs).__name__}."
-        )
+    for batch, divisible in sets_of(inputs, label, batch_size):
+        found += batch.size
+        yield from pieces(batch, batch_size) if divisible else (batch,)
     if not found:
         raise DataError(f"Concept {label!r} is empty: it needs at least one input.")
 
 
 def count_inputs(inputs: Inputs, *, label: str = "inputs") -> int | None:
-    """Return the number of inputs if it can be known without consuming them, else None."""
-    if isinstance(inputs, (Tensor, np.ndarray, tuple, Mapping)):
-        return _as_batch(inputs, label).size
+    """Return the number of inputs along dimension 0 if it can be known without consuming them, else None."""
+    if is_set(inputs):
+        return as_batch(inputs, label).size
     if isinstance(inputs, list):
-        return sum(_as_batch(item, label).size for item in inputs)
+        return sum(batch.size for batch, _ in sets_of(inputs, label, max(1, len(inputs))))
     return None
-
-
-def map_batches(inputs: Inputs, function: Callable[[Batch], Tensor], *, batch_size: int = 256) -> Tensor:
-    """Run `function` on every batch and join its results along dimension 0."""
-    return torch.cat([function(batch) for batch in batches(inputs, batch_size=batch_size)])

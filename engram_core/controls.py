@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .arithmetic import exactly
+from .batching import lying
 from .concepts import ConceptSet
 from .editing import Edit, edit_sizes, write_matrix
 from .engram import Atlas
@@ -84,6 +85,7 @@ def subset_atlas(
         DataError: if the inputs cannot be drawn from, or are fewer than `size`, or a seed is negative.
     """
     chosen = atlas.select(layers)
+    concepts = lying(atlas.model, concepts)
     recording = record(atlas.model, concepts.subsets(size, seeds), layers=chosen, progress=progress)
     return atlas.locate(recording, layers=chosen)
 

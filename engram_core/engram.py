@@ -232,11 +232,13 @@ class Atlas(Mapping[str, "Engram"]):
                     traces[key, name] = spectrum.foreign_trace(name, statistics)
                 except EngramError as error:
                     raise type(error)(f"Layer {layer!r}: {error}") from None
-        return Atlas(
+        other = Atlas(
             self.model, concepts=recording.concepts, slots=slots, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
             sharpness=self.sharpness, probes=(*recording.probes, *self.probes),
         )  # fmt: skip
+        other.about = {**self.about, **recording.about}
+        return other
 
     # -- editing and files ----------------------------------------------------------------------
 

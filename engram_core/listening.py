@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from .arithmetic import callers_device
-from .concepts import Batch
 from .errors import DataError, NonFiniteError
+from .inputs import Batch
 from .layers import Slot
+from .owners import Owner, spread_owner
 from .statistics import Source
 from .view import submodule
 
-__all__ = ["Listener", "spread_owner"]
+__all__ = ["Listener"]
 
 # Distinct inputs kept in mind while looking for layers that share one. Fewer where they are large: readers of
 # one tensor mostly follow each other, and what is held comes on top of all that is kept.
@@ -32,6 +33,7 @@ class _Stream:
     born: int  # number of the forward pass that created it
     address: int = 0
     held: list[Tensor] = field(default_factory=list)
+    owners: list[int | Tensor] = field(default_factory=list)  # of what is held
     seen: dict[str, int] = field(default_factory=dict)
     closed: bool = False  # no further layer may join
 
@@ -52,7 +54,8 @@ class Listener:
         self.stream_of: dict[str, _Stream] = {}
         self.pass_number = 0
         self.groups: tuple[str, ...] = ()
-        self.owner: int | Tensor = 0
+        self.owner: int | Tensor | Owner = 0
+        self._calls: dict[str, int] = {}  # of every layer in this pass
 
     def attach(self, view: nn.Module) -> None:
         """Put a hook on every slot's port; `view` must be a private copy."""
@@ -67,14 +70,22 @@ class Listener:
             if slot.routed:
                 self._hear_routed(slot, x.detach(), args[1], args[2])
             else:
-                self._hear(slot, x.detach())
+                self._hear(slot, x.detach(), self._owner_of(slot, lambda: slot.positions(x)))
 
         return hook
 
-    def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor) -> None:
+    def _owner_of(self, slot: Slot, positions: Callable[[], tuple[int, ...]]) -> int | Tensor:
+        """Return the owner of what a layer reads in this call: where it is known, one for every row."""
+        call = self._calls.get(slot.name, 0)
+        self._calls[slot.name] = call + 1
+        owner = self.owner
+        return owner.rows(slot.name, call, positions()) if isinstance(owner, Owner) else owner
+
+    def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""
         self.pass_number += 1
         self.owner = owner
+        self._calls = {}
         with callers_device():
             view(*batch.args, **batch.kwargs)
         self._end_of_pass()
@@ -85,10 +96,10 @@ class Listener:
         if stream is not None:
             del stream.members[name]
 
-    def _hear(self, slot: Slot, x: Tensor) -> None:
+    def _hear(self, slot: Slot, x: Tensor, owner: int | Tensor) -> None:
         stream = self.stream_of.get(slot.name)
         if stream is None:
-            stream = self._find(slot, x)
+            stream = self._find(slot, x, owner)
             if stream is not None:
                 stream.members[slot.name] = slot
                 stream.seen[slot.name] = 1
@@ -97,16 +108,17 @@ class Listener:
             stream = self._open(slot, Source(slot.columns, slot.groups))
         fresh = stream.born == self.pass_number and not stream.closed
         if len(stream.members) == 1 and not fresh and not stream.held:
-            self._fold(stream, x, owned=False)
+            self._fold(stream, x, owner, owned=False)
             return
         position = stream.seen.get(slot.name, 0)
         if position < len(stream.held):
-            if not _same(stream.held[position], x):
+            if not (_same(stream.held[position], x) and _same_owner(stream.owners[position], owner)):
                 self._part(stream, slot)
-                self._hear(slot, x)
+                self._hear(slot, x, owner)
                 return
         else:
             stream.held.append(x.clone())
+            stream.owners.append(owner)
             stream.address = x.data_ptr()
         stream.seen[slot.name] = position + 1
         if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
@@ -121,7 +133,7 @@ class Listener:
             tokens: which of the pass's tokens each row is, (rows,).
             total: number of tokens in the pass, padding included.
         """
-        owner = self.owner
+        owner = self._owner_of(slot, lambda: (total,))
         if not isinstance(owner, int):
             owner = owner.to(tokens.device)
             if owner.ndim == 1 and len(owner) < total:  # one per input: its positions follow each other
@@ -151,7 +163,7 @@ class Listener:
                 oldest.closed = True
         return stream
 
-    def _find(self, slot: Slot, x: Tensor) -> _Stream | None:
+    def _find(self, slot: Slot, x: Tensor, owner: int | Tensor) -> _Stream | None:
         """Find a stream without history whose first input is this very tensor, unchanged."""
         for stream in reversed(self.streams):
             if stream.born != self.pass_number:
@@ -159,24 +171,26 @@ class Listener:
             first = next(iter(stream.members.values()))
             if stream.closed or not stream.held or first.row_key != slot.row_key:
                 continue
-            if stream.address == x.data_ptr() and _same(stream.held[0], x):
+            same = stream.address == x.data_ptr() and _same(stream.held[0], x)
+            if same and _same_owner(stream.owners[0], owner):
                 return stream
         return None
 
     def _part(self, stream: _Stream, slot: Slot) -> None:
         """Give a layer a stream of its own, with the history it had in common."""
-        agreed = stream.held[: stream.seen.get(slot.name, 0)]
+        seen = stream.seen.get(slot.name, 0)
+        agreed = list(zip(stream.held[:seen], stream.owners[:seen], strict=True))
         del stream.members[slot.name]
         stream.seen.pop(slot.name, None)
         alone = self._open(slot, stream.source.copy())
         alone.closed = True
-        for x in agreed:
-            self._fold(alone, x, owned=False)
+        for x, owner in agreed:
+            self._fold(alone, x, owner, owned=False)
 
     def _release(self, stream: _Stream) -> None:
-        for x in stream.held:
-            self._fold(stream, x, owned=True)
-        stream.held, stream.seen = [], {}
+        for x, owner in zip(stream.held, stream.owners, strict=True):
+            self._fold(stream, x, owner, owned=True)
+        stream.held, stream.owners, stream.seen = [], [], {}
 
     def _end_of_pass(self) -> None:
         for stream in list(self.streams):
@@ -186,18 +200,19 @@ class Listener:
             self._release(stream)
         # A split during this loop opened streams that hold nothing; the list above is complete.
 
-    def _fold(self, stream: _Stream, x: Tensor, *, owned: bool) -> None:
+    def _fold(self, stream: _Stream, x: Tensor, owner: int | Tensor, *, owned: bool) -> None:
         """Add the rows of `x` to the stream's statistics, concept by concept."""
         slot = next(iter(stream.members.values()))
         if not x.is_floating_point():
             raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point.")
         step = slot.piece(x)
-        if x.ndim < 2 or x.shape[0] <= step:
-            self._fold_piece(stream, slot, x, self.owner, owned=owned)
+        # A picture without a batch dimension has channels first, which are no inputs to be taken one by one.
+        if x.ndim < 2 or x.shape[0] <= step or slot.positions(x)[0] != x.shape[0]:
+            self._fold_piece(stream, slot, x, owner, owned=owned)
             return
         for start in range(0, x.shape[0], step):
-            owner = self.owner if isinstance(self.owner, int) else self.owner[start : start + step]
-            self._fold_piece(stream, slot, x[start : start + step], owner, owned=False)
+            some = owner if isinstance(owner, int) else owner[start : start + step]
+            self._fold_piece(stream, slot, x[start : start + step], some, owned=False)
 
     def _fold_piece(
         self, stream: _Stream, slot: Slot, x: Tensor, owner: int | Tensor, *, owned: bool
@@ -236,38 +251,14 @@ class Listener:
         yield from enumerate(rows.split(sizes, 1))
 
 
-def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tensor:
-    """Spread an owner per input or per position over the rows of a layer.
-
-    Args:
-        owner: (inputs,) or (inputs, positions), integers; −1 does not count.
-        positions: what indexes the layer's rows, e.g. (inputs, positions).
-        layer: name for error messages.
-
-    Returns:
-        One integer per row, flattened in the order of the rows.
-
-    Raises:
-        DataError: if the layer's rows cannot be matched to inputs and positions.
-    """
-    shape = tuple(owner.shape)
-    if positions[: len(shape)] == shape:
-        wanted = owner.reshape(*shape, *[1] * (len(positions) - len(shape)))
-        return wanted.expand(positions).reshape(-1)
-    if len(positions) == 1 and positions[0] == owner.numel():
-        return owner.reshape(-1)  # positions flattened before the layer
-    if len(shape) == 2 and positions == shape[:1]:
-        # The positions were pooled before this layer: its one row per input counts if any position did.
-        return spread_owner(owner.amax(1), positions, layer)
-    raise DataError(
-        f"Layer {layer!r} has rows indexed by {positions}, and the mask or mix of concepts is indexed by "
-        f"{shape}: they cannot be matched. Leave the layer out, or record each concept without a mask "
-        "(masks={name: None}; a batch's attention_mask is its mask otherwise)."
-    )
-
-
 def _same(a: Tensor, b: Tensor) -> bool:
     return a.shape == b.shape and a.dtype == b.dtype and torch.equal(a, b)
+
+
+def _same_owner(a: int | Tensor, b: int | Tensor) -> bool:
+    if isinstance(a, int) or isinstance(b, int):
+        return isinstance(a, int) and isinstance(b, int) and a == b
+    return a is b or (a.shape == b.shape and torch.equal(a, b))
 
 
 def _check_finite(rows: Tensor, layer: str, concept: str) -> None:

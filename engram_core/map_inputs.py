@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from .arithmetic import exactly
 from .attention import open_attention
-from .batching import Owned, labelled, mixed
+from .batching import Owned, Reader, mixed
 from .concepts import ConceptSet
 from .editing import LiveEdit, apply_edit
 from .errors import DataError, suggest
 from .layers import Slot
-from .listening import spread_owner
+from .owners import Owner, spread_owner
 from .tasks import Subject
 from .view import base_of, device_of, shared_copy, submodule
 
@@ -176,7 +176,8 @@ def _stream(model: nn.Module, inputs: MapInputs) -> Iterator[Owned]:
     if prepared is not None:
         return prepared[1]
     index = {str(i): i for i in range(len(inputs))}
-    return mixed(labelled(singles, {}, _BATCH), index, _BATCH)
+    reader = Reader(model, batch_size=_BATCH, axis=singles.batch_axis)
+    return mixed(reader.parts(singles, {}), index, reader)
 
 
 Hear = Callable[[Slot, Tensor, Tensor], None]
@@ -191,19 +192,25 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
         model: the base or an edited view; it is run through a private view of its own.
         inputs: what to run.
         slots: the layers to listen to; no fused experts.
-        hear: see `Hear`; owners have the shape (inputs,) or (inputs, positions), −1 does not count.
+        hear: see `Hear`; owners have the shape (inputs,) or (inputs, positions), or that which indexes the
+            layer's rows; −1 does not count.
     """
     view = _private(model)
     open_attention(view)
     view.eval()
-    owner: list[Tensor] = []
+    owner: list[Tensor | Owner] = []
+    calls: dict[str, int] = {}
 
     def hook(slot: Slot) -> Callable[..., None]:
         def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
                 raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to measure.")
-            hear(slot, x.detach(), owner[0])
+            x = x.detach()
+            call = calls.get(slot.name, 0)
+            calls[slot.name] = call + 1
+            one = owner[0]
+            hear(slot, x, one.rows(slot.name, call, slot.positions(x)) if isinstance(one, Owner) else one)
 
         return read
 
@@ -215,6 +222,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
             if isinstance(owners, int):
                 owners = torch.full((batch.size,), owners)
             owner[:] = [owners.to(place)]
+            calls.clear()
             there = batch.to(place)
             view(*there.args, **there.kwargs)
 

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .arithmetic import callers_device
 from .attention import open_attention
-from .concepts import Batch
+from .inputs import Batch
+from .owners import Owner
 from .slots import Slot
 from .view import device_of, shared_copy, submodule
 
@@ -70,11 +71,11 @@ def _cut(batch: Batch, place: int | None, concepts: tuple[str, ...]) -> Probe | 
     """Return one input of a batch, or all of it; None if its arguments cannot be copied."""
 
     def one(t: Tensor) -> Tensor:
-        alone = t if place is None or not t.ndim or len(t) != batch.size else t[place : place + 1]
-        return alone.detach().to("cpu", copy=True)
+        return t.detach().to("cpu", copy=True)
 
     try:
-        return Probe(concepts, _mapped(tuple(batch.args), one), _mapped(dict(batch.kwargs), one))
+        alone = batch if place is None else batch.take(torch.tensor([place]))
+        return Probe(concepts, _mapped(tuple(alone.args), one), _mapped(dict(alone.kwargs), one))
     except Exception:  # an argument of any class may refuse to be copied, in any way
         return None
 
@@ -100,7 +101,7 @@ class ProbeKeeper:
         self._waiting: Probe | None = None
         self._batch: Batch | None = None
 
-    def before(self, batch: Batch, owner: int | Tensor) -> None:
+    def before(self, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Look at a batch that is about to run."""
         places = self._firsts(owner)
         self._waiting, self._batch = None, batch
@@ -124,8 +125,10 @@ class ProbeKeeper:
             self._first.append((self._waiting, whole, new))
         self._waiting, self._batch = None, None
 
-    def _firsts(self, owner: int | Tensor) -> dict[int, int]:
+    def _firsts(self, owner: int | Tensor | Owner) -> dict[int, int]:
         """Return the first input of every concept in a batch that is not known yet, or the first of all."""
+        if isinstance(owner, Owner):
+            owner = owner.counted()
         if isinstance(owner, int):
             return {0: owner}
         of = owner if owner.ndim == 1 else owner.flatten(1).amax(1)

@@ -17,7 +17,7 @@ __all__ = ["JointProjection", "Method", "Projection", "joint_projection", "proje
 Method = Literal["pca", "umap"]
 
 NEIGHBOURS = 15
-_LEAST = 5  # points; with fewer, a graph of neighbours says nothing
+_LEAST = 5  # different points; with fewer, a graph of neighbours says nothing
 _COMPONENTS = 50  # principal components that UMAP sees
 
 # numba's thread pool may not be entered by two threads at once: it ends the process.
@@ -30,10 +30,11 @@ class Projection:
 
     Attributes:
         coordinates: (points, dimensions).
-        method: ``"pca"`` or ``"umap"``.
+        method: ``"pca"`` or ``"umap"``: what was drawn.
         explained: PCA: share of the variance along each axis; UMAP: empty, its axes have no unit.
         neighbours: UMAP: the number of neighbours in force; else 0.
         seed: of UMAP; PCA has no chance in it.
+        note: why PCA was drawn although UMAP was asked for; empty otherwise.
     """
 
     coordinates: np.ndarray
@@ -41,6 +42,7 @@ class Projection:
     explained: tuple[float, ...]
     neighbours: int
     seed: int
+    note: str = ""
 
     def table(self) -> pd.DataFrame:
         """Return one row per point, columns x, y (and z)."""
@@ -93,7 +95,8 @@ def project(
 
     PCA centres and does not scale; each axis is turned so that its largest loading is positive, so the
     same points give the same map. UMAP (McInnes et al., arXiv 1802.03426) starts from the PCA map and sees
-    the first 50 principal components.
+    the first 50 principal components. Points that UMAP cannot lay out (fewer than five different ones, or such
+    as differ in fewer directions than the map has) are laid out by PCA, and `Projection.note` says why.
 
     Args:
         matrix: (points, features).
@@ -103,7 +106,7 @@ def project(
         neighbours: of UMAP; lowered to one less than there are points.
 
     Raises:
-        DataError: fewer than two points (UMAP: five), or an option that is not offered.
+        DataError: fewer than two points, or an option that is not offered.
         NonFiniteError: NaN or infinity among the features.
         DependencyError: if UMAP is not installed.
     """
@@ -150,19 +153,25 @@ def joint_projection(
     still = moved == 0
     if fit == "base":
         made = _Fit(before, method, dimensions, seed, neighbours)
-        points, placed = made.projection, made.projection.coordinates.copy()
+        placed = made.projection.coordinates.copy()
         if not still.all():
             placed[~still] = made.place(after[~still])
+            if not np.isfinite(placed).all():
+                made = _Fit(before, "pca", dimensions, seed, neighbours, note=_NOT_FINITE)
+                placed[:] = made.projection.coordinates
+                placed[~still] = made.place(after[~still])
+        points, method = made.projection, made.projection.method
     else:
         stacked = np.concatenate([before, after[~still]])
         both = _Fit(stacked, method, dimensions, seed, neighbours).projection
+        method = both.method
         alone = _Fit(before, "pca", dimensions, seed, neighbours).projection.coordinates
         turned, count = _turned(both.coordinates, alone), len(before)
         explained = both.explained
         if method == "pca":
             energy = np.square(stacked - stacked.mean(0)).sum()
             explained = tuple(np.square(turned - turned.mean(0)).sum(0) / energy if energy > 0 else explained)
-        points = Projection(turned[:count], method, explained, both.neighbours, seed)
+        points = Projection(turned[:count], method, explained, both.neighbours, seed, both.note)
         placed = points.coordinates.copy()
         placed[~still] = turned[count:]
     scale = np.sqrt(np.square(before - before.mean(0)).sum(1).mean())
@@ -190,16 +199,35 @@ def warm_up() -> None:
 class _Fit:
     """A map that other points can be placed on."""
 
-    def __init__(self, matrix: np.ndarray, method: str, dimensions: int, seed: int, neighbours: int):
+    def __init__(
+        self,
+        matrix: np.ndarray,
+        method: str,
+        dimensions: int,
+        seed: int,
+        neighbours: int,
+        *,
+        note: str = "",
+    ):
         self._dimensions = dimensions
         self._mean = matrix.mean(0)
         self._pca(matrix - self._mean, max(dimensions, _COMPONENTS if method == "umap" else 0))
         components = (matrix - self._mean) @ self._axes.T
         flat = components[:, :dimensions]
         self._umap: Any = None
-        if method == "pca":
-            self.projection = Projection(flat, method, self._shares[:dimensions], 0, seed)
-            return
+        if method == "umap":
+            note = _why_not(matrix, sum(share > 0 for share in self._shares), dimensions)
+            if not note:
+                note = self._lay_out(components, flat, matrix, seed, neighbours)
+            if not note:
+                return
+        self._umap = None
+        self.projection = Projection(flat, "pca", self._shares[:dimensions], 0, seed, note)
+
+    def _lay_out(
+        self, components: np.ndarray, flat: np.ndarray, matrix: np.ndarray, seed: int, neighbours: int
+    ) -> str:
+        """Fit UMAP; return why there is no map of it, or nothing."""
         near = min(neighbours, len(matrix) - 1)
         with _UMAP, warnings.catch_warnings():
             # It says that a seed means one thread, which is what was asked for.
@@ -207,11 +235,12 @@ class _Fit:
             start = 10 * (flat / max(float(np.abs(flat).max()), 1e-12))
             # A float32 copy: UMAP compiles anew for every other type.
             self._umap = _umap()(
-                n_neighbors=near, n_components=dimensions, random_state=seed, n_jobs=1,
+                n_neighbors=near, n_components=self._dimensions, random_state=seed, n_jobs=1,
                 init=start.astype(np.float32), min_dist=0.1,
             )  # fmt: skip
             found = self._umap.fit_transform(components.astype(np.float32))
-        self.projection = Projection(np.asarray(found, float), method, (), near, seed)
+        self.projection = Projection(np.asarray(found, float), "umap", (), near, seed)
+        return "" if np.isfinite(self.projection.coordinates).all() else _NOT_FINITE
 
     def _pca(self, centred: np.ndarray, count: int) -> None:
         points, features = centred.shape
@@ -240,6 +269,23 @@ class _Fit:
             return np.asarray(self._umap.transform(components.astype(np.float32)), float)
 
 
+_NOT_FINITE = "UMAP found no finite places for these points, so PCA is shown."
+
+
+def _why_not(matrix: np.ndarray, directions: int, dimensions: int) -> str:
+    """Say why UMAP cannot lay these points out; empty if it can."""
+    different = len(np.unique(matrix, axis=0)) if len(matrix) >= _LEAST else len(matrix)
+    if different < _LEAST:
+        found = f"there are {len(matrix)}" if len(matrix) < _LEAST else f"of {len(matrix)} only {different} differ"
+        return f"UMAP needs at least {_LEAST} different points and {found}, so PCA is shown."
+    if directions < dimensions:
+        return (
+            f"The points differ in {directions} direction{'s' if directions > 1 else ''} only and UMAP was to "
+            f"draw {dimensions}, so PCA is shown."
+        )
+    return ""
+
+
 def _umap() -> Any:
     try:
         # Found at run time: it takes seconds to import, and PCA needs none of it.
@@ -260,12 +306,8 @@ def _checked(matrix: np.ndarray, method: str, dimensions: int) -> np.ndarray:
     points = np.asarray(matrix, float)
     if points.ndim != 2 or points.shape[1] < 1:
         raise DataError(f"A map is made of points with features, (points, features); found {points.shape}.")
-    least = _LEAST if method == "umap" else 2
-    if len(points) < least:
-        raise DataError(
-            f"{method.upper()} needs at least {least} points; found {len(points)}. "
-            + ("Use method='pca', or more inputs." if method == "umap" else "Draw more inputs.")
-        )
+    if len(points) < 2:
+        raise DataError(f"A map needs at least 2 points; found {len(points)}. Draw more inputs.")
     bad = int((~np.isfinite(points)).sum())
     if bad:
         raise NonFiniteError(f"{bad} of {points.size} features are NaN or infinite; a map needs finite ones.")

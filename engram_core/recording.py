@@ -12,13 +12,15 @@ from torch.nn.parameter import is_lazy
 
 from .arithmetic import exactly
 from .attention import open_attention
-from .batching import BACKGROUND, Owned, labelled, mixed, plain
-from .concepts import Batch, Concept, ConceptSet, Inputs, count_inputs
+from .batching import BACKGROUND, Owned, Part, Reader, mixed, plain
+from .concepts import Concept, ConceptSet
 from .errors import CoverageError, DataError, EngramError, ModelMismatchError, suggest
 from .experts import open_experts
 from .identity import ModelIdentity
+from .inputs import MODEL_ERRORS, Batch, Inputs
 from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
+from .owners import Owner
 from .probes import Probe, ProbeKeeper
 from .statistics import Source
 from .usage import NEVER_CALLED, Usage
@@ -75,7 +77,8 @@ class Recording:
     def merge(self, other: Recording) -> Recording:
         """Return the recording of both inputs together; neither is changed.
 
-        Concepts of one name are joined. Equal to recording both in one pass.
+        Concepts of one name are joined. Equal to recording both in one pass. So is what they carry in `about`;
+        where both say something else under one key, this recording's word stands.
 
         Raises:
             ModelMismatchError: if the two come from different models or layers.
@@ -113,8 +116,9 @@ class Recording:
             for mine, theirs in zip(self.layers, other.layers, strict=True)
         ]
         return Recording(
-            concepts, sources, source_of, counts, infos, self.identity, probes=(*self.probes, *other.probes)
-        )
+            concepts, sources, source_of, counts, infos, self.identity, {**other.about, **self.about},
+            probes=(*self.probes, *other.probes),
+        )  # fmt: skip
 
     def _listened(self, layer: str) -> bool:
         """Whether `layer` was listened to, even if no input ever reached it."""
@@ -144,6 +148,7 @@ def record(
     layers: str | Iterable[str] | None = None,
     blocks: Iterable[int] | None = None,
     batch_size: int = 256,
+    batch_axis: int | str | None = "auto",
     mix: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
@@ -157,15 +162,20 @@ def record(
     Args:
         model: any module; it is called as ``model(*args, **kwargs)`` with each batch.
         concepts: a ConceptSet, or a mapping from names to inputs (see `concepts`).
-        masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions))
-            count; a tensor, or one per batch if the inputs are batches. Default: what a batch's own
-            two-dimensional ``attention_mask`` marks, so that padding is no row, else all; None for a
-            concept: all, padding included.
+        masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions)) count: a
+            tensor, or one per batch if the inputs are batches. Positions are those of the one argument that has
+            as many; where several have, or for more than one mask, a mapping from the argument (its name, or
+            its place among the positional ones) to its mask. Layers that read the positions of other arguments
+            count all theirs. Default: what a batch's own two-dimensional ``attention_mask`` and
+            ``…_attention_mask`` mark, so that padding is no row, else all; None for a concept: all, padding
+            included.
         layers: which layers (see `layers.select_layers`); default all covered ones.
         blocks: only layers whose first number in the path is one of these.
-        batch_size: largest number of inputs per forward pass.
-        mix: let different concepts share a forward pass. Faster for many small concepts; every
-            layer's input must then have the inputs as its first dimension.
+        batch_size: largest number of inputs per forward pass. Batches that are given are not divided.
+        batch_axis: see `ConceptSet`, whose own choice stands unless this is given. By default a few inputs are
+            run together and apart, and are divided only where every layer reads the same rows either way.
+        mix: let different concepts share a forward pass, where their inputs can be joined. Faster for many
+            small concepts.
         device: where statistics are kept; default: where the model is.
         progress: called with (done, total or None, text) after every batch.
 
@@ -193,18 +203,21 @@ def record(
             raise suggest("concept", name, groups)
     index = {name: i for i, name in enumerate(groups)}
     counts = dict.fromkeys(groups, 0)
-    sizes = [count_inputs(c.record, label=name) for name, c in concepts.items()]
-    sizes += [count_inputs(concepts.background, label=BACKGROUND)] if concepts.background is not None else []
+    axis = concepts.batch_axis if batch_axis == "auto" else batch_axis
+    reader = Reader(model, batch_size=batch_size, axis=axis)
+    sizes = [reader.count(c.record, name) for name, c in concepts.items()]
+    sizes += [reader.count(concepts.background, BACKGROUND)] if concepts.background is not None else []
     total = None if any(s is None for s in sizes) else sum(s for s in sizes if s is not None)
 
-    def counted() -> Iterator[tuple[str, Batch, Any]]:
-        for name, batch, mask in labelled(concepts, masks, batch_size):
-            counts[name] += batch.size
-            yield name, batch, mask
+    def counted() -> Iterator[Part]:
+        for part in reader.parts(concepts, masks):
+            counts[part.concept] += part.batch.size
+            yield part
 
+    owned = mixed(counted(), index, reader) if mix else plain(counted(), index, reader)
     return record_batches(
-        model, tuple(groups), mixed(counted(), index, batch_size) if mix else plain(counted(), index), counts,
-        total=total, layers=layers, blocks=blocks, device=device, progress=progress,
+        model, tuple(groups), owned, counts, total=total, layers=layers, blocks=blocks, device=device,
+        progress=progress,
     )  # fmt: skip
 
 
@@ -260,8 +273,7 @@ def record_batches(
                     listener.forward(view, _plain(batch.to(place)), owner)
             except EngramError:
                 raise
-            except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError,
-                    ValueError) as error:  # fmt: skip
+            except MODEL_ERRORS as error:
                 shapes = ", ".join(f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors())
                 raise DataError(
                     f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): {error}"
@@ -301,7 +313,9 @@ def _plain(batch: Batch) -> Batch:
     return replace(batch, args=tuple(args), kwargs=kwargs)
 
 
-def _owners(owner: int | torch.Tensor) -> set[int]:
+def _owners(owner: int | torch.Tensor | Owner) -> set[int]:
+    if isinstance(owner, Owner):
+        owner = owner.counted()
     return {owner} if isinstance(owner, int) else set(owner.unique().tolist())
 
 

@@ -257,8 +257,10 @@ class Spectrum:
         trace = self._any_trace(statistics)
         if not statistics.count:
             return trace  # it never reached this layer, so it holds nothing here
-        largest = float(trace.exclusivity.max())
         rows = trace.rows.double()
+        if not rows.any():
+            return trace  # rows of zeros lie in every total, and hold nothing
+        largest = float(trace.exclusivity.max())
         outside = float((rows - self.inside(rows)).square().sum())
         lost = outside / float(rows.square().sum().clamp(min=1e-300))
         # A true part of the total can lose no more than what the cut took from the whole total.

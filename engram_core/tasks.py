@@ -9,8 +9,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from .concepts import Batch, ConceptSet, Inputs, map_batches
+from .batching import Reader
+from .concepts import ConceptSet
 from .errors import DataError, UnknownNameError, suggest
+from .inputs import Batch, Inputs
 from .view import device_of, evaluated
 
 __all__ = ["Classification", "Scores", "Subject", "Task"]
@@ -76,8 +78,15 @@ class Classification:
         except ValueError:
             raise suggest("class", concept, self.classes) from None
 
-    def logits(self, model: nn.Module, inputs: Inputs) -> Tensor:
-        """Return the class scores, shape (inputs, classes), in evaluation mode without gradients."""
+    def logits(self, model: nn.Module, inputs: Inputs, *, batch_axis: int | str | None = "auto") -> Tensor:
+        """Return the class scores, shape (inputs, classes), in evaluation mode without gradients.
+
+        Args:
+            model: any model.
+            inputs: see `inputs`.
+            batch_axis: see `ConceptSet`.
+        """
+        reader = Reader(model, batch_size=self.batch_size, axis=batch_axis)
         with evaluated(model) as ready, torch.no_grad():
             place = device_of(model)
 
@@ -85,7 +94,7 @@ class Classification:
                 there = batch.to(place)
                 return logits_of(ready(*there.args, **there.kwargs))
 
-            return map_batches(inputs, run, batch_size=self.batch_size)
+            return torch.cat([run(batch) for batch in reader.batches(inputs, "inputs")])
 
     def probabilities(self, model: nn.Module, inputs: Inputs) -> Tensor:
         """Return the class probabilities, shape (inputs, classes)."""
@@ -106,19 +115,24 @@ class Classification:
             parts.append(probe)
         score: dict[str, float] = {}
         says: dict[str, dict[str, float]] = {}
-        for name, predicted in zip(names, self._predict_all(model, parts), strict=True):
+        for name, predicted in zip(names, self._predict_all(model, parts, concepts.batch_axis), strict=True):
             share = torch.bincount(predicted, minlength=len(self.classes)).double() / len(predicted)
             says[name] = {c: float(share[i]) for i, c in enumerate(self.classes)}
             score[name] = says[name][name]
         return Scores(score, says)
 
-    def _predict_all(self, model: nn.Module, parts: list[Inputs]) -> list[Tensor]:
+    def _predict_all(self, model: nn.Module, parts: list[Inputs], axis: int | str | None) -> list[Tensor]:
         """Predict several parts in shared batches: a small part alone wastes the processor."""
         if all(isinstance(part, Tensor) for part in parts):
-            sizes = [len(part) for part in parts]  # type: ignore[arg-type]
-            joined = self.logits(model, torch.cat(parts)).argmax(-1)  # type: ignore[arg-type]
-            return list(joined.split(sizes))
-        return [self.logits(model, part).argmax(-1) for part in parts]
+            reader = Reader(model, batch_size=self.batch_size, axis=axis)
+            cuts = [next(reader.sets(part, "inputs"))[0].cut for part in parts]
+            place = cuts[0].axis if cuts else None
+            if place is not None and all(cut.axis == place for cut in cuts):
+                sizes = [part.shape[place] for part in parts]  # type: ignore[union-attr]
+                whole = torch.cat(parts, place)  # type: ignore[arg-type]
+                joined = self.logits(model, whole, batch_axis=place).argmax(-1)
+                return list(joined.split(sizes))
+        return [self.logits(model, part, batch_axis=axis).argmax(-1) for part in parts]
 
 
 @dataclass(frozen=True)

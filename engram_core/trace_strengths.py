@@ -163,6 +163,8 @@ class TraceMeter:
 
         def hear(slot: Slot, x: Tensor, owner: Tensor) -> None:
             step = slot.piece(x)
+            if slot.positions(x)[0] != x.shape[0]:  # a picture without a batch dimension
+                step = x.shape[0]
             for start in range(0, x.shape[0], step):
                 self._hear(slot, x[start : start + step], owner[start : start + step], sums, weights)
 
@@ -294,7 +296,9 @@ def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str)
     def hear(slot: Slot, x: Tensor, owner: Tensor) -> None:
         nonlocal sums
         if slot.whole:
-            rows, owners = x.reshape(x.shape[0], -1), owner
+            # One row per input: the whole of what it puts in.
+            count = slot.positions(x)[0]
+            rows, owners = x.reshape(count, -1), owner.reshape(count, -1).amax(1)
         else:
             rows, owners = slot.rows(x)[0], owners_of(slot, x, owner)
         used = owners >= 0

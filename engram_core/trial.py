@@ -131,7 +131,7 @@ class Trial:
         self._parts = parts or (lambda names: [names])
         self._kept: Kept = _Own() if kept is None else kept
         self._view: tuple[Sharpness, nn.Module] | None = None
-        self._sizes: tuple[Edit, dict[str, float]] | None = None
+        self._sizes: tuple[tuple[Sharpness, Edit], dict[str, float]] | None = None
         names = list(subject.concepts)
         self.others: dict[Target, list[str]] = {}
         for place, target in enumerate(self.targets):
@@ -191,8 +191,9 @@ class Trial:
 
     def _sham(self, sharp: Sharpness, edit: Edit, seed: int) -> nn.Module:
         atlas = self.atlas.sharpen(sharp.power, clip=sharp.clip)
-        if self._sizes is None or self._sizes[0] != edit:
-            self._sizes = edit, edit_sizes(atlas, edit)
+        # An engram's size changes with the sharpness: what was found for one is wrong for another.
+        if self._sizes is None or self._sizes[0] != (sharp, edit):
+            self._sizes = (sharp, edit), edit_sizes(atlas, edit)
         return gaussian_view(atlas, edit, seed, sizes=self._sizes[1])
 
     def _before(self) -> Generator[None, None, dict[str, dict[str, float]]]:

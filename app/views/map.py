@@ -128,6 +128,7 @@ def _map(
     found = (
         maps.joint_job(base, measured, choice, layer, shown, dimensions, fit) if waiting else job
     ).result()
+    shown = found.base.method  # UMAP gives way to PCA where it can draw nothing, and says why
     inputs, says = measured.inputs, measured.edited_says if after else measured.base_says
     special = measured.edited_specificity if after else measured.specificity
     arrow_points = found.most_moved(ARROWS) if arrows else np.array([], int)
@@ -159,7 +160,7 @@ def _map(
     kind = (
         ("recorded texts" if measured.recorded else "held-out texts") if base.of_text else "held-out images"
     )
-    words = ("Edited model: " if after else "Base model: ") + say_map(
+    words = f"{found.base.note} ".lstrip() + ("Edited model: " if after else "Base model: ") + say_map(
         len(inputs), inputs.names, len(base.facts.classes), inputs.available, kind
     )
     if choice.changes:

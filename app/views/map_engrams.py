@@ -66,6 +66,7 @@ def _map(
     waiting = not job.done()
     shown = "pca" if waiting else method
     placed = (maps.plain_job(base, found, layer, shown, dimensions) if waiting else job).result()
+    shown = placed.method  # UMAP gives way to PCA where it can draw nothing, and says why
     nearest = found.nearest()
     numbers = nearest.join(placed.table())
     numbers["held-out score"] = [base.scores[name] for name in found.concepts]
@@ -88,7 +89,7 @@ def _map(
     )  # fmt: skip
     of = len(base.facts.classes)
     count = len(found.concepts)
-    words = ("PCA, until UMAP is ready. " if waiting else "") + (
+    words = ("PCA, until UMAP is ready. " if waiting else f"{placed.note} ".lstrip()) + (
         f"The engrams of {f'all {of}' if count == of else f'{count} of {of}'} concepts, {_where(layer)}. "
     )
     words += say_cosines(found.concepts, found.cosines)

@@ -105,6 +105,7 @@ def map_points(
             placed = project(found.matrix, method=method, dimensions=dimensions, seed=seed)
             table = found.nearest().join(placed.table())
             about |= {"layers": list(found.layers), "explained": list(placed.explained)}
+            about |= {"method": placed.method, "note": placed.note}
         else:
             names = some_concepts(atlas.concepts, erase or (), seed=seed) if named is None else tuple(named)
             inputs = draw_inputs(
@@ -155,7 +156,7 @@ def _points(
     layers = list(before.layers) if isinstance(before, TraceStrengths) else [before.layer]
     return pd.concat([table, coordinates], axis=1), {
         "inputs": len(inputs), "available": sum(inputs.available.values()), "layers": layers,
-        "explained": list(joint.base.explained),
+        "explained": list(joint.base.explained), "method": joint.base.method, "note": joint.base.note,
         "movement_shown": None if np.isnan(joint.shown) else joint.shown,
     }  # fmt: skip
 
@@ -163,6 +164,8 @@ def _points(
 def _print(model: str, of: str, table: pd.DataFrame, about: dict[str, Any]) -> None:
     shares = ", ".join(f"{share:.0%}" for share in about["explained"])
     caption = f"axes show {shares} of the variance" if shares else "UMAP axes have no unit"
+    if about["note"]:
+        caption += f". {about['note']}"
     if of == "engrams":
         rows = table.head(_SHOWN).to_numpy(object).tolist()
         print_table(

@@ -71,7 +71,6 @@ def test_points_with_fewer_directions_than_the_map_get_zeros():
     ("points", "options", "said"),
     [
         (np.ones((1, 3)), {}, "at least 2"),
-        (np.ones((4, 3)), {"method": "umap"}, "at least 5"),
         (np.ones(3), {}, "(points, features)"),
         (np.ones((4, 3)), {"dimensions": 4}, "2 or 3"),
         (np.ones((4, 3)), {"method": "tsne"}, "tsne"),
@@ -81,6 +80,38 @@ def test_what_cannot_be_laid_out_is_refused(points, options, said):
     with pytest.raises(DataError) as error:
         project(points, **options)
     assert said in str(error.value)
+
+
+UNLAYABLE = {
+    "two points": (np.array([[0.0, 1.0], [2.0, 5.0]]), "at least 5 different points and there are 2"),
+    "four points": (np.random.default_rng(0).normal(size=(4, 3)), "there are 4"),
+    "all equal": (np.ones((30, 4)), "of 30 only 1 differ"),
+    "copies of four": (np.tile(np.eye(4), (10, 1)), "of 40 only 4 differ"),
+    "one feature": (np.random.default_rng(0).normal(size=(30, 1)), "differ in 1 direction only"),
+    "a line": (np.outer(np.arange(30.0), [1.0, 2.0, 3.0]), "differ in 1 direction only"),
+    "one feature of many": (np.random.default_rng(1).normal(size=(30, 1)) * np.eye(1, 9), "1 direction only"),
+}
+
+
+@pytest.mark.parametrize(("points", "said"), UNLAYABLE.values(), ids=UNLAYABLE.keys())
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_points_that_umap_cannot_lay_out_are_drawn_by_pca_which_says_why(points, said, dimensions):
+    found = project(points, method="umap", dimensions=dimensions)
+    assert found.method == "pca" and said in found.note and found.note.endswith("so PCA is shown.")
+    expected = project(points, dimensions=dimensions)
+    np.testing.assert_array_equal(found.coordinates, expected.coordinates)
+    assert np.isfinite(found.coordinates).all() and expected.note == ""
+    for fit in ("base", "joint"):
+        joint = joint_projection(points, points * 2, method="umap", dimensions=dimensions, fit=fit)
+        assert np.isfinite(joint.base.coordinates).all() and np.isfinite(joint.edited).all()
+        assert joint.base.method == "pca" or fit == "joint"
+        assert bool(joint.base.note) == (joint.base.method == "pca")
+
+
+def test_a_plane_is_drawn_in_two_dimensions_by_umap_and_in_three_by_pca():
+    plane = np.random.default_rng(0).normal(size=(30, 2))
+    assert project(plane, method="umap").note == ""
+    assert "differ in 2 directions only" in project(plane, method="umap", dimensions=3).note
 
 
 def test_features_that_are_no_numbers_are_refused():
