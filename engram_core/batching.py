@@ -1,8 +1,8 @@
 """Turn concepts into batches for a model, and say for every batch which concept its rows belong to.
 
 An *owner* is the number of a concept for a whole batch; or, for one whose inputs or positions do not all
-count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in which
-−1 marks what does not count; or an `owners.Owner`, which also knows whose positions a mask is about.
+count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in
+which −1 marks what does not count; or an `owners.Owner`, which also knows whose positions a mask is about.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ class Reader:
             raise DataError(f"batch_size must be at least 1; found {batch_size}.")
         if axis not in (0, 1, None, "auto"):
             raise DataError(
-                "batch_axis is 0 or 1, the dimension along which the inputs lie; None if every set is one input; "
+                "batch_axis is 0 or 1, the dimension along which the inputs lie; None if every set is "
+                "one input; "
                 f"or 'auto'; found {axis!r}."
             )
         self.model = model
@@ -128,7 +129,11 @@ class Reader:
             if name in masks:  # one that is given as None says that everything counts, padding included
                 yield self._masked(name, batch, found)
             else:
-                yield Part(name, batch, None, self._padding(batch), None)
+                found_here = self._padding(batch)
+                if batch.cut.axis is None and found_here:
+                    yield Part(name, batch, None, {}, self._only(name, batch, found_here))
+                else:
+                    yield Part(name, batch, None, found_here, None)
         if any(next(parts, None) is not None for parts in cut.values()):
             raise DataError(f"Concept {name!r}: the mask is longer than the inputs.")
 
@@ -153,13 +158,14 @@ class Reader:
                 )
             if batch.cut.axis is not None and (mask.ndim not in (1, 2) or mask.shape[0] != batch.size):
                 raise DataError(
-                    f"Concept {name!r}: a mask must have shape ({batch.size},) or ({batch.size}, positions) for "
+                    f"Concept {name!r}: a mask must have shape ({batch.size},) or ({batch.size}, "
+                    f"positions) for "
                     f"this batch; found {tuple(mask.shape)}."
                 )
             mask = mask.bool()
             place = key if key is not None else self._argument_of(name, batch, mask)
             if batch.cut.axis is None:
-                loose = mask
+                loose = self._only(name, batch, {k: torch.as_tensor(m).bool() for k, m in masks.items()})
             elif mask.ndim == 1:
                 counts = mask
             elif place is None:
@@ -168,7 +174,8 @@ class Reader:
                 length = _length(batch, place)
                 if length != mask.shape[1]:
                     raise DataError(
-                        f"Concept {name!r}: the mask of argument {place!r} is for {mask.shape[1]} positions; the "
+                        f"Concept {name!r}: the mask of argument {place!r} is for {mask.shape[1]} "
+                        f"positions; the "
                         f"argument has {'none' if length is None else length}."
                     )
                 if not bool(mask.all()):
@@ -176,7 +183,7 @@ class Reader:
         return Part(name, batch, counts, positions, loose)
 
     def _argument_of(self, name: str, batch: Batch, mask: Tensor) -> Key | None:
-        """Return the argument that a mask without a name is for; None if it is for no argument's positions."""
+        """Return the argument that a mask without a name is for; None if it has no argument's positions."""
         if mask.ndim != 2 or batch.cut.axis is None:
             return None
         names = argument_names(self.model, batch)
@@ -196,20 +203,28 @@ class Reader:
         An attention mask is two-dimensional and some other argument of its tower has the same positions: the
         model pays no attention to what it marks with 0.
         """
-        if batch.cut.axis is None:
-            return {}
         names, found = argument_names(self.model, batch), dict[Key, Tensor]()
         for key, value in batch.items():
             if not names[key].endswith("attention_mask") or not isinstance(value, Tensor) or value.ndim != 2:
                 continue
             if not bool(((value == 0) | (value == 1)).all()) or bool((value == 1).all()):
                 continue  # added to the scores rather than multiplied: 0 means the opposite there
-            mask = value if batch.cut.axis == 0 else value.t()
+            mask = value.t() if batch.cut.axis == 1 else value
             others = [k for k, v in batch.items() if k != key and isinstance(v, Tensor) and v.ndim > 1
                       and v.shape[:2] == value.shape]  # fmt: skip
-            if others and mask.shape[0] == batch.size:
+            if others and (batch.cut.axis is None or mask.shape[0] == batch.size):
                 found[key] = mask.bool()
         return found
+
+    def _only(self, name: str, batch: Batch, masks: Mapping[Any, Tensor]) -> Tensor:
+        """Return the one mask of a set that is never divided, which has nothing to be mistaken for."""
+        if len(masks) == 1 and _alone(batch, argument_names(self.model, batch)):
+            return next(iter(masks.values()))
+        raise DataError(
+            f"Concept {name!r}: its inputs cannot be run one by one, so it is not known which layers read the "
+            f"positions of {' and '.join(f'argument {k!r}' for k in masks)}. Count every row "
+            f"(masks={{{name!r}: None}}), or say along which dimension the inputs lie (batch_axis=0 or 1)."
+        )
 
     # -- owners -----------------------------------------------------------------------------------
 
@@ -222,12 +237,10 @@ class Reader:
             return Owner(inputs, loose=part.loose, single=True)
         names = argument_names(self.model, part.batch)
         keys = tuple(part.positions)
-        tensors = [k for k, v in part.batch.items() if isinstance(v, Tensor) and k not in keys]
-        towers = {prefix(names[k]) for k in tensors if not names[k].endswith("mask")}
         form = (keys, *((label, t.ndim, tuple(t.shape[2:])) for label, t in part.batch.tensors()))
         if form not in self._known:
             self._known[form] = row_axes(self._probe_of(), part.batch, keys, names)
-        return Owner(inputs, part.positions, part.loose, self._known[form], len(towers) < 2)
+        return Owner(inputs, part.positions, part.loose, self._known[form], _alone(part.batch, names))
 
     def _probe_of(self) -> Probe:
         if self._probe is None:
@@ -239,6 +252,12 @@ def _length(batch: Batch, key: Key) -> int | None:
     value = dict(batch.items())[key]
     place = 1 - int(batch.cut.axis or 0)
     return int(value.shape[place]) if isinstance(value, Tensor) and value.ndim > 1 else None
+
+
+def _alone(batch: Batch, names: Mapping[Key, str]) -> bool:
+    """Whether all of a batch's tensors belong to one tower, by their names; masks do not count."""
+    tensors = [names[k] for k, v in batch.items() if isinstance(v, Tensor)]
+    return len({prefix(name) for name in tensors if not name.endswith("mask")}) < 2
 
 
 def _along(batch: Batch, key: Key) -> bool:

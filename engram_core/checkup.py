@@ -161,7 +161,8 @@ def _counts(
             sizes.append(0 if size is None else size)
         if isinstance(concept.record, Iterator):
             problems.append(
-                f"Concept {name!r}: its inputs can be read only once, so none was tried or counted: recording "
+                f"Concept {name!r}: its inputs can be read only once, so none was tried or counted: "
+                f"recording "
                 "would miss them. Give a list of them."
             )
         elif not sizes[0]:

@@ -216,8 +216,9 @@ def _take(batch: Batch, index: Tensor) -> Any:
 def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> Iterator[Batch]:
     """Yield the batches of `inputs`, without a model to ask: inputs lie along dimension 0.
 
-    A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size`. Any other iterable
-    is taken as batches already made, and is consumed once. `batching.Reader` asks the model how its inputs lie.
+    A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size`. Any other
+    iterable is taken as batches already made, and is consumed once. `batching.Reader` asks the model how its
+    inputs lie.
 
     Args:
         inputs: see `inputs`.

@@ -1,8 +1,9 @@
 """Turn what people give as inputs into calls of a model, or say what is wrong with it.
 
-One set of inputs is a tensor, a tuple of positional arguments or a mapping of keyword arguments. A list or any
-other iterable holds such sets, each of them one call (a *batch*), as a DataLoader gives them. Arrays become
-tensors, vectors in a list are single inputs, and the list that a DataLoader makes of a tuple is a tuple.
+One set of inputs is a tensor, a tuple of positional arguments or a mapping of keyword arguments. A list or
+any other iterable holds such sets, each of them one call (a *batch*), as a DataLoader gives them. Arrays
+become tensors, vectors in a list are single inputs, and the list that a DataLoader makes of a tuple is a
+tuple.
 """
 
 from __future__ import annotations
@@ -20,7 +21,17 @@ from torch import Tensor
 
 from .errors import DataError, NonFiniteError
 
-__all__ = ["MODEL_ERRORS", "Batch", "Cut", "Inputs", "as_batch", "check_values", "is_set", "pieces", "sets_of"]
+__all__ = [
+    "MODEL_ERRORS",
+    "Batch",
+    "Cut",
+    "Inputs",
+    "as_batch",
+    "check_values",
+    "is_set",
+    "pieces",
+    "sets_of",
+]
 
 Inputs = Tensor | tuple | Mapping | Iterable
 """Whatever :func:`sets_of` can turn into batches."""
@@ -193,7 +204,8 @@ def _tensor(array: np.ndarray, where: str) -> Tensor:
     if kind != array.dtype or any(step < 0 for step in array.strides):
         return torch.from_numpy(np.array(array, dtype=kind, order="C"))
     with warnings.catch_warnings():
-        # That the array is read-only: nothing here writes to it, and one that lies in a file need not be copied.
+        # That the array is read-only: nothing here writes to it, and one that lies in a file need not be
+        # copied.
         warnings.simplefilter("ignore", UserWarning)
         return torch.from_numpy(array)
 
@@ -204,9 +216,13 @@ def _value(value: Any, where: str) -> Any:
         return _tensor(np.asarray(value), where)
     if isinstance(value, Tensor):
         if value.is_nested:
-            raise DataError(f"{where} is a nested tensor. Give a list of batches, or pad it: .to_padded_tensor(0).")
+            raise DataError(
+                f"{where} is a nested tensor. Give a list of batches, or pad it: .to_padded_tensor(0)."
+            )
         if value.is_meta:
-            raise DataError(f"{where} is a tensor on the meta device: it has a shape and no values. Load the data.")
+            raise DataError(
+                f"{where} is a tensor on the meta device: it has a shape and no values. Load the data."
+            )
         if value.is_quantized:
             raise DataError(f"{where} is a quantised tensor. Give its values: .dequantize().")
     return value
@@ -245,7 +261,9 @@ def as_batch(value: Any, label: str) -> Batch:
         elif hasattr(value, "convert") and hasattr(value, "getpixel"):
             hint = " Turn the picture into the tensor that the model reads."
         elif dataclasses.is_dataclass(value):
-            hint = " Give its fields as a mapping of keyword arguments, or the object itself in a tuple: (x,)."
+            hint = (
+                " Give its fields as a mapping of keyword arguments, or the object itself in a tuple: (x,)."
+            )
         raise DataError(
             f"{where}a batch must be a tensor, a tuple of arguments or a mapping of keyword arguments; "
             f"found {_name_of(value)}.{hint}"
@@ -262,7 +280,8 @@ def as_batch(value: Any, label: str) -> Batch:
         for key, found in batch.items():
             if isinstance(found, Tensor) and not _is_plain(found):
                 raise DataError(
-                    f"{where}argument {key!r} is a sparse tensor ({found.layout}). Give it dense: .to_dense()."
+                    f"{where}argument {key!r} is a sparse tensor ({found.layout}). Give it dense: "
+                    f".to_dense()."
                 ) from None
         inner = next(batch.tensors(), None)
         if inner is not None and inner[1].ndim:
@@ -327,7 +346,8 @@ def _vector(item: Any, label: str) -> Tensor | None:
     if found.is_floating_point():
         return found
     raise DataError(
-        f"Concept {label!r}: a list holds whole numbers of shape {tuple(found.shape)}, which may be one input or "
+        f"Concept {label!r}: a list holds whole numbers of shape {tuple(found.shape)}, which may be one "
+        f"input or "
         "many. Give one input as x[None], with a batch dimension, and a batch of numbers as a tuple: (x,)."
     )
 

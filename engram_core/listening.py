@@ -133,7 +133,9 @@ class Listener:
             tokens: which of the pass's tokens each row is, (rows,).
             total: number of tokens in the pass, padding included.
         """
-        owner = self._owner_of(slot, lambda: (total,))
+        owner = self.owner
+        if isinstance(owner, Owner):
+            owner = owner.tokens(slot.name, slot.module, total)
         if not isinstance(owner, int):
             owner = owner.to(tokens.device)
             if owner.ndim == 1 and len(owner) < total:  # one per input: its positions follow each other
@@ -204,7 +206,8 @@ class Listener:
         """Add the rows of `x` to the stream's statistics, concept by concept."""
         slot = next(iter(stream.members.values()))
         if not x.is_floating_point():
-            raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point.")
+            of = f" (concept {self.groups[owner]!r})" if isinstance(owner, int) else ""
+            raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point{of}.")
         step = slot.piece(x)
         # A picture without a batch dimension has channels first, which are no inputs to be taken one by one.
         if x.ndim < 2 or x.shape[0] <= step or slot.positions(x)[0] != x.shape[0]:

@@ -48,10 +48,12 @@ class RowAxes:
 
     Attributes:
         layers: the dimensions of every call in one pass.
+        blocks: the one dimension of the tokens that a block of experts distributes.
         blind: arguments whose positions could not be told from others.
     """
 
     layers: Mapping[str, list[tuple[Axis, ...]]]
+    blocks: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
     blind: frozenset[Key] = frozenset()
 
     def of(self, layer: str, call: int, dimensions: int) -> tuple[Axis, ...] | None:
@@ -95,10 +97,17 @@ def row_axes(probe: Probe, batch: Batch, keys: Sequence[Key], names: Mapping[Key
         if any(len(other.get(name, [])) != len(calls) for other in others):
             continue  # it is not called alike: not known
         layers[name] = [
-            _axes(few.size, calls[i], more[name][i], {k: s[name][i] for k, s in shorter.items() if s is not None})
+            _axes(
+                few.size,
+                calls[i],
+                more[name][i],
+                {k: s[name][i] for k, s in shorter.items() if s is not None},
+            )
             for i in range(len(calls))
         ]
-    return RowAxes(layers, frozenset(key for key, found in shorter.items() if found is None))
+    # An expert that is sent nothing in one of the passes reads the same tokens as its neighbours.
+    blocks = {block: layers[name][0] for name, block in probe.blocks.items() if name in layers}
+    return RowAxes(layers, blocks, frozenset(key for key, found in shorter.items() if found is None))
 
 
 def _axes(inputs: int, call: Call, more: Call, shorter: Mapping[Key, Call]) -> tuple[Axis, ...]:
@@ -116,8 +125,8 @@ def _size(call: Call, place: int) -> int:
 
 
 def _major(inputs: int, call: Call, more: Call, place: int) -> bool | None:
-    """Whether the inputs vary slowest along a dimension: `more` has the first input once again, at the end."""
-    if tuple(call.marks.shape[:-1]) != call.positions or tuple(more.marks.shape[:-1]) != more.positions:
+    """Whether the inputs vary slowest in a dimension: `more` has the first input once again, at the end."""
+    if any(tuple(one.marks.shape[:-1]) != one.positions for one in (call, more)):
         return True  # patches: the inputs are a dimension of their own
     one, two = call.marks.movedim(place, 0), more.marks.movedim(place, 0)
     before, after = len(one), len(two)
@@ -133,9 +142,7 @@ def _major(inputs: int, call: Call, more: Call, place: int) -> bool | None:
     return False if near(one, parts.reshape(one.shape)) else None
 
 
-def _shortened(
-    probe: Probe, batch: Batch, heard: Heard, key: Key, names: Mapping[Key, str]
-) -> Heard | None:
+def _shortened(probe: Probe, batch: Batch, heard: Heard, key: Key, names: Mapping[Key, str]) -> Heard | None:
     """Return what is heard when one argument has fewer positions, with as few others as the model allows."""
     for group in _groups(batch, key, names):
         for index in _fewer(batch, key):
@@ -155,7 +162,7 @@ def _part(batch: Batch, key: Key, value: object, group: frozenset[Key], index: T
 
 
 def _fewer(batch: Batch, key: Key) -> Iterator[Tensor]:
-    """Yield which positions are left: half, so that a layer that reads every second one shows it, or fewer."""
+    """Yield which positions are left: half, so that a layer that reads every second one shows it, or so."""
     length = _length(batch, key)
     for left in dict.fromkeys(((length + 1) // 2, length - 1)):
         if 0 < left < length:
@@ -236,6 +243,22 @@ class Owner:
         some = torch.stack([m.any(1) for m in masks]).any(0)
         return torch.where(some, self.inputs, -1)
 
+    def tokens(self, layer: str, block: str, total: int) -> Tensor:
+        """Return the owner of every token that a block of experts distributes, (total,).
+
+        Args:
+            layer: name of the expert.
+            block: path of the block.
+            total: number of tokens, padding included.
+
+        Raises:
+            DataError: if that cannot be known.
+        """
+        axes = None if self.axes is None else self.axes.blocks.get(block)
+        if axes is None or self.single or self.loose is not None:
+            return self.rows(layer, 0, (total,))
+        return self._by_axes(layer, axes, (total,))
+
     def rows(self, layer: str, call: int, positions: tuple[int, ...]) -> Tensor:
         """Return the owner of every row of a layer, in the shape that indexes its rows.
 
@@ -249,8 +272,11 @@ class Owner:
         """
         if self.single:
             if self.loose is None:
-                return self.inputs.expand(positions)
-            return spread_owner(torch.where(self.loose, self.inputs, -1), positions, layer).reshape(positions)
+                return self.inputs[0].expand(positions)
+            flat = torch.where(self.loose, self.inputs, -1)
+            if tuple(flat.shape) != positions[: flat.ndim]:
+                raise _cannot(layer, positions, f"the mask is indexed by {tuple(flat.shape)}")
+            return spread_owner(flat, positions, layer).reshape(positions)
         if self.loose is not None:
             flat = torch.where(self.loose, self.inputs[:, None], -1)
             return spread_owner(flat, positions, layer).reshape(positions)
@@ -259,10 +285,10 @@ class Owner:
         if axes is None or (blind and self.alone):
             return self._by_shape(layer, positions)
         if blind:
+            why = "the model runs with no other number of them"
             raise _cannot(
-                layer, positions, f"it is not known which layers read the positions of {_said(blind)}: the model "
-                "runs with no other number of them",
-            )  # fmt: skip
+                layer, positions, f"which layers read the positions of {_said(blind)} is not known: {why}"
+            )
         return self._by_axes(layer, axes, positions)
 
     def _by_shape(self, layer: str, positions: tuple[int, ...]) -> Tensor:
@@ -271,7 +297,9 @@ class Owner:
             return spread_owner(self.inputs, positions, layer).reshape(positions)
         if not self.alone:
             raise _cannot(
-                layer, positions, f"it is not known whether those are the positions of {_said(self.positions)}"
+                layer,
+                positions,
+                f"it is not known whether those are the positions of {_said(self.positions)}",
             )
         mask = torch.stack(list(self.positions.values())).all(0)
         return spread_owner(torch.where(mask, self.inputs[:, None], -1), positions, layer).reshape(positions)
@@ -296,7 +324,9 @@ class Owner:
             if axis.of:
                 if size != length or len(lengths) > 1:
                     raise _cannot(
-                        layer, positions, f"{size} of them stand for the {length} positions of {_said(axis.of)}"
+                        layer,
+                        positions,
+                        f"{size} of them stand for the {length} positions of {_said(axis.of)}",
                     )
                 places += [(key, steps) for key in axis.of]
         if number is None:
@@ -307,7 +337,7 @@ class Owner:
         return found.expand(positions)
 
     def _of_all(self, layer: str, positions: tuple[int, ...]) -> Tensor:
-        """Give rows that no input has for itself, as those of a learned table, to the one concept there is."""
+        """Give rows that no input has for itself, as those of a table, to the one concept there is."""
         names = self.inputs[self.inputs >= 0].unique()
         if len(names) > 1:
             raise _cannot(layer, positions, "no input of the batch has rows of its own there")
@@ -320,8 +350,8 @@ def _said(keys: Iterator[Key] | frozenset[Key] | set[Key] | Mapping[Key, Tensor]
 
 def _cannot(layer: str, positions: tuple[int, ...], why: str) -> DataError:
     return DataError(
-        f"Layer {layer!r} has rows indexed by {positions}, and the mask or mix of concepts cannot be matched to "
-        f"them: {why}. Leave the layer out (layers=…), or count every row (masks={{name: None}}, without mix)."
+        f"Layer {layer!r} has rows indexed by {positions}, and the mask or mix of concepts cannot be matched "
+        f"to them: {why}. Leave the layer out (layers=…), or count every row (masks={{name: None}}, no mix)."
     )
 
 
@@ -341,7 +371,7 @@ def spread_owner(owner: Tensor, positions: tuple[int, ...], layer: str) -> Tenso
     """
     shape = tuple(owner.shape)
     if positions[: len(shape)] == shape:
-        wanted = owner.reshape(*shape, *[1] * (len(positions) - len(shape)))
+        wanted = owner.reshape((*shape, *[1] * (len(positions) - len(shape))))
         return wanted.expand(positions).reshape(-1)
     if len(positions) == 1 and positions[0] == owner.numel():
         return owner.reshape(-1)  # positions flattened before the layer

@@ -22,7 +22,7 @@ from .inputs import MODEL_ERRORS, Batch, Cut, Key
 from .layers import Slot, find_slots
 from .view import base_of, shared_copy
 
-__all__ = ["Call", "Heard", "Probe", "argument_names", "cut_of"]
+__all__ = ["Call", "Heard", "Probe", "argument_names", "cut_of", "too_many_arguments"]
 
 _FEW, _FIRST = 8, 3  # inputs that are tried together, and how many of them make the first part
 _TRIES = 8  # ways to divide the arguments that are tried
@@ -46,7 +46,11 @@ Heard = dict[str, list[Call]]
 
 
 class Probe:
-    """A view of a model that is run on a few inputs to hear what its layers read."""
+    """A view of a model that is run on a few inputs to hear what its layers read.
+
+    Attributes:
+        blocks: for every expert, the block it belongs to.
+    """
 
     def __init__(self, model: nn.Module):
         base = base_of(model)
@@ -57,6 +61,7 @@ class Probe:
         self._view.eval()
         self._place = next((p.device for p in base.parameters()), torch.device("cpu"))
         self._heard: Heard = {}
+        self.blocks = {slot.name: slot.module for slot in self._slots if slot.routed}
         for slot in self._slots:
             self._view.get_submodule(slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
 
@@ -66,7 +71,9 @@ class Probe:
             if x is None:
                 return
             positions = (int(args[2]),) if slot.routed else slot.positions(x)
-            self._heard.setdefault(slot.name, []).append(Call(positions, _marks(slot, x), _ALIKE.get(x.dtype, 1e-3)))
+            self._heard.setdefault(slot.name, []).append(
+                Call(positions, _marks(slot, x), _ALIKE.get(x.dtype, 1e-3))
+            )
 
         return hook
 
@@ -89,7 +96,9 @@ class Probe:
         size = tried.leading()[1].shape[cut.axis or 0]
         if not size:
             return None
-        few = torch.linspace(0, size - 1, min(size, _FEW)).round().long() if size > 1 else torch.zeros(2).long()
+        few = (
+            torch.linspace(0, size - 1, min(size, _FEW)).round().long() if size > 1 else torch.zeros(2).long()
+        )
         together = self.run(tried.take(few))
         if together is None:
             return None
@@ -97,7 +106,10 @@ class Probe:
         parts = [self.run(tried.take(index)) for index in (few[:first], few[first:])]
         if any(part is None for part in parts):
             return False
-        if _alike(together, parts):
+        # Learned queries are the same in every part. So are the rows of an argument that goes along whole, which
+        # would count once in every part.
+        every = all(key in (cut.along or ()) for key, v in batch.items() if isinstance(v, Tensor))
+        if _alike(together, parts, constant=every):
             return True
         again = self.run(tried.take(few), seed=1)
         # What differs from itself tells nothing against it: such a model draws at random, or keeps a state.
@@ -117,17 +129,23 @@ def _marks(slot: Slot, x: Tensor) -> Tensor:
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     generator = torch.Generator().manual_seed(0)
     directions = torch.randn(x.shape[-1], 2, generator=generator, dtype=torch.float64)
-    return (x.to(kind) @ directions.to(x.device, kind)).double().cpu() if x.is_floating_point() else x.double()
+    return (
+        (x.to(kind) @ directions.to(x.device, kind)).double().cpu() if x.is_floating_point() else x.double()
+    )
 
 
-def _alike(whole: Heard, parts: list[Any]) -> bool:
-    """Whether the parts together hold the rows of the whole, in any order."""
+def _alike(whole: Heard, parts: list[Any], *, constant: bool = False) -> bool:
+    """Whether the parts together hold the rows of the whole, in any order; or each of them all of a constant."""
     for name in whole.keys() | {name for part in parts for name in part}:
         together, apart = whole.get(name, []), [c for part in parts for c in part.get(name, [])]
         if not together or not apart:
             return False
         rounding = together[0].rounding
-        left, right = (torch.cat([c.marks.reshape(-1, c.marks.shape[-1]) for c in calls]) for calls in (together, apart))
+        left, right = (
+            torch.cat([c.marks.reshape(-1, c.marks.shape[-1]) for c in calls]) for calls in (together, apart)
+        )
+        if constant and _constant(together, [part.get(name, []) for part in parts]):
+            continue
         if left.shape != right.shape:
             # In half precision a router's choice may turn on rounding: a few rows more or less say nothing.
             if rounding < _ALIKE[torch.float16] or abs(len(left) - len(right)) > len(left) / 4:
@@ -135,6 +153,18 @@ def _alike(whole: Heard, parts: list[Any]) -> bool:
         elif not (left.sort(0).values - right.sort(0).values).norm() <= rounding * left.norm():
             return False
     return True
+
+
+def _constant(whole: list[Call], parts: list[list[Call]]) -> bool:
+    """Whether a layer reads the same whatever the inputs are, as learned queries do."""
+    return all(
+        len(part) == len(whole)
+        and all(
+            a.marks.shape == b.marks.shape and (a.marks - b.marks).norm() <= 1e-9 * a.marks.norm()
+            for a, b in zip(whole, part, strict=True)
+        )
+        for part in parts
+    )
 
 
 # -- the decision ----------------------------------------------------------------------------------
@@ -156,6 +186,21 @@ def argument_names(model: nn.Module, batch: Batch) -> dict[Key, str]:
     return names
 
 
+def too_many_arguments(model: nn.Module, batch: Batch) -> str:
+    """Say that a call has more positional arguments than the model takes; empty if it has not."""
+    known = inspect.signature(type(base_of(model)).forward).parameters.values()
+    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in known):
+        return ""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    takes = sum(p.kind in kinds for p in known) - 1
+    if len(batch.args) <= takes:
+        return ""
+    return (
+        f"it takes {takes} argument{'s' if takes != 1 else ''} and this batch has {len(batch.args)}. If the last "
+        "are labels, leave them out: (x for x, _ in loader)."
+    )
+
+
 def _form(batch: Batch) -> tuple:
     """Return what sets of inputs have in common that are divided alike."""
     lead = batch.leading()[1]
@@ -173,10 +218,10 @@ def cut_of(model: nn.Module, batch: Batch, axis: int | str | None = "auto") -> C
     Args:
         model: any model; its base is run on a few of the inputs.
         batch: the set.
-        axis: the dimension along which the inputs lie, None if the set is one input, or ``"auto"``: the first if
-            the model gives the same rows for inputs that run apart; else, if a batch dimension can be put before
-            it, the set is one input without one; else the second, if the rows are the same along it; else the
-            set is one input.
+        axis: the dimension along which the inputs lie, None if the set is one input, or ``"auto"``: the first
+            if the model gives the same rows for inputs that run apart; else, if a batch dimension can be put
+            before it, the set is one input without one; else the second, if the rows are the same along it;
+            else the set is one input.
     """
     if batch.cut.axis is None or axis is None:
         return Cut(None)

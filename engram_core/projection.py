@@ -95,8 +95,8 @@ def project(
 
     PCA centres and does not scale; each axis is turned so that its largest loading is positive, so the
     same points give the same map. UMAP (McInnes et al., arXiv 1802.03426) starts from the PCA map and sees
-    the first 50 principal components. Points that UMAP cannot lay out (fewer than five different ones, or such
-    as differ in fewer directions than the map has) are laid out by PCA, and `Projection.note` says why.
+    the first 50 principal components. Points that UMAP cannot lay out (fewer than five different ones, or
+    such as differ in fewer directions than the map has) are laid out by PCA, and `Projection.note` says why.
 
     Args:
         matrix: (points, features).
@@ -160,24 +160,24 @@ def joint_projection(
                 made = _Fit(before, "pca", dimensions, seed, neighbours, note=_NOT_FINITE)
                 placed[:] = made.projection.coordinates
                 placed[~still] = made.place(after[~still])
-        points, method = made.projection, made.projection.method
+        points, drawn = made.projection, made.projection.method
     else:
         stacked = np.concatenate([before, after[~still]])
         both = _Fit(stacked, method, dimensions, seed, neighbours).projection
-        method = both.method
+        drawn = both.method
         alone = _Fit(before, "pca", dimensions, seed, neighbours).projection.coordinates
         turned, count = _turned(both.coordinates, alone), len(before)
         explained = both.explained
-        if method == "pca":
+        if drawn == "pca":
             energy = np.square(stacked - stacked.mean(0)).sum()
             explained = tuple(np.square(turned - turned.mean(0)).sum(0) / energy if energy > 0 else explained)
-        points = Projection(turned[:count], method, explained, both.neighbours, seed, both.note)
+        points = Projection(turned[:count], drawn, explained, both.neighbours, seed, both.note)
         placed = points.coordinates.copy()
         placed[~still] = turned[count:]
     scale = np.sqrt(np.square(before - before.mean(0)).sum(1).mean())
     whole = float(np.square(after - before).sum())
     shown = np.nan
-    if method == "pca" and whole > 0:
+    if drawn == "pca" and whole > 0:
         shown = float(np.square(placed - points.coordinates).sum()) / whole
     relative = moved / scale if scale > 0 else np.zeros_like(moved)
     return JointProjection(points, placed, moved, relative, shown, fit)
@@ -276,11 +276,16 @@ def _why_not(matrix: np.ndarray, directions: int, dimensions: int) -> str:
     """Say why UMAP cannot lay these points out; empty if it can."""
     different = len(np.unique(matrix, axis=0)) if len(matrix) >= _LEAST else len(matrix)
     if different < _LEAST:
-        found = f"there are {len(matrix)}" if len(matrix) < _LEAST else f"of {len(matrix)} only {different} differ"
+        found = (
+            f"there are {len(matrix)}"
+            if len(matrix) < _LEAST
+            else f"of {len(matrix)} only {different} differ"
+        )
         return f"UMAP needs at least {_LEAST} different points and {found}, so PCA is shown."
     if directions < dimensions:
         return (
-            f"The points differ in {directions} direction{'s' if directions > 1 else ''} only and UMAP was to "
+            f"The points differ in {directions} direction{'s' if directions > 1 else ''} only and UMAP "
+            f"was to "
             f"draw {dimensions}, so PCA is shown."
         )
     return ""

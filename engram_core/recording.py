@@ -22,6 +22,7 @@ from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
 from .owners import Owner
 from .probes import Probe, ProbeKeeper
+from .probing import too_many_arguments
 from .statistics import Source
 from .usage import NEVER_CALLED, Usage
 from .view import base_of, device_of, shared_copy, walk
@@ -77,8 +78,8 @@ class Recording:
     def merge(self, other: Recording) -> Recording:
         """Return the recording of both inputs together; neither is changed.
 
-        Concepts of one name are joined. Equal to recording both in one pass. So is what they carry in `about`;
-        where both say something else under one key, this recording's word stands.
+        Concepts of one name are joined. Equal to recording both in one pass. So is what they carry in
+        `about`; where both say something else under one key, this recording's word stands.
 
         Raises:
             ModelMismatchError: if the two come from different models or layers.
@@ -163,17 +164,17 @@ def record(
         model: any module; it is called as ``model(*args, **kwargs)`` with each batch.
         concepts: a ConceptSet, or a mapping from names to inputs (see `concepts`).
         masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions)) count: a
-            tensor, or one per batch if the inputs are batches. Positions are those of the one argument that has
-            as many; where several have, or for more than one mask, a mapping from the argument (its name, or
-            its place among the positional ones) to its mask. Layers that read the positions of other arguments
-            count all theirs. Default: what a batch's own two-dimensional ``attention_mask`` and
+            tensor, or one per batch if the inputs are batches. Positions are those of the one argument that
+            has as many; where several have, or for more than one mask, a mapping from the argument (its name,
+            or its place among the positional ones) to its mask. Layers that read the positions of other
+            arguments count all theirs. Default: what a batch's own two-dimensional ``attention_mask`` and
             ``…_attention_mask`` mark, so that padding is no row, else all; None for a concept: all, padding
             included.
         layers: which layers (see `layers.select_layers`); default all covered ones.
         blocks: only layers whose first number in the path is one of these.
         batch_size: largest number of inputs per forward pass. Batches that are given are not divided.
-        batch_axis: see `ConceptSet`, whose own choice stands unless this is given. By default a few inputs are
-            run together and apart, and are divided only where every layer reads the same rows either way.
+        batch_axis: see `ConceptSet`, whose own choice stands unless this is given. By default a few inputs
+            are run together and apart, and are divided only where every layer reads the same rows either way.
         mix: let different concepts share a forward pass, where their inputs can be joined. Faster for many
             small concepts.
         device: where statistics are kept; default: where the model is.
@@ -276,7 +277,8 @@ def record_batches(
             except MODEL_ERRORS as error:
                 shapes = ", ".join(f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors())
                 raise DataError(
-                    f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): {error}"
+                    f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): "
+                    f"{too_many_arguments(base, batch) or error}"
                 ) from error
             keeper.after(listener.stream_of)
             done += batch.size

@@ -160,8 +160,10 @@ def _map(
     kind = (
         ("recorded texts" if measured.recorded else "held-out texts") if base.of_text else "held-out images"
     )
-    words = f"{found.base.note} ".lstrip() + ("Edited model: " if after else "Base model: ") + say_map(
-        len(inputs), inputs.names, len(base.facts.classes), inputs.available, kind
+    words = (
+        f"{found.base.note} ".lstrip()
+        + ("Edited model: " if after else "Base model: ")
+        + say_map(len(inputs), inputs.names, len(base.facts.classes), inputs.available, kind)
     )
     if choice.changes:
         words += say_moved(
