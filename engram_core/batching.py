@@ -221,8 +221,8 @@ class Reader:
         if len(masks) == 1 and _alone(batch, argument_names(self.model, batch)):
             return next(iter(masks.values()))
         raise DataError(
-            f"Concept {name!r}: its inputs cannot be run one by one, so it is not known which layers read the "
-            f"positions of {' and '.join(f'argument {k!r}' for k in masks)}. Count every row "
+            f"Concept {name!r}: its inputs cannot be run one by one, so it is not known which layers read "
+            f"the positions of {' and '.join(f'argument {k!r}' for k in masks)}. Count every row "
             f"(masks={{{name!r}: None}}), or say along which dimension the inputs lie (batch_axis=0 or 1)."
         )
 

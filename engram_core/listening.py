@@ -70,16 +70,19 @@ class Listener:
             if slot.routed:
                 self._hear_routed(slot, x.detach(), args[1], args[2])
             else:
-                self._hear(slot, x.detach(), self._owner_of(slot, lambda: slot.positions(x)))
+                self._hear(slot, x.detach(), self._owner_of(slot, x))
 
         return hook
 
-    def _owner_of(self, slot: Slot, positions: Callable[[], tuple[int, ...]]) -> int | Tensor:
+    def _owner_of(self, slot: Slot, x: Tensor) -> int | Tensor:
         """Return the owner of what a layer reads in this call: where it is known, one for every row."""
         call = self._calls.get(slot.name, 0)
         self._calls[slot.name] = call + 1
         owner = self.owner
-        return owner.rows(slot.name, call, positions()) if isinstance(owner, Owner) else owner
+        if not isinstance(owner, Owner):
+            return owner
+        read = int(x.shape[2]) if slot.whole and x.ndim == 3 else None
+        return owner.rows(slot.name, call, slot.positions(x), read=read)
 
     def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""

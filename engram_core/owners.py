@@ -259,13 +259,15 @@ class Owner:
             return self.rows(layer, 0, (total,))
         return self._by_axes(layer, axes, (total,))
 
-    def rows(self, layer: str, call: int, positions: tuple[int, ...]) -> Tensor:
+    def rows(self, layer: str, call: int, positions: tuple[int, ...], *, read: int | None = None) -> Tensor:
         """Return the owner of every row of a layer, in the shape that indexes its rows.
 
         Args:
             layer: its name.
             call: which of its calls in this pass, from 0.
             positions: what indexes its rows (see `slots.Slot.positions`).
+            read: of a convolution over positions, how many it reads: it may have more places, and the owner
+                is then that of what it reads.
 
         Raises:
             DataError: if that cannot be known.
@@ -289,6 +291,8 @@ class Owner:
             raise _cannot(
                 layer, positions, f"which layers read the positions of {_said(blind)} is not known: {why}"
             )
+        if read is not None and len(axes) == 2 and axes[1].of:
+            positions = (positions[0], read)
         return self._by_axes(layer, axes, positions)
 
     def _by_shape(self, layer: str, positions: tuple[int, ...]) -> Tensor:

@@ -106,8 +106,8 @@ class Probe:
         parts = [self.run(tried.take(index)) for index in (few[:first], few[first:])]
         if any(part is None for part in parts):
             return False
-        # Learned queries are the same in every part. So are the rows of an argument that goes along whole, which
-        # would count once in every part.
+        # Learned queries are the same in every part. So are the rows of an argument that goes along whole,
+        # which would count once in every part.
         every = all(key in (cut.along or ()) for key, v in batch.items() if isinstance(v, Tensor))
         if _alike(together, parts, constant=every):
             return True
@@ -124,7 +124,7 @@ class Probe:
 
 def _marks(slot: Slot, x: Tensor) -> Tensor:
     """Return two numbers for every row of a layer's input (for every place, where rows are patches)."""
-    places = len(getattr(slot, "kernel", ()))
+    places = len(getattr(getattr(slot, "inner", slot), "kernel", ()))
     x = x.detach().movedim(x.ndim - 1 - places, -1)
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     generator = torch.Generator().manual_seed(0)
@@ -135,7 +135,7 @@ def _marks(slot: Slot, x: Tensor) -> Tensor:
 
 
 def _alike(whole: Heard, parts: list[Any], *, constant: bool = False) -> bool:
-    """Whether the parts together hold the rows of the whole, in any order; or each of them all of a constant."""
+    """Whether the parts together hold the rows of the whole, in any order, or each one all of a constant."""
     for name in whole.keys() | {name for part in parts for name in part}:
         together, apart = whole.get(name, []), [c for part in parts for c in part.get(name, [])]
         if not together or not apart:
@@ -196,8 +196,8 @@ def too_many_arguments(model: nn.Module, batch: Batch) -> str:
     if len(batch.args) <= takes:
         return ""
     return (
-        f"it takes {takes} argument{'s' if takes != 1 else ''} and this batch has {len(batch.args)}. If the last "
-        "are labels, leave them out: (x for x, _ in loader)."
+        f"it takes {takes} argument{'s' if takes != 1 else ''} and this batch has {len(batch.args)}. If the "
+        "last are labels, leave them out: (x for x, _ in loader)."
     )
 
 

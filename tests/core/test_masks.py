@@ -89,7 +89,7 @@ def test_a_mask_that_is_given_says_whose_it_is_or_is_refused() -> None:
     torch.manual_seed(0)
     model, mask = t5(), kept(4, 6, 2)
     calls = {n: {"input_ids": ids(4, 6), "decoder_input_ids": ids(4, 6)} for n in "ab"}
-    with pytest.raises(DataError, match=r"may be for any of .*'decoder_input_ids'.*masks=\{'a': \{'input_ids'"):
+    with pytest.raises(DataError, match=r"may be .*'decoder_input_ids'.*masks=\{'a': \{'input_ids'"):
         ec.record(model, calls, masks={"a": mask})
     source = ec.record(model, calls, masks={"a": {"input_ids": mask}})
     assert (source.rows(T5["source"], "a"), source.rows(T5["target"], "a")) == (8, 24)
@@ -266,3 +266,23 @@ def test_nodes_of_a_graph_can_be_masked() -> None:
     mask = torch.arange(30) % 3 == 0
     recording = ec.record(model, {"a": x}, masks={"a": mask}, batch_axis=None, batch_size=8)
     assert recording.rows("1", "a") == 10 and recording.counts == {"a": 1}
+
+
+class Causal(nn.Module):
+    """A convolution over positions that looks back, as in a state-space model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.conv, self.head = nn.Linear(6, 4), nn.Conv1d(4, 4, 3, padding=2), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor, attention_mask: Tensor) -> Tensor:
+        h = self.embed(x).transpose(1, 2)
+        return self.head(self.conv(h)[..., : x.shape[1]].transpose(1, 2))
+
+
+def test_places_of_a_convolution_over_positions_follow_the_mask() -> None:
+    call = {"x": torch.randn(4, 6, 6), "attention_mask": kept(4, 6, 3)}
+    recording = ec.record(Causal(), {"a": call}, batch_size=3)
+    assert {layer: recording.rows(layer, "a") for layer in recording.source_of} == {
+        "embed": 12, "conv": 12, "head": 12,
+    }  # fmt: skip
