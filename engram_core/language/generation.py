@@ -185,7 +185,8 @@ def complete(
 ) -> list[str]:
     """Return the greedy continuation of every prompt, many at once (padded on the left).
 
-    With `stop`, only the prompts of the batches that were finished have one.
+    Each is written as if it were alone: the model's limit counts its own tokens, not its neighbours'. With
+    `stop`, only the prompts of the batches that were finished have one.
     """
     limit, rows, stopped = token_limit(model), embedding_rows(model), stopper(stop)
     encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit, rows=rows) for prompt in prompts]
@@ -194,7 +195,7 @@ def complete(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         with evaluated(model) as ready:
-            batch = _greedy(ready, tokenizer, [encoded[i] for i in chosen], max_new_tokens, limit, stopped)
+            batch = _written(ready, tokenizer, [encoded[i] for i in chosen], max_new_tokens, limit, stopped)
         if batch is None:
             break
         found |= {i: decoded(tokenizer, ids) for i, ids in zip(chosen, batch, strict=True)}
@@ -270,7 +271,7 @@ def _draw(chances: Tensor, temperature: float, top_p: float, generator: torch.Ge
     return int((scaled + noise).argmax())
 
 
-def _greedy(
+def _written(
     model: nn.Module,
     tokenizer: Any,
     prompts: list[list[int]],
@@ -278,9 +279,35 @@ def _greedy(
     limit: int | None,
     stopped: Callable[[], bool],
 ) -> list[list[int]] | None:
+    """Write to every prompt until it ends, has `count` tokens, or fills the model by itself."""
+    written: list[list[int]] = [[] for _ in prompts]
+    going = list(range(len(prompts)))
+    while going:
+        # The padded batch must fit into the model. What has room left goes on without the longest.
+        texts = [prompts[i] + written[i] for i in going]
+        room = count if limit is None else limit - max(map(len, texts))
+        found = _greedy(model, tokenizer, texts, min(room, count - len(written[going[0]])), stopped)
+        if found is None:
+            return None
+        left = []
+        for i, (more, ended) in zip(going, found, strict=True):
+            written[i] += more
+            full = limit is not None and len(prompts[i]) + len(written[i]) >= limit
+            if not (ended or full or len(written[i]) >= count):
+                left.append(i)
+        going = left
+    return written
+
+
+def _greedy(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    count: int,
+    stopped: Callable[[], bool],
+) -> list[tuple[list[int], bool]] | None:
+    """Return what is written to every prompt, and whether the model ended it."""
     longest = max(map(len, prompts))
-    if limit is not None:
-        count = min(count, limit - longest)
     ends = final_tokens(model, tokenizer)
     # Padding is masked, so its number never matters.
     ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
@@ -302,4 +329,4 @@ def _greedy(
         if not open_texts:
             break
         fed, mask = chosen[:, None], torch.cat([mask, torch.ones(len(prompts), 1, dtype=mask.dtype)], 1)
-    return written
+    return [(ids, i not in open_texts) for i, ids in enumerate(written)]

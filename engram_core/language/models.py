@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NonFiniteError
+from ..layers import find_slots
 from ..view import base_of, shared_copy
 
 __all__ = ["call_options", "embedding_rows", "first_not_finite", "not_finite", "token_limit"]
@@ -24,14 +25,18 @@ def call_options(model: nn.Module, *, head: bool = True) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if "use_cache" in accepted:
         options["use_cache"] = False
-    if not head and "logits_to_keep" in accepted and _head_is_tied(model):
+    if not head and "logits_to_keep" in accepted and _head_is_all(base_of(model)):
         options["logits_to_keep"] = 1
     return options
 
 
-def _head_is_tied(model: nn.Module) -> bool:
+def _head_is_all(model: nn.Module) -> bool:
+    """Whether no layer that is recorded is past the body: the head is tied, and alone there."""
     head, table = model.get_output_embeddings(), model.get_input_embeddings()  # type: ignore[operator]
-    return head is None or head.weight is table.weight
+    if head is not None and head.weight is not table.weight:
+        return False
+    body = f"{getattr(model, 'base_model_prefix', '')}."
+    return all(slot.name.startswith(body) for slot in find_slots(model))
 
 
 def token_limit(model: nn.Module) -> int | None:

@@ -15,7 +15,7 @@ from ..tasks import Scores
 from ..view import device_of, evaluated
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet
-from .tokens import Encoded, by_length, encode, padded
+from .tokens import Encoded, by_length, check_question, encode, padded
 
 __all__ = ["OTHERS", "Recall", "perplexity", "recall", "recall_summary"]
 
@@ -46,9 +46,10 @@ def _questions(
     for name in names:
         concept = texts[name]
         for split, items in (("record", concept.record), ("probe", concept.probe)):
-            for item in items:
+            for number, item in enumerate(items, start=1):
                 if item.is_fact:
                     encoded = encode(tokenizer, item, template=template, limit=limit, rows=rows, label=name)
+                    check_question(item, encoded, f"Concept {name!r}, {split} {number}: ")
                     found.append(_Question(name, split, item, encoded))
     return found
 

@@ -31,10 +31,12 @@ class Encoded:
         ids: token numbers, special tokens included.
         answer: first and one past the last token of the answer. A token that holds the end of the
             prompt and the start of the answer belongs to the answer.
+        shared: whether there is such a token, so that the prompt cannot be asked as it stands.
     """
 
     ids: tuple[int, ...]
     answer: tuple[int, int]
+    shared: bool = False
 
 
 def check_template(tokenizer: Any, what: str = "") -> None:
@@ -86,9 +88,12 @@ def encode(
         ids, offsets = list(found["input_ids"]), found["offset_mapping"]
         # Special tokens have empty spans. Leading space may or may not be part of a token's span.
         marked = [i for i, (a, b) in enumerate(offsets) if b > a and b > start]
+        shared = bool(marked) and bool(text[min(offsets[marked[0]][0], start) : start].strip())
     else:
         ids = list(tokenized(tokenizer, text, special=special)["input_ids"])
         marked = _after_prompt(tokenizer, text[:start], ids, special)
+        heads = [_alone(tokenizer, head, special) for head in (text[:start], text[:start].rstrip())]
+        shared = all(ids[: len(head)] != head for head in heads)
     if not marked:
         raise DataError(f"{where}the answer {item.answer!r} becomes no token. Write it in other characters.")
     check_rows(tokenizer, ids, rows, where)
@@ -97,7 +102,23 @@ def encode(
             f"{where}the text {_short(text)!r} has {len(ids)} tokens, and this model takes at most {limit}. "
             "Shorten it or split it."
         )
-    return Encoded(tuple(ids), (marked[0], marked[-1] + 1))
+    return Encoded(tuple(ids), (marked[0], marked[-1] + 1), item.is_fact and shared)
+
+
+def check_question(item: TextItem, encoded: Encoded, where: str) -> None:
+    """Raise a DataError if a prompt cannot be asked: nothing stands before the answer's first token.
+
+    Args:
+        item: prompt and answer.
+        encoded: both as tokens.
+        where: which row it is, for the message.
+    """
+    if encoded.shared or encoded.answer[0] == 0:
+        raise DataError(
+            f"{where}the prompt {_short(item.prompt)!r} ends inside a token that also holds the start "
+            f"of the answer {_short(item.answer)!r}, so it cannot be asked. End the prompt a word earlier, or "
+            "put the missing part into it."
+        )
 
 
 def _after_prompt(tokenizer: Any, prompt: str, ids: list[int], special: bool) -> list[int]:
@@ -112,6 +133,15 @@ def _after_prompt(tokenizer: Any, prompt: str, ids: list[int], special: bool) ->
         same = max(same, shared)
     ending = set(getattr(tokenizer, "all_special_ids", ()))
     return [i for i in range(same, len(ids)) if ids[i] not in ending]
+
+
+def _alone(tokenizer: Any, prompt: str, special: bool) -> list[int]:
+    """Return the tokens of a prompt that nothing follows, without what closes a text."""
+    ids = list(tokenized(tokenizer, prompt, special=special)["input_ids"]) if prompt else []
+    ending = set(getattr(tokenizer, "all_special_ids", ()))
+    while ids and ids[-1] in ending:
+        ids.pop()
+    return ids
 
 
 def _short(text: str) -> str:

@@ -433,3 +433,15 @@ def test_damage_is_what_each_measure_gives_by_itself():
     ec.live_edit(view).off()
     off = damage(model, view, TOKENIZER, texts, erased=["sky"], max_new_tokens=6)
     assert (off["change"] == 0).all()
+
+
+def test_a_prompt_has_its_own_limit_whatever_its_neighbours_are() -> None:
+    """The model takes 64 tokens; a neighbour of 62 leaves the others the room that they have alone."""
+    tokenizer = byte_tokenizer()
+    for family in ("llama", "gpt2", "opt"):
+        model = tiny(family)
+        prompts = ["The sky", "x" * 62, "Grass is", "y" * 40]
+        alone = [complete(model, tokenizer, [p], max_new_tokens=30)[0] for p in prompts]
+        assert complete(model, tokenizer, prompts, max_new_tokens=30) == alone
+        counts = [len(list(generate(model, tokenizer, p, max_new_tokens=30))) for p in prompts]
+        assert counts == [30, 2, 30, 24]
