@@ -116,7 +116,7 @@ def check_question(item: TextItem, encoded: Encoded, where: str) -> None:
     if encoded.shared or encoded.answer[0] == 0:
         raise DataError(
             f"{where}the prompt {_short(item.prompt)!r} ends inside a token that also holds the start "
-            f"of the answer {_short(item.answer)!r}, so it cannot be asked. End the prompt a word earlier, or "
+            f"of the answer {_short(item.answer)!r}, so it cannot be asked. End the prompt a word earlier or "
             "put the missing part into it."
         )
 

@@ -246,3 +246,27 @@ def test_a_check_up_counts_as_the_recording_does() -> None:
     concepts = {"a": torch.randn(30, 4, 6), "b": [torch.randn(9, 5, 6)]}
     counted = ec.check_up(model, concepts).concepts.set_index("concept")["inputs"].to_dict()
     assert counted == ec.record(model, concepts).counts == {"a": 4, "b": 5}
+
+
+# -- what recordings and atlases keep ----------------------------------------------------------------
+
+
+def test_merging_and_locating_keep_what_is_said_about_them() -> None:
+    model = net()
+    one, two = ec.record(model, {"a": A}), ec.record(model, {"b": B})
+    one.about, two.about = {"texts": "mine", "made": 1}, {"texts": "theirs", "seed": 2}
+    joined = one.merge(two)
+    assert joined.about == {"texts": "mine", "made": 1, "seed": 2}
+    atlas = ec.extract(model, joined)
+    atlas.about = {"settings": 3}
+    assert atlas.locate(one).about == {"settings": 3, "texts": "mine", "made": 1}
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_a_layer_that_reads_zeros_alone_holds_nothing_and_is_no_error(rows: int) -> None:
+    model = nn.Sequential(nn.Linear(6, 4, bias=False), nn.ReLU(), nn.Linear(4, 3, bias=False))
+    nn.init.zeros_(model[0].weight)
+    recording = ec.record(model, {"a": A[:rows], "b": B[:rows]})
+    atlas = ec.extract(model, recording)
+    for found in (atlas, atlas.locate(recording), ec.extract(model, recording, total=recording)):
+        assert found["a"].norm("2") == 0.0
