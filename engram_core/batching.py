@@ -18,7 +18,7 @@ from .concepts import ConceptSet
 from .errors import DataError
 from .inputs import Batch, Inputs, Key, check_values, is_set, pieces, sets_of
 from .owners import Owner, RowAxes, apart, prefix, row_axes
-from .probing import Probe, argument_names, cut_of
+from .probing import Prober, argument_names, cut_of
 
 __all__ = ["BACKGROUND", "Owned", "Part", "Reader", "lying", "mixed", "plain"]
 
@@ -74,7 +74,7 @@ class Reader:
         self.model = model
         self.batch_size = batch_size
         self.axis = axis
-        self._probe: Probe | None = None
+        self._probe: Prober | None = None
         self._known: dict[tuple, RowAxes | None] = {}
 
     # -- batches ----------------------------------------------------------------------------------
@@ -85,6 +85,7 @@ class Reader:
             # Vectors of a list were put together here, so how they lie is known.
             known = batch.cut.along is not None or batch.cut.axis is None
             yield batch if known else batch.divided(cut_of(self.model, batch, self.axis)), whole
+            del batch  # here and below: what was read is let go before the next is made
 
     def batches(self, inputs: Inputs, name: str) -> Iterator[Batch]:
         """Yield the batches of a concept's inputs.
@@ -95,7 +96,11 @@ class Reader:
         found = 0
         for batch, divisible in self.sets(inputs, name):
             found += batch.size
-            yield from pieces(batch, self.batch_size) if divisible else (batch,)
+            if divisible:
+                yield from pieces(batch, self.batch_size)
+            else:
+                yield batch
+            del batch
         if not found:
             again = " An iterator can be read only once." if isinstance(inputs, Iterator) else ""
             raise DataError(f"Concept {name!r} is empty: it needs at least one input.{again}")
@@ -134,6 +139,7 @@ class Reader:
                     yield Part(name, batch, None, {}, self._only(name, batch, found_here))
                 else:
                     yield Part(name, batch, None, found_here, None)
+            del batch
         if any(next(parts, None) is not None for parts in cut.values()):
             raise DataError(f"Concept {name!r}: the mask is longer than the inputs.")
 
@@ -242,9 +248,9 @@ class Reader:
             self._known[form] = row_axes(self._probe_of(), part.batch, keys, names)
         return Owner(inputs, part.positions, part.loose, self._known[form], _alone(part.batch, names))
 
-    def _probe_of(self) -> Probe:
+    def _probe_of(self) -> Prober:
         if self._probe is None:
-            self._probe = Probe(self.model)
+            self._probe = Prober(self.model)
         return self._probe
 
 
@@ -269,6 +275,7 @@ def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> It
     for part in parts:
         number = index[part.concept]
         yield part.concept, part.batch, number if part.whole else reader.owner(part, number)
+        del part
 
 
 def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:

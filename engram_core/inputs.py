@@ -330,6 +330,7 @@ def sets_of(inputs: Inputs, label: str, batch_size: int) -> Iterator[tuple[Batch
         if vector is None:
             yield from stacked()
             yield as_batch(item, label), False
+            del item  # what was read is let go before the next is made
             continue
         first = waiting[0] if waiting else vector
         if len(waiting) == batch_size or (first.shape, first.dtype) != (vector.shape, vector.dtype):

@@ -82,7 +82,9 @@ class Listener:
         if not isinstance(owner, Owner):
             return owner
         read = int(x.shape[2]) if slot.whole and x.ndim == 3 else None
-        return owner.rows(slot.name, call, slot.positions(x), read=read)
+        positions = slot.positions(x)
+        found = slot.placed(owner.rows(slot.name, call, positions, read=read), x)
+        return spread_owner(found, positions, slot.name).reshape(positions)
 
     def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .errors import DataError
 from .inputs import Batch, Key
-from .probing import Call, Heard, Probe
+from .probing import Call, Heard, Prober
 
 __all__ = ["Axis", "Owner", "RowAxes", "apart", "prefix", "row_axes", "spread_owner"]
 
@@ -69,7 +69,7 @@ def prefix(name: str) -> str:
     return next((name.removesuffix(end) for end in _ENDINGS if name.endswith(end)), name)
 
 
-def row_axes(probe: Probe, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> RowAxes | None:
+def row_axes(probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> RowAxes | None:
     """Find out what indexes the rows of every layer.
 
     Args:
@@ -142,7 +142,7 @@ def _major(inputs: int, call: Call, more: Call, place: int) -> bool | None:
     return False if near(one, parts.reshape(one.shape)) else None
 
 
-def _shortened(probe: Probe, batch: Batch, heard: Heard, key: Key, names: Mapping[Key, str]) -> Heard | None:
+def _shortened(probe: Prober, batch: Batch, heard: Heard, key: Key, names: Mapping[Key, str]) -> Heard | None:
     """Return what is heard when one argument has fewer positions, with as few others as the model allows."""
     for group in _groups(batch, key, names):
         for index in _fewer(batch, key):
@@ -191,7 +191,7 @@ def _groups(batch: Batch, key: Key, names: Mapping[Key, str]) -> Iterator[frozen
     yield from list(dict.fromkeys(sets))[:_TRIES]
 
 
-def apart(probe: Probe, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> bool:
+def apart(probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> bool:
     """Whether the first of some arguments of one length may have another one than the rest."""
     few = batch.take(torch.arange(min(batch.size, _FEW)))
     own = frozenset(k for k in keys if prefix(names[k]) == prefix(names[keys[0]]))
@@ -240,6 +240,8 @@ class Owner:
         masks = [*self.positions.values(), *([] if self.loose is None else [self.loose])]
         if not masks:
             return self.inputs
+        if self.single:
+            return torch.where(torch.stack([m.any() for m in masks]).any(), self.inputs, -1)
         some = torch.stack([m.any(1) for m in masks]).any(0)
         return torch.where(some, self.inputs, -1)
 

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .arithmetic import callers_device
 from .attention import open_attention
 from .errors import EngramError
 from .experts import open_experts
 from .inputs import MODEL_ERRORS, Batch, Cut, Key
 from .layers import Slot, find_slots
-from .view import base_of, shared_copy
+from .view import base_of, shared_copy, submodule
 
-__all__ = ["Call", "Heard", "Probe", "argument_names", "cut_of", "too_many_arguments"]
+__all__ = ["Call", "Heard", "Prober", "argument_names", "cut_of", "too_many_arguments"]
 
 _FEW, _FIRST = 8, 3  # inputs that are tried together, and how many of them make the first part
 _TRIES = 8  # ways to divide the arguments that are tried
@@ -45,7 +46,7 @@ Heard = dict[str, list[Call]]
 """The calls of every layer in one pass."""
 
 
-class Probe:
+class Prober:
     """A view of a model that is run on a few inputs to hear what its layers read.
 
     Attributes:
@@ -63,7 +64,7 @@ class Probe:
         self._heard: Heard = {}
         self.blocks = {slot.name: slot.module for slot in self._slots if slot.routed}
         for slot in self._slots:
-            self._view.get_submodule(slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
+            submodule(self._view, slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
 
     def _hook(self, slot: Slot) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -85,7 +86,8 @@ class Probe:
             with torch.random.fork_rng(devices), torch.no_grad():
                 torch.manual_seed(seed)
                 call = batch.to(self._place)
-                self._view(*call.args, **call.kwargs)
+                with callers_device():
+                    self._view(*call.args, **call.kwargs)
         except (*MODEL_ERRORS, EngramError):
             return None
         return self._heard
@@ -239,7 +241,7 @@ def _find(model: nn.Module, batch: Batch, axis: int | str) -> Cut:
     if not batch.leading()[1].numel():
         return plain
     try:
-        probe = Probe(model)
+        probe = Prober(model)
     except EngramError:
         return plain
     runs = False

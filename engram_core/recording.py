@@ -214,6 +214,7 @@ def record(
         for part in reader.parts(concepts, masks):
             counts[part.concept] += part.batch.size
             yield part
+            del part  # what was read is let go before the next is made
 
     owned = mixed(counted(), index, reader) if mix else plain(counted(), index, reader)
     return record_batches(
