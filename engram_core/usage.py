@@ -119,7 +119,8 @@ class Usage:
 
     def _by_the_base(self) -> bool:
         """Whether a module of the base computes now, where only the view's should."""
-        frame: types.FrameType | None = sys._getframe()
+        # Not this frame itself: its own name for it would be a circle, which holds the inputs of the pass.
+        frame: types.FrameType | None = sys._getframe(1)
         while frame is not None and frame.f_globals.get("__name__") not in _PASSES:
             if id(frame.f_locals.get("self")) in self._held:
                 return True
