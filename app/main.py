@@ -15,12 +15,12 @@ from engram_core.errors import EngramError
 from engram_core.samples import sample_names
 
 _FEW_NOTES = 5  # about an address that are shown at once
-_UNKNOWN = "_unknown"  # a sentence from the side bar, which knows first, to the page
 
 
-def _side_bar() -> None:
+def _side_bar() -> str | None:
+    """Draw the side bar; return a sentence about a model that is not there, for the page."""
     # Asked before the list below lets go of a name that it does not hold.
-    st.session_state[_UNKNOWN] = session.unknown_model()
+    unknown = session.unknown_model()
     with st.sidebar:
         st.markdown("### Engram Explorer")
         st.caption("Find, switch off and measure single memories in a trained network.")
@@ -40,6 +40,7 @@ def _side_bar() -> None:
             help="Large type, the controls behind buttons, and this side bar folded away: the arrow at the "
             "top left brings it back.",
         )
+    return unknown
 
 
 def _about(base: Base) -> None:
@@ -80,10 +81,9 @@ def _notes(base: Base) -> None:
             st.caption(plain("; ".join(more)) + ".")
 
 
-def _page(entry: View) -> None:
-    unknown = st.session_state.pop(_UNKNOWN, None)
-    if unknown:
-        st.info(plain(unknown))
+def _page(entry: View, said: list[str]) -> None:
+    for sentence in said:
+        st.info(plain(sentence))
     if not entry.needs_base:
         entry.draw()
         return
@@ -111,9 +111,12 @@ def main() -> None:
     asked = session.arrive()
     st.html(CSS + (PRESENTER if presenting else ""))
     frame.PAGES.update({entry.path: "" if entry.first else entry.path for entry in REGISTRY})
+    # What the side bar, which is drawn first, has to tell the page. Not in the session: the run that was
+    # replaced by this one may still be at it there.
+    said: list[str] = []
     pages = {
         entry.path: st.Page(
-            partial(_page, entry), title=entry.title, url_path=entry.path, default=entry.first
+            partial(_page, entry, said), title=entry.title, url_path=entry.path, default=entry.first
         )
         for entry in REGISTRY
     }
@@ -122,7 +125,8 @@ def main() -> None:
     if asked in pages and pages[asked] is not chosen:
         # With the choice at once, or Back would first come to this page without one.
         st.switch_page(pages[asked], query_params=session.next_address())
-    _side_bar()
+    if unknown := _side_bar():
+        said.append(unknown)
     with st.sidebar:
         reconnect.watch()
         model.remember()

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from app.launch import command
 
-__all__ = ["Server", "chromium", "open_browser", "running", "settle"]
+__all__ = ["Server", "chromium", "free_port", "open_browser", "running", "settle"]
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -42,11 +42,15 @@ class Server:
         port: port that it listens on.
         log: file for what it prints.
         process: the process while it runs.
+        demo: whether it is a public screen.
+        options: further options of `engram app`.
     """
 
     port: int
     log: Path | None = None
     process: subprocess.Popen | None = None
+    demo: bool = False
+    options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -63,7 +67,11 @@ class Server:
     def start(self) -> None:
         """Start the process and wait until it answers."""
         with open(self.log or os.devnull, "ab") as out:
-            self.process = subprocess.Popen(command(port=self.port), stdout=out, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [*command(port=self.port, demo=self.demo), *self.options],
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
         for _ in range(300):
             if self.process.poll() is not None:
                 raise RuntimeError(f"The app ended with code {self.process.returncode} before it answered.")
@@ -87,13 +95,19 @@ class Server:
             self.process.wait()
 
 
-@contextmanager
-def running(log: Path | None = None) -> Iterator[Server]:
-    """Run the app on a free port."""
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(port, log)
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(
+    log: Path | None = None, *, demo: bool = False, options: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    """Run the app on a free port."""
+    server = Server(free_port(), log, demo=demo, options=options)
     try:
         server.start()
         yield server

@@ -90,7 +90,7 @@ def test_wheel_ships_exactly_what_git_ships(wheel: zipfile.ZipFile) -> None:
 def test_wheel_has_licence_and_command(wheel: zipfile.ZipFile) -> None:
     info = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")).rsplit("/", 1)[0]
     assert "MIT License" in wheel.read(f"{info}/licenses/LICENSE").decode()
-    assert "engram = engram_core.cli:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    assert "engram = app.entry:main" in wheel.read(f"{info}/entry_points.txt").decode()
 
 
 def test_wheel_works_outside_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:

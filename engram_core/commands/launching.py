@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -34,6 +37,20 @@ def open_app(
     demo: Annotated[
         bool, typer.Option("--demo", help="For a public screen: no paths, uploads or hub names; short texts.")
     ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name under which it answers, such as the public one of a proxy. Can be repeated.",
+        ),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of a proxy whose X-Forwarded-For says who a visitor is. Can be repeated.",
+        ),
+    ] = None,
 ) -> None:
     """Open the explorer in the browser."""
     # The core knows nothing of screens: the app is another program, started as one.
@@ -43,6 +60,7 @@ def open_app(
             f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
         )
     _check(model, concepts)
+    _check_names(allow_host or [], trust_proxy or [])
     _check_port(host, port)
     command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
@@ -50,7 +68,25 @@ def open_app(
     for name, value in (("--model", model), ("--concepts", concepts)):
         command += [name, value] if value else []
     command += ([] if browser else ["--no-browser"]) + (["--demo"] if demo else [])
-    raise typer.Exit(subprocess.call(command, env=settings))
+    for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
+        command += [part for value in values or () for part in (name, value)]
+    become(command, settings)
+
+
+def become(command: list[str], env: Mapping[str, str]) -> NoReturn:
+    """Go on as another program: it has this process, so whatever ends the one ends the other.
+
+    Args:
+        command: the program and its arguments.
+        env: its environment.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "nt":  # it cannot; there a new process would be left behind
+        raise typer.Exit(subprocess.call(command, env=dict(env)))
+    # Held back until the other one knows what to do with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    os.execve(command[0], command, dict(env))
 
 
 def _check(model: str, concepts: str) -> None:
@@ -61,6 +97,24 @@ def _check(model: str, concepts: str) -> None:
         raise DataError(f"There is no file or folder {concepts}: --concepts takes texts or class folders.")
     if model and not concepts and model not in sample_names():
         raise suggest("sample", model, sample_names())
+
+
+def _check_names(hosts: list[str], proxies: list[str]) -> None:
+    """Refuse what is no name of a host, or no address."""
+    for name in hosts:
+        if not name or any(sign in name for sign in "/ *,@?#") or "://" in name:
+            raise DataError(
+                f"--allow-host {name!r} is no name of a host: give it as it stands in the browser's bar, "
+                "without scheme, path or asterisk, such as  --allow-host engrams.example.org."
+            )
+    for address in proxies:
+        try:
+            ip_network(address, strict=False)
+        except ValueError:
+            raise DataError(
+                f"--trust-proxy {address!r} is no address: give the number of the machine that the proxy "
+                "runs on, such as  --trust-proxy 127.0.0.1."
+            ) from None
 
 
 def _check_port(host: str, port: int) -> None:

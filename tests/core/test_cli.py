@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+import typer
 from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
@@ -371,13 +372,22 @@ def test_app_without_its_packages_says_what_to_install(engram, monkeypatch) -> N
 def test_app_starts_what_its_options_say(engram, monkeypatch) -> None:
     pytest.importorskip("streamlit")
     started: list[list[str]] = []
-    monkeypatch.setattr(launching.subprocess, "call", lambda command, env: started.append(command) or 3)
+
+    def become(command: list[str], env: dict[str, str]) -> None:
+        started.append(command)
+        raise typer.Exit(3)
+
+    monkeypatch.setattr(launching, "become", become)
     assert engram("app", "--port", "9001", "--no-browser").code == 3
     assert started[0][1:3] == ["-m", "app.launch"] and "--no-browser" in started[0]
     assert started[0][3:7] == ["--host", "127.0.0.1", "--port", "9001"]
 
 
 def test_app_listens_on_this_machine_only_and_sends_no_statistics() -> None:
-    command = importlib.import_module("app.launch").command(port=9001)
-    assert {"--server.port=9001", "--server.address=127.0.0.1", "--server.headless=true"} <= set(command)
-    assert "--browser.gatherUsageStats=false" in command
+    launch = importlib.import_module("app.launch")
+    command = launch.command(port=9001)
+    assert (
+        command[command.index("--host") + 1] == "127.0.0.1" and command[command.index("--port") + 1] == "9001"
+    )
+    assert "--no-browser" in command and launch.SETTINGS["server.headless"] is True
+    assert launch.SETTINGS["browser.gatherUsageStats"] is False

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app import launch
+from app import ending, launch, serving
 from app.started import Started, environment, started
 from engram_core.commands import launching
 from engram_core.commands.launching import open_app
@@ -24,14 +24,9 @@ from engram_core.errors import DataError, EngramError
 
 @pytest.fixture
 def calls(monkeypatch):
-    """Return what would be started, instead of starting it."""
+    """Return what this process would become, instead of becoming it."""
     found: list[tuple[list[str], dict]] = []
-
-    def call(command, env=None):  # noqa: ANN001, ANN202
-        found.append((list(command), dict(env or {})))
-        return 0
-
-    monkeypatch.setattr(subprocess, "call", call)
+    monkeypatch.setattr(launching, "become", lambda command, env: found.append((list(command), dict(env))))
     return found
 
 
@@ -54,18 +49,21 @@ def start(**options) -> None:  # noqa: ANN003
 def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch):
     path = tmp_path / "a name with spaces & 'quotes'.jsonl"
     path.write_text("{}")
-    start(model="--odd name", concepts=str(path), demo=True, port=(port := free_port()))
+    proxy = {"allow_host": ["engrams.example.org", "10.1.2.3"], "trust_proxy": ["127.0.0.1"]}
+    start(model="--odd name", concepts=str(path), demo=True, port=(port := free_port()), **proxy)
     (command, env), *_ = calls
     assert command[:3] == [sys.executable, "-m", "app.launch"] and env.get("OMP_WAIT_POLICY")
-    calls.clear()
+    for key in environment(Started()):
+        monkeypatch.setenv(key, "")  # so that it is undone at the end
     monkeypatch.setattr(sys, "argv", ["app.launch", *command[3:]])
-    with pytest.raises(SystemExit) as ended:
-        launch.main()
-    assert ended.value.code == 0
-    (server, env), *_ = calls
-    assert f"--server.port={port}" in server and "--client.showErrorDetails=none" in server
-    for key, value in env.items():
-        monkeypatch.setenv(key, value)
+    monkeypatch.setattr(ending, "at_once", lambda: None)
+    served: list[tuple[tuple, dict]] = []
+    monkeypatch.setattr(serving, "serve", lambda *what, **how: served.append((what, how)))
+    launch.main()
+    ((_, settings), how), *_ = served
+    assert settings["client.showErrorDetails"] == "none" and settings["client.allowedOrigins"] == []
+    assert how["port"] == port and how["demo"] and not how["browser"]
+    assert how["allowed"] == ("engrams.example.org", "10.1.2.3") and how["proxies"] == ("127.0.0.1",)
     assert started() == Started("--odd name", str(path), True)
 
 
@@ -86,6 +84,9 @@ def test_without_options_nothing_is_set(calls, monkeypatch):
         ({"model": "org/model"}, "org/model"),
         ({"concepts": "texts.jsonl"}, "--model"),
         ({"model": "digits-mlp", "concepts": "/no/such/file.jsonl"}, "/no/such/file.jsonl"),
+        ({"allow_host": ["https://engrams.example.org"]}, "without scheme"),
+        ({"allow_host": ["*"]}, "asterisk"),
+        ({"trust_proxy": ["nginx"]}, "no address"),
         ({"model": "digits-mlp", "concepts": ""}, None),
     ],
 )

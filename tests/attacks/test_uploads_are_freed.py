@@ -1,0 +1,98 @@
+"""Tried: large files, many files, and pages that are closed while their files are here or on the way.
+
+Before, each page could leave 49 MB behind as often as it liked, and they were still there 150 s after it was
+closed. Must be: a page has at most so many files and bytes, a file that says no length is refused, and all is
+freed a few seconds after the page was closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import time
+
+from raw import ask, page, session_of
+from servers import Server
+from test_closed_addresses import _file
+from websockets.asyncio.client import ClientConnection
+
+from app.gate.limits import Limits
+
+MB = 1024 * 1024
+LIMITS = Limits()
+
+
+def _settled(server: Server, below: float, *, seconds: float) -> float:
+    """Wait until the server is as small as it should be; return how long that took."""
+    began = time.monotonic()
+    while server.resident > below and time.monotonic() - began < seconds:
+        time.sleep(0.5)
+    return time.monotonic() - began
+
+
+def test_files_are_bounded_and_freed(server: Server):
+    async def fill() -> tuple[list[int], list[int]]:
+        connection = await page(server.port)
+        session = await session_of(connection)
+        large = [
+            await asyncio.to_thread(_file, server.port, session, b"x" * (49 * MB), name=f"large{i}")
+            for i in range(4)
+        ]
+        small = [await asyncio.to_thread(_file, server.port, session, b"x", name=f"s{i}") for i in range(10)]
+        await connection.close()
+        return large, small
+
+    before = server.resident
+    large, small = asyncio.run(fill())
+    assert large == [204, 204, 413, 413]
+    assert small.count(204) == LIMITS.upload_files - 2 and small[-1] == 413
+    assert server.resident - before > 60
+    took = _settled(server, before + 30, seconds=LIMITS.grace_seconds + 15)
+    assert server.resident <= before + 30, f"{server.resident - before:.0f} MiB are left after {took:.0f} s"
+
+
+def test_a_file_that_arrives_after_its_page_was_closed_is_freed_too(server: Server):
+    async def opened() -> tuple[ClientConnection, str]:
+        connection = await page(server.port)
+        return connection, await session_of(connection)
+
+    async def late() -> int:
+        connection, session = await opened()
+        token = ask(server.port, "/_stcore/health").headers["set-cookie"].split(";")[0].split("=", 1)[1]
+        head = b'--edge\r\nContent-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
+        body = head + b"x" * (40 * MB) + b"\r\n--edge--\r\n"
+        put = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        put.putrequest("PUT", f"/_stcore/upload_file/{session}/late")
+        for name, text in (
+            ("Cookie", f"_streamlit_xsrf={token}"), ("X-Xsrftoken", token),
+            ("Content-Length", str(len(body))),
+            ("Content-Type", "multipart/form-data; boundary=edge"),
+        ):  # fmt: skip
+            put.putheader(name, text)
+        put.endheaders()
+        await asyncio.to_thread(put.send, body[: 20 * MB])
+        await connection.close()
+        await asyncio.sleep(LIMITS.grace_seconds + 2)
+        await asyncio.to_thread(put.send, body[20 * MB :])
+        status = (await asyncio.to_thread(put.getresponse)).status
+        put.close()
+        return status
+
+    before = server.resident
+    asyncio.run(late())
+    _settled(server, before + 15, seconds=LIMITS.grace_seconds + 10)
+    assert server.resident <= before + 15
+
+
+def test_a_file_of_no_length_or_too_much_of_it_is_refused(server: Server):
+    told = ask(
+        server.port,
+        "/_stcore/upload_file/no-session/x",
+        method="PUT",
+        body=b"0\r\n\r\n",
+        Transfer_Encoding="chunked",
+    )
+    assert told.status == 411
+    for length in ("-1", "1" * 30, "x", str(200 * MB)):
+        told = ask(server.port, "/_stcore/upload_file/no-session/x", method="PUT", Content_Length=length)
+        assert told.status in (400, 413)
