@@ -31,6 +31,7 @@ _OPEN = (_HEALTH, "/_stcore/host-config", "/_stcore/bidi-components/")
 _METRICS = "/_stcore/metrics"
 _CLOSED = ("/_stcore", "/auth", "/oauth2callback", "/app/static")
 _MOST_KNOWN = 20_000  # addresses that are remembered
+_LOOK = 2.0  # seconds between two looks for sessions that nobody comes back to
 _SWEEP = 30.0  # seconds between two looks for those that can be forgotten
 
 # Streamlit's page loads nothing from elsewhere, and neither do ours: whatever a name, a card or a text would
@@ -69,6 +70,10 @@ class Gate:
         self._arrivals: dict[str, Bucket] = {}
         self._requests: dict[str, Bucket] = {}
         self._swept = 0.0
+        # When sessions were first seen without a visit, and those to which a file has come since.
+        self._away: dict[str, float] = {}
+        self._late: set[str] = set()
+        self._watching: asyncio.TimerHandle | None = None
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -148,8 +153,8 @@ class Gate:
         finally:
             self._uploads.end(session, int(length))
             # One that came to its end after its page was closed belongs to nobody.
-            if not any(visit.session == session for visit in self._visits):
-                self._forget_later(session)
+            self._late.add(session)
+            self._watch()
 
     # -- visits -----------------------------------------------------------------------------------
 
@@ -171,8 +176,7 @@ class Gate:
                 del self._of[address]
             if visit.flooded:
                 self._bucket(self._arrivals, scope, self._limits.arrivals).owe(self._limits.flood_price)
-            if visit.session:
-                self._forget_later(visit.session)
+            self._watch()
 
     def _has_room(self, scope: MutableMapping[str, Any], address: str) -> bool:
         most, most_of_one = self._limits.visits
@@ -182,20 +186,33 @@ class Gate:
             and self._bucket(self._arrivals, scope, self._limits.arrivals).take()
         )
 
-    def _forget_later(self, session: str) -> None:
-        asyncio.get_running_loop().call_later(self._limits.grace_seconds, self._forget, session)
+    def _watch(self) -> None:
+        """Look from now on whether there are sessions that nobody comes back to."""
+        if self._watching is None:
+            self._watching = asyncio.get_running_loop().call_later(_LOOK, self._look)
 
-    def _forget(self, session: str) -> None:
-        """Let go of a session that nobody has come back to.
+    def _look(self) -> None:
+        """Let go of sessions that nobody has come back to.
 
-        Streamlit keeps it until another one takes its place in a list, and its files for as long.
+        Streamlit keeps each until another one takes its place in a list, and its files for as long.
         """
-        if not Runtime.exists() or any(visit.session == session for visit in self._visits):
+        self._watching = None
+        if not Runtime.exists():
             return
-        runtime = Runtime.instance()
-        if not runtime.is_active_session(session):
-            runtime.close_session(session)
-            forget(session)
+        runtime, now = Runtime.instance(), asyncio.get_running_loop().time()
+        # Not by the names that visits have heard: who leaves at once has heard none.
+        left = {info.session.id for info in runtime._session_mgr.list_sessions()}
+        left = {session for session in left if not runtime.is_active_session(session)} | self._late
+        self._away = {session: self._away.get(session, now) for session in left}
+        for session, since in list(self._away.items()):
+            if now - since >= self._limits.grace_seconds:
+                del self._away[session]
+                self._late.discard(session)
+                if not runtime.is_active_session(session):
+                    runtime.close_session(session)
+                    forget(session)
+        if self._away or self._visits:
+            self._watch()
 
     # -- addresses --------------------------------------------------------------------------------
 
