@@ -135,15 +135,14 @@ def document(outcomes: list[Outcome], seconds: float, load: tuple[float, float])
     lines = [
         "# Under load",
         "",
-        "Made by `python -m benchmarks.load`. Real sessions on Live, spread evenly over all samples, against one",
-        "server; each chooses, waits for the answer, rests 1 to 4 s and chooses again, for "
-        f"{seconds:.0f} s. Seconds from a",
-        "choice to the complete answer (of a language model: 8 tokens of both models). The visitors run on the",
-        "same machine as the server, and take their share of it.",
+        "Made by `python -m benchmarks.load`. Real sessions on Live, spread evenly over all samples, against",
+        "one server; each chooses, waits for the answer, rests 1 to 4 s and chooses again, for",
+        f"{seconds:.0f} s. Seconds from a choice to the complete answer (of a language model: 8 tokens of both",
+        "models). The visitors run on the same machine as the server, and take their share of it.",
         "",
-        f"Machine: {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB, "
-        f"{platform.system()}, Python {platform.python_version()}. Its 1-minute load average was {load[0]:.1f} before",
-        f"anything was started and {load[1]:.1f} at the end: with other work beside it, read the numbers as bounds.",
+        f"Machine: {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB,",
+        f"{platform.system()}, Python {platform.python_version()}. Its 1-minute load average was {load[0]:.1f}",
+        f"before anything was started and {load[1]:.1f} at the end.",
         "",
     ]
     for outcome in outcomes:
@@ -180,7 +179,8 @@ def main() -> None:
             every = [wait for waits in outcomes[-1].waits.values() for wait in waits]
             middle = statistics.median(every) if every else float("nan")
             print(
-                f"{number} visitors: {len(every)} choices, median {middle:.2f} s, {len(outcomes[-1].errors)} errors"
+                f"{number} visitors: {len(every)} choices, median {middle:.2f} s, "
+                f"{len(outcomes[-1].errors)} errors"
             )
             options.out.write_text(
                 document(outcomes, options.seconds, (began, os.getloadavg()[0])), encoding="utf-8"
