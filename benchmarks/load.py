@@ -135,14 +135,14 @@ def document(outcomes: list[Outcome], seconds: float, load: tuple[float, float])
     lines = [
         "# Under load",
         "",
-        "Made by `python -m benchmarks.load`. Real sessions on Live, spread evenly over all samples, against",
-        "one server; each chooses, waits for the answer, rests 1 to 4 s and chooses again, for",
+        "Made by `python -m benchmarks.load`. Real sessions on Live, spread evenly over all samples,",
+        "against one server; each chooses, waits for the answer, rests 1 to 4 s and chooses again, for",
         f"{seconds:.0f} s. Seconds from a choice to the complete answer (of a language model: 8 tokens of both",
         "models). The visitors run on the same machine as the server, and take their share of it.",
         "",
         f"Machine: {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB,",
-        f"{platform.system()}, Python {platform.python_version()}. Its 1-minute load average was {load[0]:.1f}",
-        f"before anything was started and {load[1]:.1f} at the end.",
+        f"{platform.system()}, Python {platform.python_version()}. Its 1-minute load average was",
+        f"{load[0]:.1f} before anything was started and {load[1]:.1f} at the end.",
         "",
     ]
     for outcome in outcomes:
