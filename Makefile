@@ -44,7 +44,8 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		exit 1; \
 	fi; \
 	echo "Every test but those of the browser and of the installation"; \
-	$(PY) -m pytest -m "not e2e and not install" $(TWO_AT_A_TIME) || exit; \
+	$(PY) -m pytest -m "not e2e and not install and not alone" $(TWO_AT_A_TIME) || exit; \
+	$(PY) -m pytest -m alone || exit; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		echo "The tests in $(CHROMIUM)"; \
 		ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m pytest -m e2e || exit; \

@@ -38,6 +38,14 @@ def health(url: str) -> float:
     return time.monotonic() - began
 
 
+def crowding() -> float:
+    """Return how many times longer work takes here than it would if nobody else used the machine."""
+    wall, own = time.perf_counter(), time.process_time()
+    while time.process_time() - own < 0.3:
+        pass
+    return max(1.0, (time.perf_counter() - wall) / 0.3)
+
+
 class Pulse(threading.Thread):
     """Asks all the time how the server is."""
 
@@ -97,12 +105,14 @@ async def beside(server: Server, seconds: float, again: bool) -> tuple[list[floa
     return [wait for one in waits for wait in one], pulse, said
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("demo", [False, True], ids=["local", "demo"])
 def test_twenty_flooding_connections_stop_nobody(tmp_path: Path, demo: bool):
     # On a public screen for a shorter time: it is the same gate, with other numbers.
     seconds = SECONDS / (3 if demo else 1)
     log = tmp_path / "server.log"
     with running(log, demo=demo) as server:
+        busier = crowding()
         waits, pulse, said = asyncio.run(beside(server, seconds, again=True))
         assert server.process is not None
         process = psutil.Process(server.process.pid)
@@ -110,17 +120,20 @@ def test_twenty_flooding_connections_stop_nobody(tmp_path: Path, demo: bool):
         busy = process.cpu_percent(1.0)
         pulse.ended.set()
         pulse.join()
+        busier = max(busier, crowding())
         slow = statistics.quantiles(waits, n=20)[-1]
         print(
             f"\nsent and connections: {said.strip()}; {len(waits)} choices of {PEOPLE} people, "
             f"median {statistics.median(waits):.2f} s, p95 {slow:.2f} s, worst {max(waits):.2f} s; "
             f"health median {statistics.median(pulse.took):.3f} s, worst {max(pulse.took):.2f} s of "
-            f"{len(pulse.took)}; busy {CALM:.0f} s after it: {busy:.0f} %; memory {server.resident:.0f} MiB"
+            f"{len(pulse.took)}; busy {CALM:.0f} s after it: {busy:.0f} %; memory {server.resident:.0f} MiB; "
+            f"machine crowded {busier:.1f} times"
         )
         assert int(said.split()[0]) > 5 * CONNECTIONS
         assert len(waits) > 2 * PEOPLE
-        assert max(pulse.took) <= HEALTH
-        assert slow <= ANSWER
+        # With other work beside it, everything takes as many times longer.
+        assert max(pulse.took) <= HEALTH * busier
+        assert slow <= ANSWER * busier
         assert busy < 50
         text = log.read_text()
         assert "Traceback" not in text and "KeyError" not in text and "changed size" not in text
