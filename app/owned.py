@@ -35,6 +35,7 @@ MOST_CHECKS = 6
 MINUTES = 30
 """For so long a model that somebody used is not let go for another visitor's."""
 _CHECK_MINUTES = 10
+_STOPPED = 1.0  # seconds in which a check-up that is ended gives its place back
 _VISITOR = "_visitor"
 _LINKED = "_linked"
 _TOKEN = re.compile(r"[\w-]{20,64}")
@@ -126,11 +127,15 @@ def open_model(name: str, load: Callable[[], Loading]) -> None:
 
 
 def begin(make: Callable[[], Checking]) -> None:
-    """Begin a check-up for this visitor; the one before is let go.
+    """Begin a check-up for this visitor; the one before is ended if it is not done.
 
     Raises:
         EngramError: there is no room for it.
     """
+    before = checking()
+    if before is not None and before.running:
+        before.stop()
+        before.wait(_STOPPED)
     try:
         _checks().put(visitor(), make, visitor())
     except FullError as full:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,29 @@ class CheckUp:
     def seconds(self) -> float:
         """Time to record and extract, estimated."""
         return self.forward_seconds + self.solve_seconds
+
+    def state(self) -> dict[str, Any]:
+        """Return all of it as JSON can hold it."""
+        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        for name in ("layers", "concepts"):
+            table = found[name]
+            rows = table.astype(object).where(table.notna(), None).to_numpy().tolist()
+            found[name] = {"columns": list(table.columns), "rows": rows}
+        return found
+
+    @classmethod
+    def restore(cls, state: Mapping[str, Any]) -> CheckUp:
+        """Return what `state` was taken of."""
+        found = {each.name: state[each.name] for each in fields(cls)}
+        for name in ("layers", "concepts"):
+            found[name] = pd.DataFrame(found[name]["rows"], columns=found[name]["columns"])
+        for name in ("problems", "notes"):
+            found[name] = tuple(map(str, found[name]))
+        for name in ("parameters", "model_bytes", "memory_bytes"):
+            found[name] = int(found[name])
+        for name in ("forward_seconds", "solve_seconds"):
+            found[name] = float(found[name])
+        return cls(**found)
 
 
 @exactly

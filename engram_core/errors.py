@@ -12,6 +12,7 @@ __all__ = [
     "DependencyError",
     "EffectError",
     "EngramError",
+    "LimitError",
     "ModelMismatchError",
     "NonFiniteError",
     "StorageError",
@@ -58,6 +59,10 @@ class EffectError(EngramError):
 
 class DependencyError(EngramError):
     """Something this needs is not installed; the message says how to install it."""
+
+
+class LimitError(EngramError):
+    """What was tried in a process of its own took more time or memory than it may, or ended it."""
 
 
 class StorageError(EngramError):

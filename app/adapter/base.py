@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 import engram_core as ec
+from engram_core.loading import first_line
 from engram_core.preparing import Prepared, prepared
 from engram_core.samples import Sample, load_sample
 from engram_core.tasks import Scores, Subject, Task
@@ -164,9 +165,10 @@ class Loading:
     def _run(self, load: Callable[..., Sample]) -> None:
         try:
             self._load(load)
-        except Exception as error:
+        except BaseException as error:  # a library's panic is no Exception
             if self._base is None:
-                self._error = error  # kept for the page that asks
+                # Kept for the page that asks.
+                self._error = error if isinstance(error, Exception) else RuntimeError(first_line(error))
             else:
                 _LOG.warning("%s is not kept for the next start: %s", self._base.facts.name, error)
         finally:

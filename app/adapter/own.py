@@ -1,4 +1,4 @@
-"""A visitor's own model: read in a thread of its own, checked before anything is recorded."""
+"""A visitor's own model: tried in a process of its own, then read here; checked before anything is recorded."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ import torch
 
 import engram_core as ec
 from engram_core.checkup import CheckUp
-from engram_core.errors import EngramError
+from engram_core.errors import DataError, EngramError
+from engram_core.examining import Examined, content_of
 from engram_core.files import Scratch
+from engram_core.loading import first_line, foreign_errors
 from engram_core.samples import Sample, missing_samples, sample_folder, sample_names
 
+from . import trial
 from .base import Loading
 
 __all__ = ["Checking", "Opened", "Wanted", "upload"]
 
-MOST_CONCEPTS = 2000
-"""More than that cannot be looked at on a page; the command line takes them."""
+_CHANGED = (
+    "The model or its concepts were changed while they were read. Check again when nothing writes to them."
+)
 
 
 @dataclass(frozen=True)
@@ -91,33 +95,58 @@ class Wanted:
         # 48 bits: a name is also what lets others in by a link, so it must not be found by trying.
         return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
 
-    def read(self, expected: str = "") -> Sample:
-        """Load it.
+    def tried(
+        self, *, doing: Callable[[str], None] = lambda _: None, stop: threading.Event | None = None
+    ) -> Examined:
+        """Try it in a process of its own, with limits of time and memory.
 
         Args:
+            doing: is told what is being done.
+            stop: ends it.
+
+        Raises:
+            EngramError: what is wrong with the model or the concepts, or which limit they exceed.
+        """
+        options = dict(self.options)
+        return trial.tried(self.model, self.concepts, options, doing=doing, stop=stop or threading.Event())
+
+    def read(self, found: Examined, expected: str = "") -> Sample:
+        """Load what was tried, if it is still that.
+
+        Args:
+            found: what was found when it was tried.
             expected: the name it must have; "" if it gets its name only now.
 
         Raises:
-            EngramError: what is wrong with the model or the concepts; or they were changed meanwhile.
+            EngramError: it was changed meanwhile, or is wrong in another way.
         """
         before = self.name()
-        sample = _apart(ec.load_subject(self.model, self.concepts, **dict(self.options)))
-        if self.name() != before:
-            raise ec.errors.DataError(
-                "The model or its concepts were changed while they were read. Check again when nothing "
-                "writes to them."
-            )
         if expected and before != expected:
-            raise ec.errors.DataError(
+            raise DataError(
                 f"What this server was started with was changed since: {expected} is no longer there. Start "
                 "the server again to open it as it is now."
             )
+        # Asked before, so that nothing is opened that was not tried, and after, so that it is what was read.
+        self._check_content(found)
+        sample = _apart(ec.load_subject(self.model, self.concepts, **dict(self.options)))
+        self._check_content(found)
+        if self.name() != before or ec.model_hash(sample.model) != found.model:
+            raise DataError(_CHANGED)
         local = _model_content(self.model, None)
         return replace(sample, name=before if local or expected else self.name(sample.folder))
 
+    def _check_content(self, found: Examined) -> None:
+        if content_of(self.model, self.concepts) != found.content:
+            raise DataError(_CHANGED)
+
     def loading(self, name: str) -> Loading:
-        """Start to load, record and solve it, if it still has that name."""
-        return Loading(lambda: self.read(name), start={"load_code": self.code})
+        """Start to try, load, record and solve it, if it still has that name."""
+
+        def load() -> Sample:
+            # Whoever reads it next is told the same.
+            return self.read(self.tried(), name)
+
+        return Loading(load, start={"load_code": self.code})
 
 
 @dataclass(frozen=True)
@@ -126,22 +155,29 @@ class Opened:
 
     Attributes:
         wanted: what was asked for.
-        sample: the model with its concepts.
+        sample: the model with its concepts; None where the check-up found a problem, as nothing can be opened
+            then.
         check: what the check-up found.
     """
 
     wanted: Wanted
-    sample: Sample
+    sample: Sample | None
     check: CheckUp
 
     @property
     def name(self) -> str:
         """The name in the list of models."""
-        return self.sample.name
+        return self.wanted.name() if self.sample is None else self.sample.name
 
     def loading(self) -> Loading:
         """Start to record and solve it: what was checked, whatever has become of its files."""
-        return Loading(lambda: self.sample, start={"load_code": self.wanted.code})
+
+        def load() -> Sample:
+            if self.sample is None:
+                raise EngramError("The check-up found a problem with it. Correct that, and check again.")
+            return self.sample
+
+        return Loading(load, start={"load_code": self.wanted.code})
 
 
 def _content(path: Path, *, deep: bool = True) -> str:
@@ -193,6 +229,8 @@ def _apart(sample: Sample) -> Sample:
 class Checking:
     """A model on its way to a check-up: the work goes on in a thread of its own, whoever watches or leaves.
 
+    It is tried in a process of its own first, and read by this one only if that went well.
+
     Args:
         wanted: what to read and check.
         after: called at the end, whatever the end is.
@@ -203,6 +241,8 @@ class Checking:
         self._opened: Opened | None = None
         self._error: Exception | None = None
         self._after = after
+        self._stop = threading.Event()
+        self.doing = ""
         self.begun = time.monotonic()
         self._thread = threading.Thread(target=self._run, name="check", daemon=True)
         self._thread.start()
@@ -229,22 +269,29 @@ class Checking:
         assert self._opened is not None
         return self._opened
 
+    def stop(self) -> None:
+        """End it as soon as can be, for something else: it then has an error and no result."""
+        self._stop.set()
+
+    def _say(self, text: str) -> None:
+        self.doing = text
+
     def _run(self) -> None:
         try:
-            sample = self.wanted.read()
-            if len(sample.concepts) > MOST_CONCEPTS:
-                raise ec.errors.DataError(
-                    f"There are {len(sample.concepts):,} concepts; these pages show at most "
-                    f"{MOST_CONCEPTS:,}. Take fewer, or use the command line, which has no such limit."
-                )
-            check = ec.check_up(sample.model, sample.concepts)
-            self._opened = Opened(self.wanted, sample, check)
+            found = self.wanted.tried(doing=self._say, stop=self._stop)
+            sample = None
+            if found.check.ok:
+                self._say("Reading it again, for these pages")
+                sample = self.wanted.read(found)
+            self._opened = Opened(self.wanted, sample, found.check)
         except EngramError as error:
             shown = str(error).replace(self.wanted.concepts, self.wanted.label or self.wanted.concepts)
             self._error = EngramError(shown)
-        except Exception as error:  # a foreign model may fail in any way, and the page must say so
+        except BaseException as error:  # a foreign model may fail in any way, and the page must say so
+            said = first_line(error) if foreign_errors(error) else ""
+            kind = type(error).__name__
             self._error = EngramError(
-                f"The model {self.wanted.model!r} could not be used: {type(error).__name__}: {error}"
+                f"The model {self.wanted.model!r} could not be used: {kind}{f': {said}' if said else ''}"
             )
         finally:
             if self._after is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -10,6 +11,7 @@ import streamlit as st
 
 from engram_core.architectures import architecture_names
 from engram_core.errors import EngramError
+from engram_core.loading import foreign_errors
 
 from .. import frame, owned, session
 from ..adapter.own import Checking, Opened, Wanted, upload
@@ -20,6 +22,8 @@ from ..started import started
 from . import kept
 
 __all__ = ["page", "remember"]
+
+_LOG = logging.getLogger(__name__)
 
 _MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
 _POSITIONS, _TEMPLATE = "_own_positions", "_own_template"
@@ -71,7 +75,21 @@ Japan,The capital of Japan is,Tokyo,record
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the page; whatever somebody's files have caused is said in a sentence."""
+    try:
+        _page()
+    except BaseException as error:
+        # What Streamlit ends a run with is no Exception, and neither is a panic in a library.
+        if not foreign_errors(error):
+            raise
+        _LOG.exception("My model could not be drawn")
+        st.error(
+            "This page could not be drawn to the end, and nothing was changed. Reload it; if it says so "
+            "again, name another model or other concepts."
+        )
+
+
+def _page() -> None:
     frame.title("Bring your own model", "Nothing is written to it, and no code of it is run.", page="model")
     if started().demo:
         st.info("Closed on this public screen: here only the bundled models can be opened.")
@@ -198,11 +216,15 @@ def _found() -> None:
     status = st.empty()
     if not checking.wait(0.1):
         with status.status(f"Reading and checking {plain(checking.wanted.model)}", expanded=True):
-            st.caption("A few inputs go through the model by the clock; the rest is counted from them.")
+            st.caption(
+                "First in a process of its own, which may take only so much time and memory; what passes "
+                "there is read again for these pages."
+            )
             line = st.empty()
             while not checking.wait(0.3):
                 # Also lets go of this run when its visitor has moved on: the work itself goes on.
-                line.caption(f"{time.monotonic() - checking.begun:.0f} s so far")
+                since = f"{time.monotonic() - checking.begun:.0f} s so far"
+                line.caption(plain(f"{checking.doing} · {since}" if checking.doing else since))
         status.empty()
     try:
         opened = checking.opened()
