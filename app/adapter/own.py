@@ -1,4 +1,4 @@
-"""A visitor's own model: tried in a process of its own, then read here; checked before anything is recorded."""
+"""A visitor's own model: tried in a process of its own, read here, checked before anything is recorded."""
 
 from __future__ import annotations
 
