@@ -21,6 +21,7 @@ from .errors import EngramError
 from .experts import open_experts
 from .inputs import MODEL_ERRORS, Batch, Cut, Key
 from .layers import Slot, find_slots
+from .unwritten import Unwritten
 from .view import base_of, shared_copy, submodule
 
 __all__ = ["Call", "Heard", "Prober", "argument_names", "cut_of", "too_many_arguments"]
@@ -60,6 +61,7 @@ class Prober:
         open_attention(self._view)
         open_experts(self._view, self._slots)
         self._view.eval()
+        self._unwritten = Unwritten(self._view, base)
         self._place = next((p.device for p in base.parameters()), torch.device("cpu"))
         self._heard: Heard = {}
         self.blocks = {slot.name: slot.module for slot in self._slots if slot.routed}
@@ -86,7 +88,7 @@ class Prober:
             with torch.random.fork_rng(devices), torch.no_grad():
                 torch.manual_seed(seed)
                 call = batch.to(self._place)
-                with callers_device():
+                with self._unwritten, callers_device():
                     self._view(*call.args, **call.kwargs)
         except (*MODEL_ERRORS, EngramError):
             return None

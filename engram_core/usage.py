@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .linear_maps.parametrized import HookedSlot
 from .slots import Slot
+from .unwritten import Unwritten, storage_of, tensors_in
 from .view import submodule
 
 __all__ = ["NEVER_CALLED", "Usage"]
@@ -68,6 +69,7 @@ class Usage:
         self._owners: dict[str, _Owner] = {}
         self._ranges: dict[int, list[tuple[int, int, _Owner]]] = {}
         self._seen: set[Any] = set()
+        self._unwritten = Unwritten(view, base)
         self.paused = False
         self._routed = {slot.name for slot in slots if slot.routed}
         for slot in slots:
@@ -94,16 +96,16 @@ class Usage:
             tuple(_kind(v) for v in args),
             tuple((k, _kind(v)) for k, v in sorted(kwargs.items(), key=lambda item: str(item[0]))),
         )
-        if kind in self._seen or len(self._seen) >= _WATCHED or not self._ranges:
+        if kind in self._seen or len(self._seen) >= _WATCHED:
             yield
             return
         self._seen.add(kind)
-        with _Watch(self._note):
+        with self._unwritten, _Watch(self._note):
             yield
 
     def _note(self, operation: Any, tensors: Iterator[Tensor]) -> None:
         for tensor in () if self.paused else tensors:
-            entries = self._ranges.get(_storage(tensor), ())
+            entries = self._ranges.get(storage_of(tensor), ())
             # Where in its memory a tensor lies is asked only of those that share memory with a weight.
             place = _span(tensor) if entries else None
             for start, stop, owner in entries if place is not None else ():
@@ -166,18 +168,9 @@ def _wrap(owner: _Owner) -> None:
     vars(owner.module)["forward"] = forward
 
 
-def _storage(tensor: Tensor) -> int:
-    """Return a number that tensors over one storage have in common; 0 for what has none."""
-    try:
-        # Not its address: to ask for that would make a copy-on-write tensor a copy.
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # sparse, nested
-        return 0
-
-
 def _span(tensor: Tensor) -> tuple[int, int, int] | None:
     """Return a tensor's storage and its first and last byte there; None for what has no memory."""
-    storage = _storage(tensor)
+    storage = storage_of(tensor)
     if not storage or tensor.is_meta or not tensor.numel():
         return None
     size = tensor.element_size()
@@ -198,13 +191,5 @@ class _Watch(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         if not getattr(func, "is_view", False):
-            self._note(func, _tensors((*args, *kwargs.values())))
+            self._note(func, tensors_in((*args, *kwargs.values())))
         return func(*args, **kwargs)
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    for value in values:
-        if isinstance(value, Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from _tensors(value)
