@@ -41,7 +41,7 @@ NULLS = (FROM_NOTHING, IN_PLACE)
 SCALINGS = ("plain", "adaptive")
 POWERS = ("1", "1.5", "2", "3", "4")
 SEEDS = ("a few", "20")
-"""How many shams an effect is held against: enough for a look, or for a test (SCIENCE.md section 7)."""
+"""How many shams an effect is held against: enough for a look, or for a test (docs/science.md section 7)."""
 ALPHA = "alpha."
 """Prefix of the address key that holds the own strength of one concept."""
 

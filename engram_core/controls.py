@@ -1,6 +1,6 @@
 """Controls: sham edits that an effect must stand against. The sham set is our own design.
 
-Two shams, each over many seeds (SCIENCE.md section 7): a Gaussian edit with the same norm in every
+Two shams, each over many seeds (docs/science.md section 7): a Gaussian edit with the same norm in every
 layer, and the engram of a random subset of the recorded inputs, as many as the concept has.
 """
 
@@ -91,7 +91,7 @@ def subset_atlas(
 
 
 def significance(effect: float, shams: Iterable[float]) -> tuple[float, float, float, float]:
-    """Hold an effect against its shams (SCIENCE.md section 7).
+    """Hold an effect against its shams (docs/science.md section 7).
 
     Returns:
         Mean and standard deviation of the shams, ``z = (effect − mean) / sd`` (infinite if the shams

@@ -1,4 +1,4 @@
-"""The four criteria, measured on held-out inputs, as tidy tables (SCIENCE.md section 2).
+"""The four criteria, measured on held-out inputs, as tidy tables (docs/science.md section 2).
 
 Specificity and reactivation are about one layer's response; sufficiency and necessity score the task
 itself. Every table has one row per concept (whose engram it is) and probe (whose inputs are tested).

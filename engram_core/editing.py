@@ -1,7 +1,8 @@
 """Edit a model without touching it: which memories are off, on a view beside the base.
 
 Every edit has the form ``W' = w₀ W − Σ_c s_c f_l E_c``: erasing has ``w₀ = 1`` and ``s_c = α_c``; keeping
-from nothing has ``w₀ = 0`` and ``s_c = −1``; keeping in place erases all the others (SCIENCE.md section 1).
+from nothing has ``w₀ = 0`` and ``s_c = −1``; keeping in place erases all the others
+(docs/science.md section 1).
 """
 
 from __future__ import annotations

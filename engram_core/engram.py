@@ -191,7 +191,7 @@ class Atlas(Mapping[str, "Engram"]):
     # -- variants -------------------------------------------------------------------------------
 
     def sharpen(self, power: float = 1.0, *, clip: bool = False) -> Atlas:
-        """Return this atlas under another sharpness; nothing is solved again (SCIENCE.md section 5)."""
+        """Return this atlas under another sharpness; nothing is solved again (docs/science.md section 5)."""
         other = Atlas(
             self.model, concepts=self.concepts, slots=self.slots, key_of=self._key_of,
             spectra=self._spectra, traces=self._traces, counts=self.counts, coverage=self.coverage,

@@ -101,7 +101,7 @@ def sufficiency(
     ``says`` tells how much a score is worth: a model that answers the concept to everything scores 1 on
     it and proves nothing. Compare it with ``says`` on the other probes; ``selective`` is the own score less
     the mean of that (of the others' scores, where the task cannot say). Arguments as in `necessity`; `null`
-    is what keeping starts from (SCIENCE.md section 1).
+    is what keeping starts from (docs/science.md section 1).
     z and p hold the score, and ``selective``, against the shams'.
     """
     kept = dict.fromkeys(chosen_concepts(atlas, concepts), strength)

@@ -1,6 +1,6 @@
 """Sufficiency where it can hold: concepts kept alone in every layer, and in one layer at a time.
 
-In a deep language model keeping from nothing in all layers fails (SCIENCE.md section 4): the layers that
+In a deep language model keeping from nothing in all layers fails (docs/science.md section 4): the layers that
 follow no longer get what they need to answer anything. Keeping in one layer, the others untouched, asks
 of each layer whether its part of the memory is enough.
 """
@@ -56,7 +56,7 @@ def sufficiency_by_layer(
         concepts: whose engrams to keep, for sets of one; larger sets are drawn from them. Default all.
         sizes: how many concepts are kept together. With 1, every one of `concepts` is kept once.
         draws: random sets for every size above 1.
-        nulls: what keeping starts from, ``"nothing"`` or ``"in place"`` (SCIENCE.md section 1).
+        nulls: what keeping starts from, ``"nothing"`` or ``"in place"`` (docs/science.md section 1).
         strength: of keeping; 1 is the engram itself.
         layers: which layers (see `layers.select_layers`).
         groups: groups of layers (see `groups.choose_groups`) to keep in, instead of single layers.

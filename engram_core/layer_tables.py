@@ -48,7 +48,7 @@ def layer_table(
     Returns:
         layer, concept; ``norm = ‖E_c‖`` (Frobenius, bias column included), ``relative = ‖E_c‖ / ‖W‖``,
         ``rank`` (an upper bound); ``leak = ‖E_c X_rest‖² / ‖W X_c‖²``, ``residue = ‖(W − E_c) X_c‖² / ‖W
-        X_c‖²`` and their sum ``error``, the leak certificate (SCIENCE.md section 2), in [0, 1] for the
+        X_c‖²`` and their sum ``error``, the leak certificate (docs/science.md section 2), in [0, 1] for the
         plain engram.
 
     Raises:
@@ -121,7 +121,7 @@ def exclusivity_table(
     concepts: Iterable[str] | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Return how far each direction of a concept is its own (SCIENCE.md section 5).
+    """Return how far each direction of a concept is its own (docs/science.md section 5).
 
     Args:
         atlas: the engrams.

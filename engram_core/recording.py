@@ -158,7 +158,7 @@ def record(
 
     The model is used in evaluation mode through a view: its own mode, hooks and weights stay as they
     are, other threads may use it meanwhile. Memory is bounded by the statistics (at most one
-    second moment per concept and distinct layer input), not by the data. SCIENCE.md sections 1 and 3.
+    second moment per concept and distinct layer input), not by the data. docs/science.md sections 1 and 3.
 
     Args:
         model: any module; it is called as ``model(*args, **kwargs)`` with each batch.

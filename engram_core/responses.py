@@ -1,4 +1,4 @@
-"""Specificity and reactivation: how a layer's engrams answer held-out inputs (SCIENCE.md section 2)."""
+"""Specificity and reactivation: how a layer's engrams answer held-out inputs (docs/science.md section 2)."""
 
 from __future__ import annotations
 

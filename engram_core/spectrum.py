@@ -2,7 +2,7 @@
 
 Everything is in row form: a source's rows are ``X`` (N × D), the total is ``Σ = XᵀX``. Shapes carry a
 leading `groups` dimension. The *primal* form decomposes Σ (D × D), the *dual* form decomposes
-``K = X Xᵀ`` (N × N), which has the same non-zero spectrum; SCIENCE.md section 3.
+``K = X Xᵀ`` (N × N), which has the same non-zero spectrum; docs/science.md section 3.
 
 A concept with rows ``F`` (any F with ``FᵀF = Σ_c`` will do) has the *trace* ``P_c = Fᵀ R`` with
 ``R = F Σ†``: the part of every input that belongs to the concept. Its engram in a layer is ``W P_c``.
@@ -33,13 +33,13 @@ _LOST = 0.01  # share of a target's energy that the cut may take away
 
 
 def default_cut(width: int) -> float:
-    """Return the cut of SCIENCE.md section 3, as a fraction of the largest eigenvalue."""
+    """Return the cut of docs/science.md section 3, as a fraction of the largest eigenvalue."""
     return width * FLOAT32_EPS
 
 
 @dataclass(frozen=True)
 class Sharpness:
-    """The filter ``f(μ) = μ^power`` on a concept's exclusivities, SCIENCE.md section 5.
+    """The filter ``f(μ) = μ^power`` on a concept's exclusivities, docs/science.md section 5.
 
     Attributes:
         power: 1 is the paper's engram; 1.5 to 2 spares what the concept shares with others.
@@ -461,7 +461,7 @@ class Trace:
         return turn @ self.rows, turn @ self.duals, mu
 
     def leak(self, matrix: Tensor) -> tuple[float, float, float]:
-        """Return the leak certificate of a layer, SCIENCE.md section 2.
+        """Return the leak certificate of a layer, docs/science.md section 2.
 
         Args:
             matrix: ``[W | b]``, (groups, out, D).

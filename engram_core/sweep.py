@@ -1,6 +1,6 @@
 """Find the strength: what is forgotten against what is retained, over settings of an edit.
 
-Strength is not portable between models (SCIENCE.md section 4), so it is measured: on some concepts, with
+Strength is not portable between models (docs/science.md section 4), so it is measured: on some concepts, with
 `sweep` and `recommend`, and then held against **others**, with `confirm`. A setting that is the best of
 many on the concepts it was chosen on looks better there than it is.
 """
@@ -70,7 +70,7 @@ def sweep(
         together: instead of `concepts`: names that are erased together, or several such sets.
         strengths: α, each above 0.
         scalings: of ``"plain"`` and ``"adaptive"``.
-        sharpness: filters on the exclusivities (SCIENCE.md section 5).
+        sharpness: filters on the exclusivities (docs/science.md section 5).
         groups: which layers; see `groups.choose_groups`.
         others: how many of the other concepts are scored for each erased one, drawn at random once (the
             same ones at every setting); default all of them.

@@ -39,7 +39,7 @@ SHAMS = 3
 """Seeds of each kind of control on a page, unless more are asked for."""
 
 MANY = 20
-"""Seeds for a test (SCIENCE.md section 7); the core's own default."""
+"""Seeds for a test (docs/science.md section 7); the core's own default."""
 
 _EVERY = 16  # concepts up to which all are measured
 _EDITED, _PROBED = 12, 24

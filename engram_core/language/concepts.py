@@ -25,7 +25,7 @@ class LanguageConcepts(ConceptSet):
     Args:
         tokenizer: a Hugging Face tokenizer.
         texts: concepts and background. The background always counts in full.
-        positions: which positions of a concept's texts count: ``"all"`` (measured best, SCIENCE.md
+        positions: which positions of a concept's texts count: ``"all"`` (measured best, docs/science.md
             section 4), ``"predict"`` or ``"answer"``.
         template: put prompts into the chat template.
         batch_tokens: most positions per forward pass.

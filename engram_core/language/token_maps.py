@@ -77,7 +77,8 @@ def reactivation_map(
     """Return how strongly every token of a text reactivates a concept: ``‖E_c x‖ / ‖W x‖`` in every layer.
 
     One forward pass of the base model, on a view. Near 1, the layer's whole response to that token is the
-    concept's; near 0, the concept has no part in it. With a bias, ``x`` is ``[x; 1]`` (SCIENCE.md section 1).
+    concept's; near 0, the concept has no part in it. With a bias, ``x`` is
+    ``[x; 1]`` (docs/science.md section 1).
 
     Args:
         model: the base, or a view of it, whose base is taken.

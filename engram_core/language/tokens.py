@@ -1,6 +1,6 @@
 """Tokens of a text concept: which positions count, and where the answer stands.
 
-Three choices of positions (SCIENCE.md section 4): ``all`` tokens; those that ``predict`` the answer; the
+Three choices of positions (docs/science.md section 4): ``all`` tokens; those that ``predict`` the answer; the
 ``answer`` tokens themselves. Padding never counts.
 """
 

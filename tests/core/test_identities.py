@@ -1,4 +1,4 @@
-"""The identities of SCIENCE.md section 2, over shapes, ranks, types, biases and both solves."""
+"""The identities of docs/science.md section 2, over shapes, ranks, types, biases and both solves."""
 
 from dataclasses import dataclass
 

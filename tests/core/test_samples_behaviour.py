@@ -1,4 +1,4 @@
-"""What the criteria show on the shipped, really trained samples (issue 2 section 7, SCIENCE.md section 6)."""
+"""What the criteria show on the shipped, really trained samples (docs/science.md section 6)."""
 
 import pandas as pd
 import pytest
