@@ -2,10 +2,24 @@
 
 from .checkup import CheckUp, check_up
 from .concepts import Concept, ConceptSet
-from .controls import gaussian_view, subset_atlas
+from .controls import gaussian_view, significance, subset_atlas
 from .criteria import Criteria, criteria, necessity, reactivation, responses, specificity, sufficiency
 from .editing import Edit, LiveEdit, bake, live_edit
 from .engram import Atlas, Engram, extract
+from .errors import (
+    ConceptOutsideTotalError,
+    CoverageError,
+    DataError,
+    DependencyError,
+    EffectError,
+    EngramError,
+    LimitError,
+    ModelMismatchError,
+    NonFiniteError,
+    StorageError,
+    UnknownNameError,
+)
+from .gain_loss import selective_effect
 from .groups import layer_groups
 from .identity import model_hash
 from .keeping import sufficiency_by_layer
@@ -21,65 +35,30 @@ from .similarity import EngramCosines, engram_cosines
 from .spectrum import Sharpness
 from .subjects import load_subject
 from .sweep import confirm, draw_concepts, frontier, sham, sweep
-from .tasks import Classification, Subject
+from .tasks import Classification, Scores, Subject, Task
 from .trace_strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
 
 __all__ = [
-    "BACKGROUND",
-    "Atlas",
-    "CheckUp",
-    "Classification",
-    "Concept",
-    "ConceptSet",
-    "Criteria",
-    "Edit",
-    "Engram",
-    "LiveEdit",
-    "Recommendation",
-    "Recording",
-    "Sample",
-    "Sharpness",
-    "Subject",
-    "bake",
-    "check_up",
-    "confirm",
-    "criteria",
-    "draw_concepts",
-    "exclusivity_table",
-    "extract",
-    "frontier",
-    "gaussian_view",
-    "layer_effects",
-    "layer_groups",
-    "layer_table",
-    "list_layers",
-    "live_edit",
-    "load_sample",
-    "load_subject",
-    "model_hash",
-    "necessity",
-    "prepare",
-    "reactivation",
-    "recommend",
-    "record",
-    "responses",
-    "sample_names",
-    "sham",
-    "specificity",
-    "MapInputs",
-    "draw_inputs",
-    "JointProjection",
-    "Projection",
-    "joint_projection",
-    "project",
-    "EngramCosines",
-    "engram_cosines",
-    "HiddenStates",
-    "TraceStrengths",
-    "hidden_states",
-    "trace_strengths",
-    "subset_atlas",
-    "sufficiency",
-    "sufficiency_by_layer",
-    "sweep",
-]
+    # Open a model with its concepts
+    "Classification", "Concept", "ConceptSet", "Sample", "Scores", "Subject", "Task", "CheckUp", "check_up",
+    "load_sample", "load_subject", "sample_names", "prepare",
+    # Record
+    "BACKGROUND", "Recording", "list_layers", "model_hash", "record",
+    # Extract
+    "Atlas", "Engram", "Sharpness", "extract",
+    # Edit
+    "Edit", "LiveEdit", "bake", "live_edit",
+    # Measure, with controls
+    "Criteria", "criteria", "necessity", "reactivation", "responses", "specificity", "sufficiency",
+    "sufficiency_by_layer", "exclusivity_table", "layer_effects", "layer_groups", "layer_table",
+    "gaussian_view", "subset_atlas", "selective_effect", "significance",
+    # Tune the strength
+    "Recommendation", "confirm", "draw_concepts", "frontier", "recommend", "sham", "sweep",
+    # Map
+    "EngramCosines", "HiddenStates", "JointProjection", "MapInputs", "Projection", "TraceStrengths",
+    "draw_inputs", "engram_cosines", "hidden_states", "joint_projection", "project", "trace_strengths",
+    # What can go wrong
+    "ConceptOutsideTotalError", "CoverageError", "DataError", "DependencyError", "EffectError", "EngramError",
+    "LimitError",
+    "ModelMismatchError", "NonFiniteError", "StorageError", "UnknownNameError",
+]  # fmt: skip
