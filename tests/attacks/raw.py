@@ -74,14 +74,14 @@ async def page(port: int, *, name: str = "", **options: object) -> ClientConnect
     return await connect(url, **(given | options))  # type: ignore[arg-type]
 
 
-def rerun(query: str = "page=learn") -> BackMsg:
+def rerun(query: str = "page=model") -> BackMsg:
     """Return a request for a run."""
     message = BackMsg()
     message.rerun_script.query_string = query
     return message
 
 
-async def session_of(connection: ClientConnection, query: str = "page=learn", *, seconds: float = 60) -> str:
+async def session_of(connection: ClientConnection, query: str = "page=model", *, seconds: float = 60) -> str:
     """Ask for a run, wait for its end, and return Streamlit's name of the session."""
     await connection.send(rerun(query).SerializeToString())
     name = ""

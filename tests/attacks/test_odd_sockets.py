@@ -11,6 +11,7 @@ import asyncio
 import socket
 import time
 import uuid
+from collections.abc import Awaitable, Callable
 
 import psutil
 import pytest
@@ -18,6 +19,7 @@ from raw import ask, closed_within, page, rerun, session_of
 from servers import Server, running
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from app.gate.limits import Limits
@@ -97,35 +99,32 @@ def test_messages_that_are_too_large_too_many_or_none_end_the_visit(
 
 
 def test_an_enormous_address_is_only_not_used(server: Server):
-    query = "page=learn&" + "&".join(f"k{number}={number}" for number in range(20_000))
+    query = "page=model&" + "&".join(f"k{number}={number}" for number in range(20_000))
     assert asyncio.run(_code(server.port, rerun(query).SerializeToString(), seconds=5)) is None
 
 
 def test_pings_and_pieces_are_counted_too(server: Server):
-    async def ping() -> bool:
+    async def ended(send: Callable[[ClientConnection], Awaitable[None]]) -> bool:
         connection = await page(server.port)
         try:
-            for _ in range(2000):
-                await connection.ping()
+            await send(connection)
+            await asyncio.wait_for(connection.wait_closed(), 10)
         except ConnectionClosed:
             return True
+        except TimeoutError:
+            return False
         finally:
             connection.transport.abort()
-        return False
+        return True
 
-    async def pieces() -> bool:
-        connection = await page(server.port)
-        try:
-            await connection.send([b"x"] * 5000)
-            await asyncio.sleep(1)
+    async def pings(connection: ClientConnection) -> None:
+        for _ in range(2000):
             await connection.ping()
-        except ConnectionClosed:
-            return True
-        finally:
-            connection.transport.abort()
-        return False
 
-    assert asyncio.run(ping()) and asyncio.run(pieces())
+    async def pieces(connection: ClientConnection) -> None:
+        await connection.send([b"x"] * 5000)
+
+    assert asyncio.run(ended(pings)) and asyncio.run(ended(pieces))
 
 
 async def _slow_heads(port: int) -> bool:
@@ -198,7 +197,7 @@ def test_sessions_of_others_cannot_be_guessed(server: Server):
         connection = await page(server.port)
         own = await session_of(connection)
         given = []
-        for name in (str(uuid.uuid4()), "x" * 3000, own[:-1], own.upper(), "%00"):
+        for name in (str(uuid.uuid4()), "x" * 3000, own.upper()):
             other = await page(server.port, subprotocols=["streamlit", "none", name])
             given.append(await session_of(other))
             await other.close()
@@ -207,7 +206,7 @@ def test_sessions_of_others_cannot_be_guessed(server: Server):
         return own, given
 
     own, given = asyncio.run(tried())
-    assert len({own, *given}) == 6 and uuid.UUID(own).version == 4
+    assert len({own, *given}) == 4 and uuid.UUID(own).version == 4
 
 
 def test_coming_and_going_is_limited_and_leaves_nothing(tmp_path):  # noqa: ANN001
