@@ -15,10 +15,28 @@ from typing import Any
 
 from .errors import DependencyError
 
-__all__ = ["TRANSFORMERS", "first_line", "foreign_errors", "need", "quiet"]
+__all__ = ["TRANSFORMERS", "first_line", "foreign_errors", "map_weights", "maps_weights", "need", "quiet"]
 
 TRANSFORMERS = threading.RLock()
 """Held while transformers makes or loads a model."""
+
+_mapped = True
+
+
+def map_weights(wanted: bool) -> None:
+    """Say whether this process may map files of weights into its memory, or must read them.
+
+    Mapping spares memory. But a mapped file that somebody cuts short ends the process at the next look
+    (SIGBUS), and one that is written to changes the model: a server reads.
+    """
+    global _mapped
+    _mapped = wanted
+
+
+def maps_weights() -> bool:
+    """Return whether files of weights may be mapped; see `map_weights`."""
+    return _mapped
+
 
 _INSTALL = "pip install 'engram-explorer[language]'"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ import torch
 
 from .errors import EngramError, StorageError
 from .files import Scratch
-from .loading import TRANSFORMERS, first_line, foreign_errors, need, quiet
+from .loading import TRANSFORMERS, first_line, foreign_errors, maps_weights, need, quiet
 from .model_folder import ModelFolder, read_json
 
 __all__ = ["load_pretrained"]
@@ -78,7 +79,7 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
             _check_size(folder, transformers, auto, place)
             model, found = auto.from_pretrained(
                 place, dtype=dtype, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                output_loading_info=True, ignore_mismatched_sizes=True,
+                output_loading_info=True, ignore_mismatched_sizes=True, **_how_read(transformers),
             )  # fmt: skip
         except EngramError:
             raise
@@ -95,6 +96,12 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
     # Not where the view was: who saves or names the model wants the folder it is from.
     model.name_or_path = model.config._name_or_path = os.fspath(folder.path)
     return model.to(device).eval()
+
+
+def _how_read(transformers: Any) -> dict[str, Any]:
+    """Return the option that has weights read and not mapped, where that is wanted and can be had."""
+    known = inspect.signature(transformers.PreTrainedModel.from_pretrained).parameters
+    return {"disable_mmap": True} if not maps_weights() and "disable_mmap" in known else {}
 
 
 def _check_size(folder: ModelFolder, transformers: Any, auto: Any, place: Path) -> None:

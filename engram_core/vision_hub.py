@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from .architectures import build
@@ -20,7 +20,7 @@ from .errors import DataError, StorageError, suggest
 from .hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from .image_folder import ImageForm, load_image_folder
 from .language.hub import torch_type
-from .loading import first_line
+from .loading import first_line, maps_weights
 from .model_folder import read_json
 from .safetensors_header import read_header
 from .samples import Sample
@@ -122,7 +122,7 @@ def _built(files: tuple[Path, ...], config: dict[str, Any], dtype: torch.dtype |
     for part in files:
         read_header(part)
         try:
-            state |= load_file(part)
+            state |= load_file(part) if maps_weights() else load(part.read_bytes())
         except (OSError, SafetensorError) as error:
             raise StorageError(f"{part} cannot be read ({error}). Fetch it again.") from None
     kind = torch_type(dtype, torch.device("cpu"))

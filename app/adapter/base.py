@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 import engram_core as ec
-from engram_core.loading import first_line
+from engram_core.loading import first_line, map_weights
 from engram_core.preparing import Prepared, prepared
 from engram_core.samples import Sample, load_sample
 from engram_core.tasks import Scores, Subject, Task
@@ -39,6 +39,9 @@ torch.set_num_threads(1 if (os.cpu_count() or 1) <= 2 else 2)
 sys.setswitchinterval(0.0005)
 
 _LOG = logging.getLogger(__name__)
+# Whoever cuts a mapped file short would end the server, and with it everybody's visit.
+map_weights(False)
+
 _TRIALS, _TRIAL_BYTES = 20_000, 32 * 2**20
 # Inputs per turn for a model of a million parameters: some 50 ms, after which a click is heard.
 _PORTION = {"image": 400, "text": 80}
