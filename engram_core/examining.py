@@ -6,6 +6,8 @@ Made for a process of its own (`limited`): what a foreign folder does when it is
 from __future__ import annotations
 
 import hashlib
+import itertools
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,9 +16,10 @@ from typing import Any
 
 from .checkup import CheckUp
 from .errors import DataError, EngramError
+from .image_folder import MAX_FILES
 from .limited import Limits
 
-__all__ = ["Examined", "content_of", "examine", "limits_of"]
+__all__ = ["Examined", "content_of", "examine", "is_path", "limits_of"]
 
 _READ = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 """Endings of the files beside the weights that are read."""
@@ -57,7 +60,15 @@ class Examined:
 def limits_of(model: str, concepts: str) -> Limits:
     """Return what a process may take that examines them."""
     weights = _SAMPLE if _is_sample(model) else sum(_size(file) for file in _weights(model))
-    return Limits.for_bytes(weights, sum(_size(file) for file in _files(Path(concepts).expanduser())))
+    size = 0
+    try:
+        place = Path(concepts).expanduser()
+        # A path named by mistake may have a whole disk below it.
+        files = itertools.islice(place.rglob("*"), MAX_FILES) if place.is_dir() else (place,)
+        size = sum(_size(file) for file in files)
+    except (OSError, RuntimeError, ValueError):
+        pass  # reading it says what is wrong
+    return Limits.for_bytes(weights, size)
 
 
 def examine(
@@ -151,13 +162,13 @@ def content_of(model: str, concepts: str) -> str:
     for file in _entries(place) if place is not None else ():
         if file.suffix.casefold() in _READ:
             _add(digest, file, most=_MOST_READ)
-    for file in _files(Path(concepts).expanduser()):
+    for file in _files(concepts):
         _add(digest, file)
     return digest.hexdigest()
 
 
 def _add(digest: Any, file: Path, *, most: int | None = None) -> None:
-    digest.update(str(file).encode("utf-8", "surrogateescape") + b"\0")
+    digest.update(str(file).encode("utf-8", "surrogatepass") + b"\0")
     try:
         size = file.stat().st_size
         digest.update(size.to_bytes(8, "little"))
@@ -187,8 +198,19 @@ def _is_sample(model: str) -> bool:
 
 
 def _weights(model: str) -> Iterator[Path]:
-    place = _place(model) or Path(model).expanduser()
-    yield from (file for file in (*_entries(place), place) if file.suffix == ".safetensors")
+    place = _place(model)
+    if place is None and is_path(model):
+        place = Path(model).expanduser()
+    files = (*_entries(place), place) if place is not None else ()
+    yield from (file for file in files if file.suffix == ".safetensors")
+
+
+def is_path(text: str) -> bool:
+    """Return whether there is a file or a folder of that name."""
+    try:
+        return Path(text).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _entries(place: Path) -> list[Path]:
@@ -198,18 +220,21 @@ def _entries(place: Path) -> list[Path]:
         return []
 
 
-def _files(place: Path) -> list[Path]:
+def _files(path: str) -> list[Path]:
     """Return a file, or all files below a folder."""
     try:
+        place = Path(path).expanduser()
         if place.is_dir():
-            return sorted(entry for entry in place.rglob("*") if entry.is_file())
+            found = itertools.islice(place.rglob("*"), MAX_FILES + 1)  # of more, none is read
+            return sorted(entry for entry in found if entry.is_file())
         return [place] if place.is_file() else []
-    except (OSError, ValueError):
+    except (OSError, RuntimeError, ValueError):
         return []
 
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size
-    except OSError:
+        found = file.stat()
+    except (OSError, ValueError):
         return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0

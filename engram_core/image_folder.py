@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import stat
 import struct
@@ -30,6 +31,7 @@ __all__ = ["ImageForm", "load_image_folder"]
 
 MAX_PIXELS = 50_000_000
 MAX_FILE = 64 << 20
+MAX_FILES = 500_000
 MAX_TOTAL = 4 << 30
 """Bytes of all files of a zip once unpacked, and of all tensors made from a folder."""
 
@@ -209,7 +211,16 @@ def _beside(name: str, place: str) -> str:
 
 
 def _folder_files(root: Path, problems: list[str]) -> Iterator[_File]:
-    for path in sorted(root.rglob("*")):
+    try:
+        found = list(itertools.islice(root.rglob("*"), MAX_FILES + 1))
+    except OSError as error:
+        raise DataError(f"{root} cannot be looked through ({first_line(error)}).") from None
+    if len(found) > MAX_FILES:
+        raise DataError(
+            f"{root} holds more than {MAX_FILES:,} files and folders, as many as are read. Is it the folder "
+            "with one subfolder of pictures per class?"
+        )
+    for path in sorted(found):
         relative = path.relative_to(root)
         if _ignored(relative.parts) or path.is_dir():
             continue

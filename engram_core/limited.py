@@ -30,6 +30,7 @@ __all__ = ["Limits", "run_limited"]
 
 _WORKER = Path(__file__).with_name("limited_worker.py")
 _MOST_ANSWER = 64 << 20  # bytes
+_LONGEST = 1800.0  # seconds, unless the environment says otherwise
 _LOOK = 0.05  # seconds between two looks at its memory
 _KEPT = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT",
@@ -58,14 +59,15 @@ class Limits:
 
         ``ENGRAM_CHECK_SECONDS`` and ``ENGRAM_CHECK_MEMORY`` (in GB) stand before what is computed here.
         """
-        seconds = 120 + 120 * weights / GB + 2 * data / 2**20
+        # What is read a few times over; a file can claim any size, so there is an end to it.
+        seconds = min(120 + 120 * weights / GB + 6 * data / 2**20, _LONGEST)
         # Weights in two bytes become float32, and a copy is made on the way.
         memory = 2 * GB + 6 * weights + 40 * data
         free = _free_bytes()
         if free is not None:
             memory = min(memory, max(GB, int(0.8 * free)))
-        return cls(_of_environment("ENGRAM_CHECK_SECONDS") or seconds,
-                   int((_of_environment("ENGRAM_CHECK_MEMORY") or 0) * GB) or memory)  # fmt: skip
+        given = _of_environment("ENGRAM_CHECK_SECONDS"), _of_environment("ENGRAM_CHECK_MEMORY")
+        return cls(given[0] or seconds, int((given[1] or 0) * GB) or memory)
 
 
 def _of_environment(name: str) -> float | None:

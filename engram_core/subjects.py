@@ -13,6 +13,7 @@ from torch import nn
 
 from .errors import DataError, UnknownNameError
 from .image_folder import ImageForm, load_image_folder
+from .loading import first_line
 from .samples import Sample, load_sample, missing_samples, sample_names
 
 __all__ = ["load_model", "load_subject", "with_positions"]
@@ -42,8 +43,13 @@ def load_subject(
         StorageError: the model; see `language.hub.load_language_model`.
         UnknownNameError: an option that this kind of model does not take.
     """
-    path = Path(concepts_path).expanduser()
-    texts = path.suffix.casefold() in _TEXTS and not path.is_dir()
+    try:
+        path = Path(concepts_path).expanduser()
+        folder, _ = path.is_dir(), path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, no such user, a zero byte
+        said = ascii(os.fspath(concepts_path))[:80]
+        raise DataError(f"The concepts {said} are at no path ({first_line(error)}).") from None
+    texts = path.suffix.casefold() in _TEXTS and not folder
     if isinstance(path_or_name, str) and path_or_name in (*sample_names(), *missing_samples()):
         sample = load_sample(path_or_name)
         if texts and sample.image_shape is not None:
@@ -57,7 +63,7 @@ def load_subject(
 
         _check_options(options, _options_of(load_language_subject), "language model")
         return load_language_subject(path_or_name, path, **options)
-    if path.is_dir() or path.suffix.casefold() == ".zip":
+    if folder or path.suffix.casefold() == ".zip":
         from .vision_hub import load_image_subject
 
         _check_options(options, _options_of(load_image_subject), "image model")

@@ -87,13 +87,13 @@ class Wanted:
         Args:
             folder: where a model that is named by its hub name was found.
         """
-        concepts = self.digest or f"{self.concepts}\n{_content(Path(self.concepts).expanduser())}"
+        concepts = self.digest or f"{self.concepts}\n{_content(_path(self.concepts))}"
         whole = f"{self.model}\n{_model_content(self.model, folder)}\n{concepts}"
         if self.options:
             whole += f"\n{self.options}"
         short = Path(self.model.rstrip("/\\")).name or "model"
         # 48 bits: a name is also what lets others in by a link, so it must not be found by trying.
-        return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogateescape')).hexdigest()[:12]}"
+        return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 
     def tried(
         self, *, doing: Callable[[str], None] = lambda _: None, stop: threading.Event | None = None
@@ -190,8 +190,15 @@ def _content(path: Path, *, deep: bool = True) -> str:
             return ""
         entries = sorted(path.rglob("*") if deep else path.iterdir())
         return "\n".join(_stamp(entry, path) for entry in entries if entry.is_file())
-    except OSError:
+    except (OSError, ValueError):
         return ""  # reading it says what is wrong
+
+
+def _path(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # no such user, or nobody's home
+        return Path(text)
 
 
 def _stamp(file: Path, root: Path) -> str:
@@ -203,14 +210,14 @@ def _model_content(model: str, folder: Path | None) -> str:
     if model in (*sample_names(), *missing_samples()):
         # It holds the SHA-256 of the sample's other files, and loading compares them.
         return _content(sample_folder(model) / "config.json")
-    path = Path(model).expanduser()
+    path = _path(model)
     try:
         if path.is_file():
             return _stamp(path, path.parent)
-    except OSError:
+        if path.is_dir():
+            folder = path
+    except (OSError, ValueError):
         return ""
-    if path.is_dir():
-        folder = path
     # Only files at its top are read; below a folder named by mistake may lie a whole disk.
     return "" if folder is None else _content(folder, deep=False)
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from engram_core.errors import EngramError
-from engram_core.examining import Examined, limits_of
+from engram_core.examining import Examined, is_path, limits_of
 from engram_core.hub import find_folder
 from engram_core.limited import run_limited
 from engram_core.samples import missing_samples, sample_names
@@ -96,7 +95,7 @@ def tried(
     Raises:
         EngramError: what is wrong with them, or which limit they exceed.
     """
-    if model not in (*sample_names(), *missing_samples()) and not Path(model).expanduser().is_file():
+    if model not in (*sample_names(), *missing_samples()) and not is_path(model):
         # What has to be fetched is fetched here: the process has neither the network nor anybody's token.
         doing("Looking for the model")
         find_folder(model)

@@ -1,15 +1,19 @@
-"""Pages in tests draw nothing, so nothing has to wait for the drawing; and two seeds make a control."""
+"""What makes pages quick in tests: nothing waits for the drawing, two seeds make a control, few processes."""
 
 from __future__ import annotations
 
+import json
 import re
 import string
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import element_tree
 
-from app.adapter import scoring
+from app.adapter import scoring, trial
 from app.views import live
+from engram_core.examining import examine
 
 _ESCAPED = re.compile(rf"\\([{re.escape(string.punctuation)}])")
 
@@ -24,6 +28,19 @@ def _quick():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(live, "_BREATH", 0.0)
         patch.setattr(scoring, "CONTROL_SEEDS", 2)
+        yield
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _tried_in_this_process():
+    """Try visitors' models without a process of their own: its start takes seconds (tests/attacks has it)."""
+
+    def run(function: str, arguments: dict[str, Any], *, doing: Callable[[str], None], **_: object) -> Any:
+        assert function == "engram_core.examining:examine"
+        return json.loads(json.dumps(examine(**arguments, report=doing)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trial, "run_limited", run)
         yield
 
 

@@ -19,13 +19,12 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app import owned
-from app.adapter import about, trial
+from app.adapter import about
 from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
 from app.started import Started, environment
 from app.views import kept, model
 from engram_core.architectures import build
-from engram_core.examining import examine
 
 NAMES = ("Fabrice Pelliningway", "Sabine Marroweck")
 
@@ -67,17 +66,6 @@ def give(app: AppTest, model: str, path: Path | str) -> AppTest:
     app.text_input(key="_own_model").set_value(model).run()
     app.text_input(key="_own_path").set_value(str(path)).run()
     return app.button(key="check").click().run()
-
-
-@pytest.fixture(autouse=True)
-def _in_this_process(monkeypatch) -> None:
-    """Try models without a process of their own: its start takes seconds (tests/attacks has the real one)."""
-
-    def run(function, arguments, **_):  # noqa: ANN001, ANN003, ANN202
-        assert function == "engram_core.examining:examine"
-        return json.loads(json.dumps(examine(**arguments, report=lambda _: None)))
-
-    monkeypatch.setattr(trial, "run_limited", run)
 
 
 @pytest.fixture(autouse=True)

@@ -233,6 +233,27 @@ def test_a_tokenizer_that_panics_is_a_sentence_on_the_page(folder, texts):
     assert app.error and "tokenizer fails on the text 'aaaa" in said and "\n" not in said
 
 
+ODD = [
+    "\0", "~nobody-here/x", "a" * 5000, "a/" * 3000, ".", "/dev/zero", "/proc/self/mem", "\ud800",
+    "x\n../y", "https://example.org/m", "a\u202eb", "fifo.jsonl", "loop", "-rf", "org/name@main",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", ODD, ids=lambda text: ascii(text[:20]))
+def test_names_that_are_none_are_a_sentence(given, texts, tmp_path, monkeypatch, here):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo("fifo.jsonl")  # reading it would wait for ever
+    os.symlink("loop", "loop")
+    for wanted in (Wanted.of(given, str(texts)), Wanted.of("digits-mlp", given), Wanted.of(given, given)):
+        assert wanted.name() == wanted.name() and wanted.code
+        with pytest.raises(EngramError) as caught:
+            Checking(wanted).opened()
+        assert "could not be used: " not in str(caught.value), "foreseen, and so said in words of ours"
+
+
 class PanicException(BaseException):
     """As Rust libraries raise it."""
 
