@@ -278,7 +278,9 @@ def test_one_seed_gives_one_sham(engram) -> None:
 
 
 def test_progress_goes_to_the_error_stream_once_a_second_has_passed(engram, monkeypatch) -> None:
+    monkeypatch.setenv("ENGRAM_CACHE", "off")  # what is kept is not recorded again
     monkeypatch.setattr(shared, "err_console", Console(stderr=True, force_terminal=True))
+    monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: 0.0))
     assert "recording" not in engram("extract", "digits-mlp", "--json").err
     ticks = iter(range(0, 10**6, 2))
     monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
