@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 
 import streamlit as st
@@ -12,8 +13,10 @@ from app.as_text import Markdown, filled, plain
 from app.style import CSS, PRESENTER
 from app.views import REGISTRY, View, model, offered, reconnect, tour
 from engram_core.errors import EngramError
+from engram_core.loading import foreign_errors
 from engram_core.samples import sample_names
 
+_LOG = logging.getLogger(__name__)
 _FEW_NOTES = 5  # about an address that are shown at once
 
 
@@ -98,6 +101,13 @@ def _page(entry: View, said: list[str]) -> None:
         entry.draw(base)
     except frame.Stopped:
         pass  # the page says so where the work stood
+    except BaseException as error:
+        # Of a visitor's own model anything may come at any time: its tokenizer, say, is not ours.
+        if base.facts.name in sample_names() or not foreign_errors(error):
+            raise
+        _LOG.exception("%s: %s", base.facts.name, entry.path)
+        why = str(error) if isinstance(error, EngramError) else f"({type(error).__name__})"
+        st.error(plain(f"This model cannot do what was asked for here. {why}"))
 
 
 def main() -> None:

@@ -139,14 +139,27 @@ class Wanted:
         if content_of(self.model, self.concepts) != found.content:
             raise DataError(_CHANGED)
 
+    def _without_paths(self, text: str) -> str:
+        for given in (self.model, self.concepts):
+            path = _path(given)
+            for shown in {given, str(path), str(path.absolute())} if path.name else ():
+                text = text.replace(shown, path.name)
+        return text
+
     def loading(self, name: str) -> Loading:
         """Start to try, load, record and solve it, if it still has that name."""
 
-        def load() -> Sample:
-            # Whoever reads it next is told the same.
-            return self.read(self.tried(), name)
+        def load(progress: Callable[[int, int | None, str], None]) -> Sample:
+            try:
+                found = self.tried(doing=lambda text: progress(0, None, text))
+                progress(0, None, "Reading the model and its data")
+                return self.read(found, name)
+            except EngramError as error:
+                if not self.hidden:
+                    raise
+                raise EngramError(self._without_paths(str(error))) from None
 
-        return Loading(load, start={"load_code": self.code})
+        return Loading(load, start={"load_code": self.code}, told=True)
 
 
 @dataclass(frozen=True)

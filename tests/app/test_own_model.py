@@ -335,6 +335,16 @@ def test_a_server_refuses_what_is_not_what_it_was_started_with(tmp_path):
     assert str(tmp_path) not in str(caught.value)
 
 
+def test_a_public_screen_shows_no_path_of_an_own_model_that_cannot_be_opened(tmp_path):
+    (tmp_path / "mine").mkdir()
+    for place, concepts in [(tmp_path / "mine", texts(tmp_path)), ("digits-mlp", tmp_path / "gone.zip")]:
+        wanted = Wanted.of(str(place), str(concepts), hidden=True)
+        with pytest.raises(ec.errors.EngramError) as caught:
+            wanted.loading(wanted.name()).base()
+        said = str(caught.value)
+        assert str(tmp_path) not in said and ("mine" in said or "gone.zip" in said)
+
+
 # -- reloads --------------------------------------------------------------------------------------
 
 

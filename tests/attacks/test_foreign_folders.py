@@ -31,8 +31,8 @@ from app import owned
 from app.adapter import trial
 from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
-from app.views import model
-from engram_core.errors import EngramError
+from app.views import live_images, model
+from engram_core.errors import DataError, EngramError
 from engram_core.examining import examine
 from engram_core.limited import GB, Limits, run_limited
 from engram_core.loading import TRANSFORMERS
@@ -270,6 +270,31 @@ def test_nothing_that_goes_wrong_reaches_the_page_as_a_traceback(error, texts, m
     monkeypatch.setattr(model, "_found", fails)
     app.run()
     assert not app.exception and "nothing was changed" in app.error[-1].value
+
+
+def test_nothing_that_an_open_model_does_reaches_a_page_as_a_traceback(tmp_path, monkeypatch, here):
+    with zipfile.ZipFile(io.BytesIO(pictures())) as packed:
+        packed.extractall(tmp_path / "pictures")
+    app = opened_on_the_page(Path("digits-mlp"), tmp_path / "pictures")
+    app.button(key="open_own").click().run()
+    assert not app.exception and not app.error and app.selectbox(key="model").value != "digits-mlp"
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise raised[-1]
+
+    raised: list[BaseException] = []
+    monkeypatch.setattr(live_images, "outputs", fails)
+    for error, told in [
+        (PanicException("index out of bounds"), "PanicException"),
+        (OverflowError("x"), "OverflowError"),
+        (DataError("It is so."), "It is so"),
+    ]:
+        raised.append(error)
+        app.run()
+        assert not app.exception and "cannot do what was asked for" in app.error[0].value
+        assert told in app.error[0].value.replace("\\", "")
+    app.selectbox(key="model").set_value("digits-mlp").run()
+    assert app.exception, "a bundled model that fails is a mistake of ours, and no test may miss it"
 
 
 # -- changing -------------------------------------------------------------------------------------
