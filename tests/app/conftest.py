@@ -31,17 +31,16 @@ def _quick():
         yield
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _tried_in_this_process():
+# For one test each, and not for the session: the tests in other folders mean the real one.
+@pytest.fixture(autouse=True)
+def _tried_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try visitors' models without a process of their own: its start takes seconds (tests/attacks has it)."""
 
     def run(function: str, arguments: dict[str, Any], *, doing: Callable[[str], None], **_: object) -> Any:
         assert function == "engram_core.examining:examine"
         return json.loads(json.dumps(examine(**arguments, report=doing)))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trial, "run_limited", run)
-        yield
+    monkeypatch.setattr(trial, "run_limited", run)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -47,6 +47,7 @@ FILLS = "{{ 'a' * 8000000000 }}"
 
 @pytest.fixture(autouse=True)
 def _nobody_else() -> Iterator[None]:
+    assert trial.run_limited is run_limited, "another test's stand-in is still there"
     yield
     owned.own.clear()
     owned._checks.clear()
