@@ -10,6 +10,7 @@ from language_helpers import byte_tokenizer, tiny
 from typer.testing import CliRunner
 
 import engram_core as ec
+from engram_core import preparing
 from engram_core.cli import app
 from engram_core.commands import shared
 from engram_core.errors import DataError, EngramError, UnknownNameError
@@ -153,13 +154,13 @@ def test_an_atlas_of_pictures_carries_its_settings(tmp_path) -> None:
 )
 def test_every_command_that_loads_concepts_hands_the_choice_on(command, chatty, texts, monkeypatch) -> None:
     seen: list[tuple[str, bool]] = []
-    record = shared.record_model
+    record = preparing.record
 
     def watched(model, concepts, **options):
         seen.append((concepts.positions, concepts.template))
         return record(model, concepts, **options)
 
-    monkeypatch.setattr(shared, "record_model", watched)
+    monkeypatch.setattr(preparing, "record", watched)
     name, *rest = command
     options = ["--texts", texts, "--positions", "answer", "--template", "--json"]
     run(name, chatty, *rest, *options)
