@@ -286,6 +286,27 @@ class Atlas(Mapping[str, "Engram"]):
 
         return size_table(self, layers=layers)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know before reading anything off these engrams, in sentences; mostly nothing."""
+        layers: dict[Any, list[str]] = {}
+        for layer in self.layers:
+            layers.setdefault(self._key_of[layer], []).append(layer)
+        found = []
+        for key, names in layers.items():
+            dominated = self._spectra[key].dominated()
+            if dominated is None:
+                continue
+            kept, real, times = dominated
+            more = f" (and {len(names) - 1} more that read the same)" if len(names) > 1 else ""
+            found.append(
+                f"Layer {names[0]!r}{more}: the cut keeps {kept} of {real:,} directions. The strongest is "
+                f"{times:,.0f} times as strong as the first that is left out, as a few rows far longer than "
+                "the others make it, and engrams here know only the strongest. Look for such rows, or set a "
+                "smaller cut=."
+            )
+        return tuple(found)
+
     def certificates(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the leak certificate of every layer and concept; see `layer_tables.layer_table`."""
         from .layer_tables import certificate_table

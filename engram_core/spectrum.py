@@ -210,6 +210,25 @@ class Spectrum:
         """Number of eigenvalues kept, (groups,) int."""
         return (self.eigenvalues > self.threshold.unsqueeze(-1)).sum(-1)
 
+    def dominated(self) -> tuple[int, int, float] | None:
+        """Say whether few directions are so strong that the cut takes most others for noise.
+
+        One row that is thousands of times as long as the rest does that. Nothing is solved for the answer:
+        where no eigenvalue was needed, the cut removed none.
+
+        Returns:
+            None, or of the first group that is so: how many directions are kept, how many the rows have
+            beyond float64's own noise, and how many times the strongest is as strong as the first left out.
+        """
+        if not hasattr(self, "_eigenvalues"):
+            return None
+        for values, threshold in zip(self.eigenvalues, self.threshold, strict=True):
+            noise = float(values[0]) * self.width * torch.finfo(torch.float64).eps
+            kept, real = int((values > threshold).sum()), int((values > noise).sum())
+            if 4 * kept <= real:
+                return kept, real, float((values[0] / values[kept]).sqrt())
+        return None
+
     def times_pinv(self, rows: Tensor) -> Tensor:
         """Return ``rows · Σ†`` for any rows (groups, n, D), in float64."""
         rows = rows.double()

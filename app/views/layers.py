@@ -22,6 +22,7 @@ from . import controls, layers_effect
 __all__ = ["page"]
 
 PAGE = "layers"
+_NOTES = 12  # that are shown
 _DIRECTIONS = 48  # drawn per layer; the table has all
 
 
@@ -46,10 +47,23 @@ def page(base: Base) -> None:
     draw = dict(zip(text.LOOKS, (_energy, _directions, _leak, layers_effect.draw, _coverage), strict=True))[
         look
     ]
+    _notes(base)
     try:
         draw(base, choice)
     except EngramError as error:
         st.warning(plain(error))
+
+
+def _notes(base: Base) -> None:
+    """Say what makes the engrams of some layers less than they seem."""
+    notes = base.atlas.notes
+    if not notes:
+        return
+    with st.expander(f"{len(notes)} of the layers' inputs are dominated by a few directions"):
+        for note in notes[:_NOTES]:
+            st.caption(plain(note))
+        if len(notes) > _NOTES:
+            st.caption(f"And {len(notes) - _NOTES} more.")
 
 
 def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:

@@ -132,6 +132,7 @@ def extract(
                 "file": None if out is None else str(out),
                 "sharpness": {"power": sharpness, "clip": clip},
                 "layers": spectra,
+                "notes": list(atlas.notes),
                 "engrams": table.to_dict("records"),
             }
         )
@@ -147,5 +148,7 @@ def extract(
         table[["layer", "concept", "relative", "rank", "leak", "residue"]].to_numpy(object).tolist(),
         caption="leak: share of the response that goes to other concepts; residue: share that stays behind",
     )
+    for note in atlas.notes:
+        out_console.print(note)
     if out is not None:
         out_console.print(f"wrote {out}", soft_wrap=True)

@@ -10,8 +10,6 @@ from hostile import HOSTILE, shown
 from playwright.sync_api import Page
 from servers import running, settle
 
-from app.started import Started, environment
-
 pytestmark = pytest.mark.e2e
 
 # What Markdown, HTML, formulas, icons and links from a name would leave in the page. Ours are left out:
@@ -50,11 +48,8 @@ def hostile(request, tmp_path_factory):
     concepts = folder / "![x](http:__127.0.0.1:9_file.png) $y$.jsonl"
     concepts.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     log = folder / "server.log"
-    with pytest.MonkeyPatch.context() as patch:
-        for key, value in environment(Started("authors-lm", str(concepts))).items():
-            patch.setenv(key, value)
-        with running(log) as server:
-            yield server.url, names
+    with running(log, options=("--model", "authors-lm", "--concepts", str(concepts))) as server:
+        yield server.url, names
     assert "Traceback" not in log.read_text()
 
 
