@@ -63,16 +63,17 @@ class Reader:
     """
 
     def __init__(self, model: nn.Module, *, batch_size: int = 256, axis: int | str | None = "auto"):
-        if batch_size < 1:
-            raise DataError(f"batch_size must be at least 1; found {batch_size}.")
-        if axis not in (0, 1, None, "auto"):
+        whole = hasattr(batch_size, "__index__") and not isinstance(batch_size, bool)
+        if not whole or batch_size < 1:
+            raise DataError(f"batch_size is a whole number of at least 1; found {batch_size!r}.")
+        if isinstance(axis, bool) or axis not in (0, 1, None, "auto"):
             raise DataError(
                 "batch_axis is 0 or 1, the dimension along which the inputs lie; None if every set is "
                 "one input; "
                 f"or 'auto'; found {axis!r}."
             )
         self.model = model
-        self.batch_size = batch_size
+        self.batch_size = int(batch_size)
         self.axis = axis
         self._probe: Prober | None = None
         self._known: dict[tuple, RowAxes | None] = {}
@@ -213,8 +214,11 @@ class Reader:
         for key, value in batch.items():
             if not names[key].endswith("attention_mask") or not isinstance(value, Tensor) or value.ndim != 2:
                 continue
-            if not bool(((value == 0) | (value == 1)).all()) or bool((value == 1).all()):
-                continue  # added to the scores rather than multiplied: 0 means the opposite there
+            # One that is added to the scores rather than multiplied is no whole number, or negative: 0 means
+            # the opposite there. Other whole numbers count texts that were packed into one row.
+            numbers = not value.is_floating_point() and bool((value >= 0).all())
+            if bool((value != 0).all()) or not (numbers or bool(((value == 0) | (value == 1)).all())):
+                continue
             mask = value.t() if batch.cut.axis == 1 else value
             others = [k for k, v in batch.items() if k != key and isinstance(v, Tensor) and v.ndim > 1
                       and v.shape[:2] == value.shape]  # fmt: skip

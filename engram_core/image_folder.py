@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import itertools
 import os
 import stat
 import struct
+import unicodedata
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator
@@ -56,7 +56,8 @@ _PICTURES = (
 )
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 _ORIENTATION = 0x0112  # the EXIF tag
-_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")  # what systems leave in folders of pictures
+# What systems leave in folders of pictures, in small letters.
+_LITTER = (".ds_store", "thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir")
 
 
 @dataclass(frozen=True)
@@ -133,13 +134,14 @@ def load_image_folder(
     need("PIL.Image", "Reading pictures", "pip install pillow")
     path = Path(path).expanduser()
     problems: list[str] = []
+    classes: list[str] = []
     if path.is_dir():
-        files = list(_folder_files(path, problems))
+        files = list(_folder_files(path, problems, classes))
     elif path.is_file():
-        files = list(_zip_files(path, problems))
+        files = list(_zip_files(path, problems, classes))
     else:
         raise DataError(f"There is no folder or zip file {path}.")
-    pictures: dict[str, list[Tensor]] = {}
+    pictures: dict[str, list[Tensor]] = {label: [] for label in classes if files}
     seen: dict[str, str] = {}
     shape: tuple[int, ...] | None = None
     held = 0
@@ -183,9 +185,11 @@ def _parted(label: str, pictures: list[Tensor], held_out: float, seed: int) -> C
 def _check_classes(pictures: dict[str, list[Tensor]], problems: list[str]) -> None:
     folded: dict[str, str] = {}
     for label, found in pictures.items():
-        other = folded.setdefault(label.casefold(), label)
+        other = folded.setdefault(unicodedata.normalize("NFC", label).casefold(), label)
         if other != label:
-            problems.append(f"{label}: differs from the class {other!r} in capitals only; rename one")
+            same = other.casefold() == label.casefold()
+            how = "in capitals" if same else "in how its letters are put together (Unicode)"
+            problems.append(f"{label}: differs from the class {other!r} only {how}; rename one")
         if len(found) < 2:
             problems.append(
                 f"{label}: usable pictures: {len(found)}; a class needs two, one to record and one "
@@ -199,9 +203,7 @@ def _check_classes(pictures: dict[str, list[Tensor]], problems: list[str]) -> No
 
 
 def _ignored(parts: tuple[str, ...]) -> bool:
-    return any(
-        (part.startswith(".") and part != "..") or part in _LITTER or part == "__MACOSX" for part in parts
-    )
+    return any((part.startswith(".") and part != "..") or part.casefold() in _LITTER for part in parts)
 
 
 def _beside(name: str, place: str) -> str:
@@ -210,21 +212,37 @@ def _beside(name: str, place: str) -> str:
     return f"lies beside the class folders and is no picture; take it out of the {place}"
 
 
-def _folder_files(root: Path, problems: list[str]) -> Iterator[_File]:
-    try:
-        found = list(itertools.islice(root.rglob("*"), MAX_FILES + 1))
-    except OSError as error:
-        raise DataError(f"{root} cannot be looked through ({first_line(error)}).") from None
-    if len(found) > MAX_FILES:
-        raise DataError(
-            f"{root} holds more than {MAX_FILES:,} files and folders, as many as are read. Is it the folder "
-            "with one subfolder of pictures per class?"
-        )
-    for path in sorted(found):
+def _walked(root: Path, problems: list[str]) -> list[Path]:
+    """Return everything below a folder, in order; folders that links lead to are not entered."""
+
+    def silent(error: OSError) -> None:
+        relative = Path(error.filename).relative_to(root)
+        problems.append(f"{relative}: cannot be read ({error.strerror})")
+
+    found: list[Path] = []
+    for folder, folders, files in os.walk(root, onerror=silent):
+        folders[:] = [name for name in folders if not _ignored((name,))]
+        found += [Path(folder, name) for name in (*folders, *files)]
+        if len(found) > MAX_FILES:
+            raise DataError(
+                f"{root} holds more than {MAX_FILES:,} files and folders, as many as are read. Is it the "
+                "folder with one subfolder of pictures per class?"
+            )
+    return sorted(found)
+
+
+def _folder_files(root: Path, problems: list[str], classes: list[str]) -> Iterator[_File]:
+    """Yield the pictures of a folder, and name its classes, those too that hold none."""
+    for path in _walked(root, problems):
         relative = path.relative_to(root)
-        if _ignored(relative.parts) or path.is_dir():
+        if _ignored(relative.parts):
             continue
-        if not _within(path, root) or not path.is_file():
+        if path.is_dir():
+            if path.is_symlink():
+                problems.append(f"{relative}: a link to a folder, which is not followed; put a folder there")
+            elif len(relative.parts) == 1:
+                classes.append(relative.name)
+        elif not _within(path, root) or not path.is_file():
             problems.append(f"{relative}: a link out of the folder, or no plain file")
         elif len(relative.parts) == 1:
             problems.append(f"{relative}: {_beside(relative.name, 'folder')}")
@@ -239,7 +257,8 @@ def _within(path: Path, root: Path) -> bool:
         return False
 
 
-def _zip_files(path: Path, problems: list[str]) -> Iterator[_File]:
+def _zip_files(path: Path, problems: list[str], classes: list[str]) -> Iterator[_File]:
+    """Yield the pictures of a zip, and name its classes, those too that hold none."""
     try:
         archive = zipfile.ZipFile(path)
     except Exception as error:  # a damaged directory of files fails in whatever way its bytes have it
@@ -258,10 +277,17 @@ def _zip_files(path: Path, problems: list[str]) -> Iterator[_File]:
     parts = [PurePosixPath(entry.filename).parts for entry in entries]
     # Folders are often zipped with the folder itself around them.
     outer = bool(parts) and all(len(p) >= 3 and p[0] == parts[0][0] for p in parts)
+    for folder in archive.infolist():
+        inside = PurePosixPath(folder.filename).parts
+        if folder.filename.endswith("/") and not _ignored(inside) and len(inside) == 1 + outer:
+            if not outer or inside[0] == parts[0][0]:
+                classes.append(inside[-1])
     names: set[str] = set()
     for entry, inside in zip(entries, parts, strict=True):
         where = entry.filename
-        if not inside or where.startswith("/") or "\\" in where or ".." in inside or ":" in inside[0]:
+        if "\\" in where and ".." not in where:
+            problems.append(f"{where}: backslashes in its name; zip the folder with another program")
+        elif not inside or where.startswith("/") or "\\" in where or ".." in inside or ":" in inside[0]:
             problems.append(f"{where}: its name leads out of the zip")
         elif where in names:
             problems.append(f"{where}: this name stands in the zip twice")
@@ -307,8 +333,8 @@ def _picture(
     digest = hashlib.sha256(data).hexdigest()
     if digest in seen:
         raise DataError(f"the same picture as {seen[digest]}; it could be recorded and measured on at once")
-    seen[digest] = file.where
     picture = _upright(_decoded(data, max_pixels))
+    seen[digest] = file.where
     if picture.mode in ("LA", "PA", "RGBA") or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -233,6 +233,9 @@ def _name_of(value: Any) -> str:
     return kind.__name__ if kind.__module__ in ("builtins", "torch") else f"{kind.__module__}.{kind.__name__}"
 
 
+_FIELDS = " Give its fields as a mapping of keyword arguments, or the object itself in a tuple: (x,)."
+
+
 def as_batch(value: Any, label: str) -> Batch:
     """Turn a tensor, an array, a tuple of arguments or a mapping of keyword arguments into a call.
 
@@ -261,9 +264,7 @@ def as_batch(value: Any, label: str) -> Batch:
         elif hasattr(value, "convert") and hasattr(value, "getpixel"):
             hint = " Turn the picture into the tensor that the model reads."
         elif dataclasses.is_dataclass(value):
-            hint = (
-                " Give its fields as a mapping of keyword arguments, or the object itself in a tuple: (x,)."
-            )
+            hint = _FIELDS
         raise DataError(
             f"{where}a batch must be a tensor, a tuple of arguments or a mapping of keyword arguments; "
             f"found {_name_of(value)}.{hint}"
@@ -313,10 +314,10 @@ def sets_of(inputs: Inputs, label: str, batch_size: int) -> Iterator[tuple[Batch
     if is_set(inputs):
         yield as_batch(inputs, label), True
         return
-    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable):
+    if isinstance(inputs, (str, bytes)) or not isinstance(inputs, Iterable) or _is_table(inputs):
         raise DataError(
             f"Concept {label!r}: inputs must be a tensor, a batch or an iterable of batches; "
-            f"found {_name_of(inputs)}."
+            f"found {_name_of(inputs)}.{_instead_of(inputs)}"
         )
     waiting: list[Tensor] = []
 
@@ -337,6 +338,20 @@ def sets_of(inputs: Inputs, label: str, batch_size: int) -> Iterator[tuple[Batch
             yield from stacked()
         waiting.append(vector)
     yield from stacked()
+
+
+def _is_table(inputs: Any) -> bool:
+    """Whether this is a table such as pandas', which iterates over the names of its columns."""
+    return hasattr(inputs, "to_numpy") and hasattr(inputs, "columns")
+
+
+def _instead_of(inputs: Any) -> str:
+    """Say what to give instead of an object that holds inputs in a way of its own."""
+    if _is_table(inputs):
+        return " Give its numbers: table.to_numpy()."
+    if hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__") and not isinstance(inputs, (str, bytes)):
+        return " Read a data set through a loader: torch.utils.data.DataLoader(dataset, batch_size=64)."
+    return _FIELDS if dataclasses.is_dataclass(inputs) else ""
 
 
 def _vector(item: Any, label: str) -> Tensor | None:

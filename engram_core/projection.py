@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from .errors import DataError, DependencyError, NonFiniteError
 
@@ -19,6 +20,7 @@ Method = Literal["pca", "umap"]
 NEIGHBOURS = 15
 _LEAST = 5  # different points; with fewer, a graph of neighbours says nothing
 _COMPONENTS = 50  # principal components that UMAP sees
+_LARGEST = 1e140  # its square, summed over any number of points, is a number
 
 # numba's thread pool may not be entered by two threads at once: it ends the process.
 _UMAP = threading.Lock()
@@ -229,22 +231,26 @@ class _Fit:
     ) -> str:
         """Fit UMAP; return why there is no map of it, or nothing."""
         near = min(neighbours, len(matrix) - 1)
+        size = _power(components)
+        self._unit = 1.0 if 1e-9 < size < 1e9 else size
         with _UMAP, warnings.catch_warnings():
             # It says that a seed means one thread, which is what was asked for.
             warnings.simplefilter("ignore")
-            start = 10 * (flat / max(float(np.abs(flat).max()), 1e-12))
+            start = 10 * (flat / (float(np.abs(flat).max()) or 1.0))
             # A float32 copy: UMAP compiles anew for every other type.
             self._umap = _umap()(
                 n_neighbors=near, n_components=self._dimensions, random_state=seed, n_jobs=1,
                 init=start.astype(np.float32), min_dist=0.1,
             )  # fmt: skip
-            found = self._umap.fit_transform(components.astype(np.float32))
+            found = self._umap.fit_transform(self._seen(components))
         self.projection = Projection(np.asarray(found, float), "umap", (), near, seed)
         return "" if np.isfinite(self.projection.coordinates).all() else _NOT_FINITE
 
     def _pca(self, centred: np.ndarray, count: int) -> None:
         points, features = centred.shape
         wide = features > points
+        # A power of two changes no digit; the squares of very large or small numbers are none.
+        centred = centred / _power(centred)
         values, vectors = np.linalg.eigh(centred @ centred.T if wide else centred.T @ centred)
         values, vectors = values[::-1].clip(0), vectors[:, ::-1]
         total = float(np.square(centred).sum())
@@ -259,6 +265,10 @@ class _Fit:
         shares[:kept] = values[:kept] / total if total > 0 else 0
         self._shares = tuple(float(share) for share in shares)
 
+    def _seen(self, components: np.ndarray) -> np.ndarray:
+        """Return components as UMAP sees them: in float32, whose squares are numbers."""
+        return (components / self._unit).astype(np.float32)
+
     def place(self, matrix: np.ndarray) -> np.ndarray:
         """Return where other points of the same features lie on this map."""
         components = (matrix - self._mean) @ self._axes.T
@@ -266,7 +276,13 @@ class _Fit:
             return components[:, : self._dimensions]
         with _UMAP, warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return np.asarray(self._umap.transform(components.astype(np.float32)), float)
+            return np.asarray(self._umap.transform(self._seen(components)), float)
+
+
+def _power(values: np.ndarray) -> float:
+    """Return the power of two next to the largest of some numbers; 1 if all are 0."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return float(np.ldexp(1.0, int(np.frexp(largest)[1]) - 1)) if largest > 0 else 1.0
 
 
 _NOT_FINITE = "UMAP found no finite places for these points, so PCA is shown."
@@ -308,7 +324,12 @@ def _checked(matrix: np.ndarray, method: str, dimensions: int) -> np.ndarray:
         raise DataError(f"method must be 'pca' or 'umap'; found {method!r}.")
     if dimensions not in (2, 3):
         raise DataError(f"A map has 2 or 3 dimensions; found {dimensions}.")
-    points = np.asarray(matrix, float)
+    if isinstance(matrix, torch.Tensor):
+        matrix = (matrix.detach().cpu().to(torch.promote_types(matrix.dtype, torch.float64))).numpy()
+    points = np.asarray(matrix)
+    if points.dtype.kind not in "biuf":
+        raise DataError(f"A map is made of real numbers; found an array of {points.dtype}.")
+    points = points.astype(float)
     if points.ndim != 2 or points.shape[1] < 1:
         raise DataError(f"A map is made of points with features, (points, features); found {points.shape}.")
     if len(points) < 2:
@@ -316,4 +337,9 @@ def _checked(matrix: np.ndarray, method: str, dimensions: int) -> np.ndarray:
     bad = int((~np.isfinite(points)).sum())
     if bad:
         raise NonFiniteError(f"{bad} of {points.size} features are NaN or infinite; a map needs finite ones.")
+    if np.abs(points).max() > _LARGEST:
+        raise DataError(
+            f"A feature is {np.abs(points).max():.0e}; distances of more than {_LARGEST:.0e} cannot be "
+            "measured. Divide the features by a number."
+        )
     return points

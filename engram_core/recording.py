@@ -29,6 +29,8 @@ from .view import base_of, device_of, shared_copy, walk
 
 __all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record", "record_batches"]
 
+_SHOWN = 8  # arguments that an error names
+
 Progress = Callable[[int, int | None, str], None]
 """Called with (done, total or None, what is being done)."""
 
@@ -276,7 +278,9 @@ def record_batches(
             except EngramError:
                 raise
             except MODEL_ERRORS as error:
-                shapes = ", ".join(f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors())
+                found = [f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors()]
+                more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+                shapes = ", ".join([*found[:_SHOWN], *more])
                 raise DataError(
                     f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): "
                     f"{too_many_arguments(base, batch) or error}"

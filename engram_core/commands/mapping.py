@@ -86,7 +86,7 @@ def map_points(
     subject = open_subject(model, concepts_file, positions=positions, template=template)
     known = list(subject.concepts)
     named = names_in(concepts, known) if concepts else None
-    check_known(erase, known)
+    erase = check_known(erase, known)
     about: dict[str, Any] = {
         "model": model,
         "of": of,

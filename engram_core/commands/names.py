@@ -6,11 +6,12 @@ end of a name; ``\,`` is a comma in a name. Before a name that begins with a das
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Iterable
 
 from ..errors import EngramError, suggest
 
-__all__ = ["concept_strengths", "names_in"]
+__all__ = ["concept_strengths", "known_name", "names_in"]
 
 
 def concept_strengths(terms: Iterable[str], default: float, known: Collection[str]) -> dict[str, float]:
@@ -34,20 +35,34 @@ def concept_strengths(terms: Iterable[str], default: float, known: Collection[st
     return found
 
 
-def _strength(term: str, default: float, known: Collection[str]) -> tuple[str, float]:
+def known_name(term: str, known: Collection[str]) -> str | None:
+    """Return the name that was typed, or the one that looks the same; None if there is neither.
+
+    A keyboard gives "é" as one character, and many file systems as two.
+    """
     if term in known:
-        return term, default
-    name, equals, value = term.rpartition("=")
+        return term
+    composed = unicodedata.normalize("NFC", term)
+    alike = [name for name in known if unicodedata.normalize("NFC", name) == composed]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _strength(term: str, default: float, known: Collection[str]) -> tuple[str, float]:
+    whole = known_name(term, known)
+    if whole is not None:
+        return whole, default
+    typed, equals, value = term.rpartition("=")
     if not equals:
         raise suggest("concept", term, known)
+    name = known_name(typed, known)
     try:
         strength = float(value)
     except ValueError:
-        if name not in known:
+        if name is None:
             raise suggest("concept", term, known) from None
         raise EngramError(f"{term!r}: the strength after = must be a number.") from None
-    if name not in known:
-        raise suggest("concept", name, known)
+    if name is None:
+        raise suggest("concept", typed, known)
     return name, strength
 
 
@@ -63,15 +78,16 @@ def names_in(texts: Iterable[str] | str, known: Collection[str]) -> list[str]:
     """
     names: dict[str, None] = {}
     for text in [texts] if isinstance(texts, str) else texts:
-        if text in known:
-            names[text] = None
+        whole = known_name(text, known)
+        if whole is not None:
+            names[whole] = None
             continue
         parts = _split(text)
         start = 0
         while start < len(parts):
             for stop in range(len(parts), start, -1):
                 joined = ",".join(parts[start:stop])
-                name = next((n for n in (joined, joined.strip()) if n in known), None)
+                name = known_name(joined, known) or known_name(joined.strip(), known)
                 if name is not None:
                     names[name] = None
                     break

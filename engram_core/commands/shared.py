@@ -26,7 +26,7 @@ from ..subjects import load_model, load_subject, with_positions
 from ..sweep import draw_concepts
 from ..tasks import Subject
 from . import printing
-from .names import concept_strengths, names_in
+from .names import concept_strengths, known_name, names_in
 from .printing import PlainConsole, plain
 from .printing import print_json as print_json
 
@@ -263,11 +263,15 @@ def check_named(concepts: list[str] | None, keep: list[str] | None) -> None:
         raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
 
 
-def check_known(names: Iterable[str] | None, known: Collection[str]) -> None:
-    """Refuse a name that no concept has, before anything is recorded for it."""
-    for name in names or ():
-        if name not in known:
-            raise suggest("concept", name, known)
+def check_known(names: Iterable[str] | None, known: Collection[str]) -> list[str]:
+    """Return the names as concepts have them; refuse one that none has, before anything is recorded."""
+    found = []
+    for typed in names or ():
+        name = known_name(typed, known)
+        if name is None:
+            raise suggest("concept", typed, known)
+        found.append(name)
+    return found
 
 
 def edited_view(
@@ -286,10 +290,10 @@ def edited_view(
     """Record and extract, and return a view with the edit that the options describe."""
     known = list(subject.concepts)
     erase = concept_strengths(concepts or [], strength, known)
-    check_known(keep, known)
+    kept = check_known(keep, known)
     atlas = extracted(subject, bar, sharpness=sharpness)
     return atlas.apply(
-        subject.model, erase=erase, keep=keep or None, null=null,
+        subject.model, erase=erase, keep=kept or None, null=null,
         scaling=scaling, layers=picked_layers(atlas, layers), blocks=numbers(blocks),
     )  # fmt: skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -135,12 +137,17 @@ def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
             raise DataError(
                 f"{path} has {size / 2**20:,.0f} MB; at most {MOST_FILE >> 20} MB of texts are read."
             )
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        # Spreadsheets save "Unicode text" in two bytes for each character, and say so at its beginning.
+        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        del data
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise DataError(
-            f"{path} is not UTF-8 text (byte {error.start}). Save it as UTF-8 and try again."
+            f"{path} is not {'UTF-16' if wide else 'UTF-8'} text (byte {error.start}). Save it as UTF-8 and "
+            "try again."
         ) from error
     ending = path.suffix.casefold()
     if ending in (".jsonl", ".ndjson"):
@@ -184,7 +191,10 @@ def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    first = text[:_MOST_LINE].lstrip().split("\n")[0]
+    # A spreadsheet writes what its country has between the columns.
+    mark = max(",;\t", key=lambda each: first.count(each))
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     try:
         header = [name.strip() for name in reader.fieldnames or []]
         unknown = [name for name in header if name not in _COLUMNS]
@@ -209,7 +219,9 @@ def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
             continue
         extra = row.pop(None, None)  # type: ignore[call-overload]
         if extra is not None:
-            yield reader.line_num, DataError(f"{len(extra)} values more than columns (quote the commas)")
+            between = {",": "commas", ";": "semicolons", "\t": "tabs"}[mark]
+            found = f"{len(extra)} value{'s' if len(extra) > 1 else ''}"
+            yield reader.line_num, DataError(f"{found} more than columns (quote the {between})")
             continue
         filled = {key: value for key, value in row.items() if value}
         if "text" in header and not {"text", "prompt", "answer"} & set(filled):
@@ -256,7 +268,14 @@ def _build(
             loose.append(item.text)
         else:
             found.setdefault(name, {s: [] for s in SPLITS})[split].append(item)
+    same: dict[str, str] = {}
     for name, parts in found.items():
+        other = same.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            problems.append(
+                f"concept {name!r}: two names that look the same, with letters put together in two ways "
+                "(Unicode); write both in one"
+            )
         if not parts["record"]:
             problems.append(f"concept {name!r}: only probe items; at least one must be recorded")
     if problems:
@@ -292,12 +311,15 @@ def _item(row: Any) -> tuple[str, str, TextItem]:
     if isinstance(row, DataError):
         raise row
     if not isinstance(row, Mapping):
-        raise DataError(f"expected an object with a concept; found {type(row).__name__}")
+        hint = ". Put one object on each line, without brackets around them" if isinstance(row, list) else ""
+        raise DataError(f"expected an object with a concept; found {type(row).__name__}{hint}")
     unknown = [str(key) for key in row if key not in _COLUMNS]
     if unknown:
         raise DataError(f"unknown field {_brief(unknown[0])!r}; known: {', '.join(_COLUMNS)}")
     values = {}
     for key, value in row.items():
+        if value is None and key in ("prompt", "answer", "text"):
+            continue  # how tables write that a row has nothing there
         if not isinstance(value, str):
             raise DataError(f"{key} must be text; found {type(value).__name__}")
         broken = lone_surrogate(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import struct
 import zipfile
@@ -163,7 +164,7 @@ def test_every_bad_file_is_named_at_once_and_nothing_is_taken(root) -> None:
         "cat/empty.png": "0 bytes", "cat/text.png": "not a picture", "cat/cut.png": "damaged",
         "cat/huge.png": "10,000 × 10,000 pixels", "cat/bomb.png": "too many pixels",
         "cat/deep.png": "8 bits per channel", "cat/moving.gif": "2 pictures in one file",
-        "loose.png": "beside the class folders", "lonely": "needs two", "cat": "capitals only",
+        "loose.png": "beside the class folders", "lonely": "needs two", "cat": "only in capitals",
     }.items():  # fmt: skip
         assert any(line.startswith(f"{file}:") and told in line for line in said.splitlines()), (file, said)
     assert "the same picture as" in said
@@ -182,6 +183,67 @@ def test_what_systems_leave_behind_is_passed_over(root) -> None:
     (root / ".DS_Store").write_bytes(b"x")
     (root / "cat" / "Thumbs.db").write_bytes(b"x")
     assert len(load_image_folder(root, FORM)) == 3
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_class_without_pictures_is_not_lost_in_silence(root, tmp_path, packed: bool) -> None:
+    (root / "fox").mkdir()
+    path = root
+    if packed:
+        path = zipped(root, tmp_path / "p.zip", around="p/")
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("p/fox/", "")
+            archive.writestr("__MACOSX/", "")
+    assert "fox: usable pictures: 0; a class needs two" in refusal(path)
+
+
+def test_links_to_folders_are_told_and_not_followed(root, tmp_path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (root / "fox").symlink_to(tmp_path / "elsewhere")
+    (root / "cat" / "more").symlink_to(root / "dog")
+    said = refusal(root)
+    assert "fox: a link to a folder" in said and "cat/more: a link to a folder" in said
+
+
+def test_a_folder_that_cannot_be_read_is_told(root, monkeypatch) -> None:
+    known = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "owl":
+            raise PermissionError(13, "Permission denied", str(path))
+        return known(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert "owl: cannot be read (Permission denied)" in refusal(root)
+
+
+def test_two_classes_that_look_the_same_are_refused(root) -> None:
+    for name in ("caf\u00e9", "cafe\u0301"):
+        (root / name).mkdir()
+        for i in range(2):
+            (root / name / f"{i}.png").write_bytes(png(90 + 2 * len(name) + i))
+    assert "how its letters are put together" in refusal(root)
+
+
+def test_what_is_no_picture_is_never_called_the_same_picture(root) -> None:
+    for name in ("a.txt", "b.txt"):
+        (root / "cat" / name).write_text("hello")
+    said = refusal(root)
+    assert said.count("not a picture") == 2 and "the same picture" not in said
+    (root / "cat" / "a.txt").unlink()
+    (root / "cat" / "b.txt").unlink()
+    for name in ("THUMBS.DB", "ehthumbs.db", "@eaDir/x.jpg"):
+        (root / "cat" / name).parent.mkdir(exist_ok=True)
+        (root / "cat" / name).write_text("hello")
+    assert len(load_image_folder(root, FORM)) == 3
+
+
+def test_a_zip_of_names_with_backslashes_says_so(root, tmp_path) -> None:
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for file in sorted(root.rglob("*.png")):
+            archive.writestr(str(file.relative_to(root)).replace("/", "\\"), file.read_bytes())
+    said = refusal(tmp_path / "p.zip")
+    assert "backslashes in its name" in said and "leads out" not in said
 
 
 def test_no_folder_no_classes_and_one_class_are_told(tmp_path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from helpers import relative
@@ -193,6 +194,9 @@ WRONG = {
     "a scalar": (np.float32(1.0), "inputs must be a tensor"),
     "an empty loader": (DataLoader(TensorDataset(A[:0])), "Concept 'bad' is empty"),
     "empty": (A[:0], "Concept 'bad' is empty"),
+    "a table": (pd.DataFrame(A.numpy()), r"found pandas.*DataFrame.*to_numpy\(\)"),
+    "a data set": (TensorDataset(A), "found .*TensorDataset.*DataLoader"),
+    "a data class by itself": (Pair(A), "found .*Pair.*mapping of keyword arguments"),
     "no features": (A[:, :0], "Layer 'fc' reads rows of 6|could not run the inputs of concept 'bad'"),
 }  # fmt: skip
 
@@ -210,6 +214,18 @@ def test_a_sparse_matrix_may_go_along_with_the_inputs() -> None:
     model = Nested(lambda x, matrix: torch.sparse.mm(matrix, x))
     recording = ec.record(model, {"a": (A, adjacency), "b": (B, adjacency)}, batch_size=16)
     assert recording.rows("fc", "a") == 40
+
+
+@pytest.mark.parametrize("size", [0, -1, 2.5, None, "8", True])
+def test_a_batch_size_that_is_no_number_of_inputs_is_refused(size: Any) -> None:
+    with pytest.raises(DataError, match="batch_size is a whole number of at least 1; found"):
+        ec.record(net(), {"a": A}, batch_size=size)
+
+
+def test_very_many_arguments_are_not_all_named() -> None:
+    with pytest.raises(DataError) as caught:
+        ec.record(net(), {"a": tuple(A.repeat(40, 1))})
+    assert f"and {40 * len(A) - 8} more" in str(caught.value) and len(str(caught.value)) < 900
 
 
 def test_labels_that_a_loader_brings_along_are_explained() -> None:

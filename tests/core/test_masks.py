@@ -286,3 +286,22 @@ def test_places_of_a_convolution_over_positions_follow_the_mask() -> None:
     assert {layer: recording.rows(layer, "a") for layer in recording.source_of} == {
         "embed": 12, "conv": 12, "head": 12,
     }  # fmt: skip
+
+
+def test_texts_that_were_packed_and_numbered_leave_the_padding_out() -> None:
+    model, ids = Packed().eval(), torch.randint(1, 9, (3, 6))
+    numbered = torch.tensor([[1, 1, 2, 2, 0, 0], [1, 1, 1, 1, 1, 1], [1, 2, 3, 0, 0, 0]])
+    for mask in (numbered, numbered.int(), numbered.to(torch.uint8), numbered * 7, numbered > 0):
+        call = {"input_ids": ids, "attention_mask": mask}
+        assert ec.record(model, {"a": call, "b": call}).rows("read", "a") == 13
+    added = {"input_ids": ids, "attention_mask": torch.where(numbered > 0, 0, -10000)}
+    assert ec.record(model, {"a": added, "b": added}).rows("read", "a") == 18
+
+
+class Packed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.read = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        return self.read(self.table(input_ids)) * attention_mask[..., None].clamp(0, 1)

@@ -121,6 +121,40 @@ def test_features_that_are_no_numbers_are_refused():
         project(points)
 
 
+@pytest.mark.parametrize("size", [5e-324, 1e-300, 1e-30, 1e38, 1e139])
+@pytest.mark.parametrize("method", ["pca", "umap"])
+def test_a_map_does_not_depend_on_the_size_of_the_numbers(size, method):
+    points = np.random.default_rng(0).integers(-9, 9, (30, 4)).astype(float)
+    plain, scaled = project(points), project(points * size, method=method)
+    assert scaled.method == method and np.isfinite(scaled.coordinates).all()
+    if method == "pca" and size > 1e-300:
+        assert scaled.explained == pytest.approx(plain.explained)
+        assert np.allclose(scaled.coordinates / size, plain.coordinates)
+    joint = joint_projection(points * size, points[::-1] * size, method=method)
+    assert np.isfinite(joint.edited).all() and np.isfinite(joint.moved).all()
+
+
+@pytest.mark.parametrize(
+    "points, said",
+    [
+        (np.full((8, 3), 1j) * np.arange(8)[:, None], "real numbers; found an array of complex128"),
+        (np.array([["a", "b"], ["c", "d"]]), "real numbers"),
+        (np.eye(4) * 1e300, "distances of more than 1e+140"),
+        ([[1.0, None], [2.0, 3.0]], "an array of object"),
+    ],
+)
+def test_what_is_no_real_number_of_a_size_is_refused(points, said):
+    with pytest.raises(DataError, match=said.replace("+", r"\+")):
+        project(points)
+
+
+def test_tensors_of_any_type_are_points():
+    points = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    for given in (points.bfloat16(), points.half(), points.double().requires_grad_()):
+        found = project(given).coordinates
+        assert np.allclose(found, project(given.detach().double().numpy()).coordinates)
+
+
 # -- base and edited ----------------------------------------------------------------------------------
 
 

@@ -125,6 +125,21 @@ def test_a_name_is_found_as_it_stands_before_it_is_read_as_anything_else() -> No
         concept_strengths(["a", "a=2"], 1.0, known)
 
 
+def test_a_name_is_found_however_its_letters_are_put_together() -> None:
+    typed, stored = "caf\u00e9", "cafe\u0301"
+    for term, name in ((typed, stored), (stored, typed)):
+        assert concept_strengths([term, f"x{term}=2"], 1.0, [name, f"x{name}"]) == {
+            name: 1.0,
+            f"x{name}": 2.0,
+        }
+        assert names_in(f"b,{term}, {term}", ["b", name]) == ["b", name]
+        assert shared.check_known([term], [name]) == [name]
+    both = [typed, stored]
+    assert names_in(both, both) == both
+    with pytest.raises(UnknownNameError):
+        names_in("cafe", both)
+
+
 def test_a_comma_belongs_to_a_name_where_there_is_such_a_name() -> None:
     known = ["a", "b", "a, b", "c,", ",", "d\\", "e, f, g"]
     cases: dict[Any, list[str]] = {

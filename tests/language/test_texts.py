@@ -1,5 +1,7 @@
 """Text concepts are read whole or not at all, and every bad line is named."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -271,3 +273,49 @@ def test_a_column_named_twice_is_refused(tmp_path) -> None:
 def test_a_background_given_as_one_text_is_refused() -> None:
     with pytest.raises(DataError, match="list of texts"):
         TextSet.of([{"concept": "a", "text": "x"}], background="abc")
+
+
+@pytest.mark.parametrize("coding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+def test_tables_as_spreadsheets_write_them_are_read(mark: str, coding: str, tmp_path) -> None:
+    rows = [(" concept", "prompt", "answer ", "split"), ("Zürich", 'a, "b"; c', "d\te", "record")]
+    path = tmp_path / "texts.csv"
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=mark).writerows(rows)
+    start = b"\xfe\xff" if coding == "utf-16-be" else b""
+    path.write_bytes(start + stream.getvalue().encode(coding))
+    (concept,) = read_texts(path).concepts
+    assert (concept.name, concept.record) == ("Zürich", (TextItem('a, "b"; c', "d\te"),))
+
+
+def test_a_value_too_many_names_what_stands_between_values(tmp_path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_text("concept;text\na;b;c\n")
+    with pytest.raises(DataError, match="1 value more than columns .quote the semicolons"):
+        read_texts(path)
+
+
+def test_nothing_in_a_field_is_no_field(tmp_path) -> None:
+    path = tmp_path / "texts.jsonl"
+    rows = [
+        {"concept": "a", "prompt": "p", "answer": "q", "text": None},
+        {"concept": "a", "prompt": None, "answer": None, "text": "t", "split": "probe"},
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (concept,) = read_texts(path).concepts
+    assert (concept.record, concept.probe) == ((TextItem("p", "q"),), (TextItem("", "t"),))
+    path.write_text(json.dumps({"concept": None, "text": "t"}))
+    with pytest.raises(DataError, match="concept must be text; found NoneType"):
+        read_texts(path)
+
+
+def test_two_names_that_look_the_same_are_refused() -> None:
+    with pytest.raises(DataError, match="look the same"):
+        TextSet.of([{"concept": name, "text": "t"} for name in ("caf\u00e9", "cafe\u0301")])
+
+
+def test_a_list_of_objects_is_told_how_to_be_written(tmp_path) -> None:
+    path = tmp_path / "texts.jsonl"
+    path.write_text(json.dumps([{"concept": "a", "text": "t"}]))
+    with pytest.raises(DataError, match="found list. Put one object on each line"):
+        read_texts(path)
