@@ -19,9 +19,11 @@ from .arithmetic import exactly, exactly_all
 from .engram import Atlas, Engram, engram_matrix
 from .errors import DataError, EngramError, suggest
 from .experts import close_experts
+from .identity import counters
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .layers import Slot
 from .proof import known_to_act, remember, show_it_acts, still_layers, structure
+from .protection import protect
 from .recording import Progress
 from .view import base_of, own_copy, own_parameter, refresh, shared_copy, submodule, walk
 
@@ -202,6 +204,7 @@ class LiveEdit:
         self._routed: list[nn.Module] = []  # whose forward the view has replaced
         self._structure: Any = None  # of what is installed: all but the weights of the rows
         self._written: list[Slot] = []  # whose parameters the view has replaced
+        self._counters = counters(base_of(view))  # of the base when it was last known to be the recorded one
         # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
         self._fused = tuple(
             f"{name}." if name else ""
@@ -257,6 +260,7 @@ class LiveEdit:
 
     def turn_on(self) -> LiveEdit:
         """Put the edit in force again."""
+        self._still_recorded()
         self._on = True
         self._install()
         return self
@@ -278,10 +282,15 @@ class LiveEdit:
         return self._put(self._edit, None)
 
     def report(self) -> EditReport:
-        """Return what is on, with the size of the change in every layer."""
+        """Return what is on, with the size of the change in every layer.
+
+        Raises:
+            ModelMismatchError: if the base's weights were changed since it was recorded.
+        """
         if not self.on:
             kept = None if self._edit.keep is None else tuple(n for n, _ in self._edit.keep)
             return EditReport(False, {}, kept, (), 0.0, {}, {})
+        self._still_recorded()
         taken = self._edit.taken(self.atlas.concepts)
         factors = self._factors(taken)
         per_layer: dict[str, float] = {}
@@ -311,6 +320,7 @@ class LiveEdit:
             CoverageError: if an edited layer is quantised, so that no weight can be written into it.
         """
         if self.on:
+            self.atlas.identity.check(base_of(self._view))
             for layer in self._layers:
                 self.atlas.slot(layer).check_bake(base_of(self._view))
         baked = own_copy(base_of(self._view))
@@ -357,8 +367,17 @@ class LiveEdit:
                 edited -= factor * engram_matrix(matrix, trace, self.atlas.sharpness, strength)
         return edited
 
+    def _still_recorded(self) -> None:
+        """Raise ModelMismatchError if the base was trained or loaded since it was recorded."""
+        base = base_of(self._view)
+        now = counters(base)
+        if now != self._counters:
+            self.atlas.identity.check(base)
+            self._counters = now
+
     def _put(self, edit: Edit, only: frozenset[str] | None) -> LiveEdit:
         """Put an edit in force, or leave everything as it was if it cannot be shown to act."""
+        self._still_recorded()
         before = self._edit, self._only, self._on
         self._edit, self._only, self._on = edit, only, True
         try:
@@ -648,11 +667,17 @@ def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = Fa
 
 @exactly
 def apply_edit(atlas: Atlas, edit: Edit, model: nn.Module | None = None) -> nn.Module:
-    """Return a view of `model` with `edit` in force; `live_edit(view)` controls it."""
+    """Return a view of `model` with `edit` in force; `live_edit(view)` controls it.
+
+    The view is there to be run. Parameters that it does not edit are the base's own: what would convert, load
+    or freeze them is refused (see `protection`), and an optimizer, or a write through ``.data``, would train
+    or write the base. `bake` gives a model to do that with.
+    """
     base = base_of(atlas.model if model is None else model)
     atlas.identity.check(base)
     view = shared_copy(base)
     object.__setattr__(view, "engram_edit", LiveEdit(atlas, view, edit))
+    protect(view)
     return view
 
 

@@ -22,6 +22,7 @@ from .view import base_of, plain_path, submodule, walk
 __all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
 
 _QUANTISED = "quantised: its stored values are not the weights"
+_COMPLEX = "complex-valued: an engram is made of real rows and weights"
 _LAZY = "not initialised: it has no weights yet; run the model once first"
 _SCRIPT = "TorchScript: its compiled code cannot be listened to; give the Python module it was made from"
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
@@ -65,7 +66,8 @@ def _why_not(module: nn.Module) -> str:
         return "a subclass of MultiheadAttention with code of its own"
     if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
         return f"{kind} replaces the forward pass of the layer it derives from"
-    if any(not p.is_floating_point() for p in module.parameters(recurse=False)):
+    own = list(module.parameters(recurse=False))
+    if any(not (p.is_floating_point() or p.is_complex()) for p in own):
         return _QUANTISED
     if "router" in kind.casefold() or kind.endswith("Gate"):
         return "router: it chooses the experts, and its weights act inside that choice"
@@ -185,6 +187,8 @@ def _blocked(module: nn.Module, slots: Sequence[Slot], memory: _Memory) -> str:
         for attribute, weight in weights.items():
             if is_lazy(weight):
                 return _LAZY
+            if weight.is_complex():
+                return _COMPLEX
             if not weight.is_floating_point() or weight.element_size() < 2:
                 return f"quantised: weights of type {weight.dtype} cannot be edited"
             if weight.is_meta:
@@ -214,7 +218,8 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
         found = None if _scripted_or_lazy(module) else slots_of(name, module)
         reason = _blocked(module, found, memory) if found else ""
         found_in[id(module)] = found, reason
-        if is_adapted(module) or (found and not reason and found[0].encloses):
+        attention = type(module) is nn.MultiheadAttention  # uses its out-projection past that layer's forward
+        if is_adapted(module) or attention or (found and not reason and found[0].encloses):
             # Listed as parts of what is above them, whatever else they are called.
             inside.update(id(part) for part in module.modules() if part is not module)
     for name, module in modules:

@@ -19,6 +19,11 @@ from .view import submodule
 
 __all__ = ["Listener"]
 
+TRANSFORMED = (
+    "called inside torch.vmap or another transform of torch.func, where its inputs have no values to record; "
+    "call it on whole batches"
+)
+
 # Distinct inputs kept in mind while looking for layers that share one. Fewer where they are large: readers of
 # one tensor mostly follow each other, and what is held comes on top of all that is kept.
 _HELD, _HELD_LARGE, _HELD_BYTES = 16, 4, 8 << 20
@@ -53,6 +58,7 @@ class Listener:
         self.streams: list[_Stream] = []
         self.stream_of: dict[str, _Stream] = {}
         self.pass_number = 0
+        self.beyond: dict[str, str] = {}  # layers whose inputs cannot be read, and why
         self.groups: tuple[str, ...] = ()
         self.owner: int | Tensor | Owner = 0
         self._calls: dict[str, int] = {}  # of every layer in this pass
@@ -67,7 +73,9 @@ class Listener:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
                 raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to record.")
-            if slot.routed:
+            if torch._C._functorch.is_functorch_wrapped_tensor(x):
+                self.beyond[slot.name] = TRANSFORMED
+            elif slot.routed:
                 self._hear_routed(slot, x.detach(), args[1], args[2])
             else:
                 self._hear(slot, x.detach(), self._owner_of(slot, x))

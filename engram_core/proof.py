@@ -47,7 +47,7 @@ def structure(model: nn.Module) -> Any:
             if kind in _ATOMS:
                 if name != "training":
                     found.append((name, value))
-            elif name.endswith("_hooks"):
+            elif name.endswith("_hooks") and isinstance(value, dict):
                 found.extend((name, id(hook)) for hook in value.values()) if value else None
             elif isinstance(value, types.FunctionType | types.MethodType) or name == "forward":
                 found.append((name, id(getattr(value, "__func__", value))))

@@ -335,7 +335,7 @@ def _finish(
     keeper: ProbeKeeper,
     marked: set[str],
 ) -> Recording:
-    reasons = usage.excluded()
+    reasons = usage.excluded() | listener.beyond
     for name in reasons:
         listener.leave_out(name)
     heard = list(listener.stream_of)

@@ -16,7 +16,7 @@ from .attention import AttentionSlot
 from .conv import ConvSlot, conv_slot
 from .derived import DerivedSlot
 from .linear import Conv1DSlot, Slot
-from .opaque import is_frozen, opaque_slot, why_opaque
+from .opaque import holds_values, is_frozen, opaque_slot, why_opaque
 from .parametrized import HookedSlot, ParametrizedSlot, hooks_of, parametrization_names
 from .transposed import TransposedConvSlot, transposed_slot
 
@@ -160,7 +160,9 @@ def _inner(module: Any) -> Slot | None:
         return None
     slots = _plain_slots("", "", base)
     weight = getattr(base, "weight", None)
-    if not slots or len(slots) != 1 or type(weight) is not nn.Parameter or not weight.is_floating_point():
+    if not slots or len(slots) != 1 or not isinstance(weight, nn.Parameter):
+        return None
+    if not weight.is_floating_point() or not holds_values(weight):
         return None
     return slots[0]
 

@@ -24,7 +24,15 @@ from ..view import base_of, shared_copy, submodule
 from .derived import filled, held_layer, hold_forward, release_forward
 from .linear import Slot
 
-__all__ = ["OpaqueSlot", "hides_weight", "is_frozen", "opaque_slot", "stored_tensors", "why_opaque"]
+__all__ = [
+    "OpaqueSlot",
+    "hides_weight",
+    "holds_values",
+    "is_frozen",
+    "opaque_slot",
+    "stored_tensors",
+    "why_opaque",
+]
 
 _CHUNK = 512  # rows of the identity at a time
 _KEPT_BYTES = 256 << 20  # of matrices that were asked for
@@ -133,17 +141,30 @@ def hides_weight(module: nn.Module) -> bool:
     return any("weight" in n and not b.is_floating_point() for n, b in module.named_buffers(recurse=False))
 
 
+def holds_values(weight: Tensor) -> bool:
+    """Whether a floating-point weight is what it says, and no tensor class's own form of it."""
+    kind: Any = type(weight)
+    function = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    computes = function not in (Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__)  # type: ignore[attr-defined]
+    return not (
+        computes
+        or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or hasattr(kind, "__tensor_flatten__")
+        or weight.element_size() < 2
+    )
+
+
 def is_frozen(module: nn.Module) -> bool:
     """Whether the weight of a module is stored in a form that is not its values."""
     if parametrize.is_parametrized(module) or isinstance(module, torch.jit.ScriptModule):
         return False
     own = [p for p in module._parameters.values() if p is not None and not is_lazy(p)]
-    if any(not p.is_floating_point() for p in own):
+    if any(not (p.is_floating_point() or p.is_complex()) for p in own):
         return True
     weight = module._parameters.get("weight")
     if isinstance(module, nn.Linear) and weight is not None and not is_lazy(weight):
-        # A tensor of a class of its own holds scales and packed values, whatever type it names.
-        return type(weight) is not nn.Parameter or weight.element_size() < 2
+        # A tensor of a class with arithmetic of its own holds scales and packed values, whatever its type.
+        return not holds_values(weight)
     return not own and hides_weight(module)
 
 

@@ -46,7 +46,8 @@ class ParametrizedSlot(DerivedSlot):
     def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         if _KEPT not in vars(module):
             like = next(iter(self.weights(module).values()))
-            kept = (type(module), dict(module._parameters), module._modules["parametrizations"], like)
+            below = module._modules["parametrizations"]
+            kept = (type(module), dict(module._parameters), below, like, module.training)
             vars(module)[_KEPT] = kept
             plain = self.plain(module)
             _strip(module)
@@ -59,11 +60,13 @@ class ParametrizedSlot(DerivedSlot):
         module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
         if kept is not None:
-            kind, parameters, parametrizations, _ = kept
+            kind, parameters, parametrizations, _, training = kept
             module._parameters.clear()
             module._parameters.update(parameters)
             module._modules["parametrizations"] = parametrizations
             module.__class__ = kind
+            if module.training != training:  # a mode set in between did not reach what was taken off
+                parametrizations.train(module.training)
         return True
 
     def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:

@@ -259,3 +259,20 @@ def test_a_computed_tensor_behind_the_weight_is_named() -> None:
     infos = list_layers(nn.Sequential(layer, other, beside))
     assert [info.covered for info in infos] == [False, False, True]
     assert "'weight_v' is computed" in infos[0].reason and "'extra' is computed" in infos[1].reason
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [parametrizations.spectral_norm, lambda layer: own(layer, nn.Dropout(0.5))],
+    ids=["spectral", "drop"],
+)
+def test_a_mode_set_while_the_edit_is_on_reaches_the_parametrisation_too(wrap) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(wrap(nn.Linear(6, 5)), nn.ReLU(), nn.Linear(5, 3)).train()
+    x = {"a": torch.randn(20, 6) + 1, "b": torch.randn(20, 6)}
+    view = ec.extract(model, ec.record(model, x)).apply(erase="a")
+    view.eval()
+    ec.live_edit(view).off()
+    assert not any(module.training for module in view.modules())
+    assert all(module.training for module in model.modules())
+    assert torch.equal(view(x["a"]), model.eval()(x["a"]))

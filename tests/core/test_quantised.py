@@ -218,3 +218,28 @@ def test_what_is_quantised_and_no_linear_map_keeps_its_reason(make, reason: str)
     infos = list_layers(nn.Sequential(make(), nn.Linear(3, 2)))
     assert [info.covered for info in infos if info.name == "1"] == [True]
     assert all(not info.covered and re.search(reason, info.reason) for info in infos if info.name != "1")
+
+
+def test_a_parameter_of_a_class_of_its_own_that_holds_plain_values_is_no_quantised_one() -> None:
+    class Named(nn.Parameter):
+        pass
+
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+    model[0].weight = Named(model[0].weight.detach())
+    assert [info.kind for info in list_layers(model)] == ["Linear", "Linear"]
+    x = {"a": torch.randn(20, 6) + 1, "b": torch.randn(20, 6)}
+    view = ec.extract(model, ec.record(model, x)).apply(erase="a")
+    assert relative(ec.bake(view)(x["a"]), view(x["a"])) < 1e-6
+    assert type(model[0].weight) is Named
+
+
+def test_complex_weights_are_not_called_quantised() -> None:
+    class Spectral(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.randn(3, 3, dtype=torch.complex64))
+
+    model = nn.Sequential(nn.Linear(3, 3, dtype=torch.complex64), Spectral())
+    assert "complex" in list_layers(model)[0].reason
+    assert not any("quantised" in info.reason for info in list_layers(model))

@@ -152,3 +152,48 @@ def test_one_proof_serves_all_strengths_and_concepts(monkeypatch) -> None:
     control.set(erase={"a": 2.0}).off().turn_on().only(["fc"]).only(None)
     atlas.sharpen(2.0).apply(keep=["a"])
     assert len(runs) == before
+
+
+class Mapped(nn.Module):
+    """One layer that is called as layers are, and two inside ``torch.vmap``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.inner, self.last = nn.Linear(6, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.vmap(lambda row: self.last(torch.relu(self.inner(row))))(self.first(x))
+
+
+def test_a_layer_inside_vmap_is_left_out_by_name() -> None:
+    torch.manual_seed(0)
+    model = Mapped()
+    x = {"a": torch.randn(20, 6) + 1, "b": torch.randn(20, 6)}
+    recording = ec.record(model, x)
+    reasons = {info.name: info.reason for info in recording.layers}
+    assert not reasons["first"]
+    assert "torch.vmap" in reasons["inner"] and "torch.vmap" in reasons["last"]
+    view = ec.extract(model, recording).apply(erase="a")
+    assert ec.live_edit(view).report().layers == ("first",)
+    assert relative(ec.bake(view)(x["a"]), view(x["a"])) < 1e-6
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_the_out_projection_of_an_attention_that_is_not_covered_is_none_of_its_own(training: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.TransformerEncoderLayer(12, 2, 16, dropout=0.0, batch_first=True).train(training)
+    nn.utils.parametrizations.weight_norm(layer.self_attn.out_proj)
+    x = {"a": torch.randn(6, 5, 12) + 1, "b": torch.randn(6, 5, 12)}
+    atlas = ec.extract(layer, ec.record(layer, x))
+    assert [info.name for info in atlas.coverage if not info.covered][0] == "self_attn"
+    assert atlas.layers == ["linear1", "linear2"]
+    view = atlas.apply(erase="a").eval()
+    assert relative(ec.bake(view).eval()(x["a"]), view(x["a"])) < 1e-5
+
+
+def test_an_attribute_that_is_only_named_like_hooks_is_no_obstacle() -> None:
+    model = Direct()
+    model.require_grads_hooks = [lambda: None]  # as transformers keeps those of gradient checkpointing
+    x = {"a": torch.randn(20, 12) + 1, "b": torch.randn(20, 12)}
+    view = ec.extract(model, ec.record(model, x)).apply(erase="a")
+    assert ec.live_edit(view).report().relative > 0
