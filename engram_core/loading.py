@@ -54,7 +54,10 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
 def first_line(error: BaseException, most: int = 200) -> str:
     """Return what another library's error says, as part of a sentence of ours."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    text = (lines[0] if lines else type(error).__name__).rstrip(".:")
+    text = lines[0] if lines else type(error).__name__
+    if text.endswith(":") and len(lines) > 1:
+        text = f"{text} {lines[1]}"  # the first only announces what is said
+    text = text.rstrip(".:")
     return text if len(text) <= most else text[: most - 1] + "…"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -87,15 +88,30 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
             if not foreign_errors(error):
                 raise
             said = first_line(error).replace(str(place), str(folder.path))
+            kind = type(error).__name__
+            if kind.startswith("StrictDataclass"):
+                raise StorageError(f"{folder.path / 'config.json'}: {_entry(folder, said)}.") from None
             raise StorageError(
-                f"{folder.path} cannot be loaded: {said} ({type(error).__name__}). Its config.json does not "
-                "describe these weights, or a file is damaged."
+                f"{folder.path} cannot be loaded: {said} ({kind}). Its config.json does not describe these "
+                "weights, or a file is damaged."
             ) from None
     folder.check_unchanged()
     _check_whole(folder, type(model).__name__, found)
+    # A setting of old scripts, under which a model's parts cannot read one another's answers.
+    model.config.return_dict = True
     # Not where the view was: who saves or names the model wants the folder it is from.
     model.name_or_path = model.config._name_or_path = os.fspath(folder.path)
     return model.to(device).eval()
+
+
+def _entry(folder: ModelFolder, said: str) -> str:
+    """Return what transformers says of an entry of a config, without the names of its own parts."""
+    field = re.match(r"Validation error for field '(\w+)'", said)
+    if field is None:
+        return re.sub(r"^Class validation error for validator '\w+': (\w+: )?", "", said)
+    value = repr(folder.config.get(field[1]))
+    value = value if len(value) <= 60 else value[:57] + "…"
+    return f"{field[1]} is {value}, which this kind of model does not take"
 
 
 def _how_read(transformers: Any) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 from ..errors import DataError
 from ..loading import first_line, foreign_errors
 from .templating import render
+from .texts import lone_surrogate
 
 __all__ = ["check_rows", "framed", "spelled", "tokenized"]
 
@@ -26,6 +27,12 @@ def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False
     except BaseException as error:
         if not foreign_errors(error):
             raise
+        broken = lone_surrogate(text)
+        if broken is not None:
+            raise DataError(
+                f"The text {_short(text)!r} holds half a character at position {broken + 1} (a lone "
+                "surrogate), which no tokenizer reads. Is the terminal set to UTF-8?"
+            ) from None
         raise DataError(
             f"This model's tokenizer fails on the text {_short(text)!r} ({first_line(error, 160)}). Its "
             "files are damaged, or made to fail."

@@ -140,6 +140,31 @@ def test_json_that_is_made_to_be_odd_is_one_sentence(folder, text: str, told: st
     assert told in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("entries", "told"),
+    [
+        ({"rms_norm_eps": "a"}, "config.json: rms_norm_eps is 'a', which this kind of model does not take."),
+        ({"num_hidden_layers": None}, "config.json: num_hidden_layers is None, which"),
+        ({"bos_token_id": [1, 2]}, "config.json: bos_token_id is [1, 2], which"),
+        ({"head_dim": 5}, "config.json: RoPE requires an even rotary dimension"),
+    ],
+)
+def test_an_entry_of_another_type_is_named_without_the_library_s_own_words(folder, entries, told) -> None:
+    config(folder, **entries)
+    said = refusal(folder)
+    assert told in said and "Error" not in said and "alidation" not in said
+
+
+def test_a_model_that_is_said_to_answer_in_tuples_is_recorded_like_any(folder) -> None:
+    texts = {"a": torch.arange(1, 9).reshape(2, 4), "b": torch.arange(9, 17).reshape(2, 4)}
+    plain = ec.record(load_model(folder), texts)
+    config(folder, return_dict=False, output_hidden_states=True)
+    old = ec.record(load_model(folder), texts)
+    layer = "model.layers.1.mlp.down_proj"
+    one, two = (r.sources[r.source_of[layer]].statistics["a"].rows() for r in (plain, old))
+    assert torch.equal(one, two)
+
+
 def test_a_head_of_its_own_that_the_config_calls_tied_is_not_dropped(folder) -> None:
     state = load_file(folder / "model.safetensors")
     own = {"lm_head.weight": torch.randn(300, 24)}

@@ -6,6 +6,7 @@ from language_helpers import Slow, byte_tokenizer, merging_tokenizer
 
 from engram_core.errors import DataError
 from engram_core.language import POSITIONS, TextItem, encode
+from engram_core.language.tokenizing import tokenized
 from engram_core.language.tokens import Encoded, by_length, padded, pick_positions
 
 ITEM = TextItem("The sky is", "blue")
@@ -142,3 +143,9 @@ def test_groups_hold_every_text_once_and_no_more_positions_than_allowed():
 def test_half_a_character_is_refused_by_concept_and_not_by_the_tokenizer():
     with pytest.raises(DataError, match=r"Concept 'sky'.*half a character at position 4"):
         encode(byte_tokenizer(), TextItem("Sky\ud800", "blue"), label="sky")
+
+
+def test_half_a_character_of_a_prompt_is_no_fault_of_the_tokenizer():
+    with pytest.raises(DataError, match="half a character at position 4") as caught:
+        tokenized(byte_tokenizer(), "Sky\udcff", special=True)
+    assert "damaged" not in str(caught.value)
