@@ -93,6 +93,14 @@ class Batch:
         """Return the batch with every tensor on `device`, those inside its arguments too."""
         return self.map(lambda _, value: _each(value, lambda tensor: tensor.to(device)))
 
+    def own(self) -> Batch:
+        """Return a batch that a pass may write to: what was given is the caller's.
+
+        A model may fill a cache that it is handed, or change its inputs in place. What cannot be copied is
+        handed over as it is.
+        """
+        return self.map(lambda _, value: _copied(value))
+
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yield every tensor, also those inside arguments, with the position or name of the argument."""
         for key, value in self.items():
@@ -148,6 +156,15 @@ class Batch:
 
 def _is_plain(tensor: Tensor) -> bool:
     return tensor.layout == torch.strided and not tensor.is_nested
+
+
+def _copied(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.clone()
+    try:
+        return copy.deepcopy(value)
+    except Exception:  # whatever a class says against being copied; tensors that are results of a computation
+        return _each(value, torch.clone)
 
 
 def _each(value: Any, change: Callable[[Tensor], Tensor]) -> Any:

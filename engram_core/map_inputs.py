@@ -223,7 +223,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
                 owners = torch.full((batch.size,), owners)
             owner[:] = [owners.to(place)]
             calls.clear()
-            there = batch.to(place)
+            there = batch.to(place).own()
             view(*there.args, **there.kwargs)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from .concepts import Concept, ConceptSet
 from .errors import CoverageError, DataError, EngramError, ModelMismatchError, suggest
 from .experts import open_experts
 from .identity import ModelIdentity
-from .inputs import MODEL_ERRORS, Batch, Inputs
+from .inputs import MODEL_ERRORS, Inputs
 from .layers import LayerInfo, find_slots, list_layers, select_layers
 from .listening import Listener
 from .owners import Owner
@@ -274,7 +274,7 @@ def record_batches(
             keeper.before(batch, owner)
             try:
                 with usage.watching(batch.args, batch.kwargs):
-                    listener.forward(view, _plain(batch.to(place)), owner)
+                    listener.forward(view, batch.to(place).own(), owner)
             except EngramError:
                 raise
             except MODEL_ERRORS as error:
@@ -308,16 +308,6 @@ def _stop_at_lazy(view: nn.Module) -> None:
             )
 
         module.register_forward_pre_hook(refuse, prepend=True)
-
-
-def _plain(batch: Batch) -> Batch:
-    """Return a batch without inference tensors: a model may write to its inputs, which those allow nobody."""
-
-    def own(value: Any) -> Any:
-        return value.clone() if isinstance(value, torch.Tensor) and value.is_inference() else value
-
-    args, kwargs = [own(v) for v in batch.args], {k: own(v) for k, v in batch.kwargs.items()}
-    return replace(batch, args=tuple(args), kwargs=kwargs)
 
 
 def _owners(owner: int | torch.Tensor | Owner) -> set[int]:

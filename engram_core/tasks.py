@@ -91,7 +91,7 @@ class Classification:
             place = device_of(model)
 
             def run(batch: Batch) -> Tensor:
-                there = batch.to(place)
+                there = batch.to(place).own()
                 return logits_of(ready(*there.args, **there.kwargs))
 
             return torch.cat([run(batch) for batch in reader.batches(inputs, "inputs")])

@@ -740,3 +740,23 @@ def test_every_place_that_runs_a_model_moves_its_inputs_there(monkeypatch) -> No
 def test_copy_on_write_is_what_this_torch_has() -> None:
     """Large caches are copied per view if it ever goes away, which then is to be known."""
     assert tensor_twins._lazy(torch.zeros(1 << 20, dtype=torch.uint8)) is not None
+
+
+class Writes(One):
+    """Writes to what it is given: the tensor in place, and the cache."""
+
+    def forward(self, x: Tensor, cache: DynamicCache) -> Tensor:
+        x.sub_(1.0)
+        cache.update(x[None, None], x[None, None], 0)
+        return self.fc(x)
+
+
+def test_recording_leaves_the_inputs_as_they_were() -> None:
+    model, cache = Writes().eval(), DynamicCache()
+    x, y = A.clone(), B.clone()
+    recording = ec.record(model, {"a": [(x, cache)], "b": [(y, cache)]})
+    assert torch.equal(x, A) and torch.equal(y, B) and cache.get_seq_length() == 0
+    view = ec.extract(model, recording).apply(erase="a")
+    assert torch.equal(x, A) and cache.get_seq_length() == 0
+    assert recording.rows("fc", "b") == len(B)
+    assert torch.equal(ec.bake(view)(A.clone(), DynamicCache()), view(A.clone(), DynamicCache()))
