@@ -7,10 +7,11 @@ which −1 marks what does not count; or an `owners.Owner`, which also knows who
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -124,7 +125,7 @@ class Reader:
     def _concept(self, name: str, inputs: Inputs, masks: Mapping[str, Any]) -> Iterator[Part]:
         given = masks.get(name)
         by_argument = given if isinstance(given, Mapping) else {None: given}
-        cut = {k: self._cut_mask(m, inputs) for k, m in by_argument.items() if m is not None}
+        cut = {k: self._cut_mask(m, inputs, name) for k, m in by_argument.items() if m is not None}
         for batch in self.batches(inputs, name):
             check_values(batch, name)
             found = {}
@@ -144,20 +145,24 @@ class Reader:
         if any(next(parts, None) is not None for parts in cut.values()):
             raise DataError(f"Concept {name!r}: the mask is longer than the inputs.")
 
-    def _cut_mask(self, mask: Any, inputs: Inputs) -> Iterator[Any]:
+    def _cut_mask(self, mask: Any, inputs: Inputs, name: str) -> Iterator[Any]:
         """Cut a mask as its inputs are cut: one tensor by batch size, a list by batches."""
+        if isinstance(mask, list | tuple) and is_set(inputs) and not any(hasattr(m, "shape") for m in mask):
+            mask = _as_mask(mask, name)  # numbers, and no list of one mask for every batch
         if isinstance(mask, Tensor) or hasattr(mask, "__array__"):
-            mask = torch.as_tensor(mask)
+            mask = _as_mask(mask, name)
             sets = self.sets(inputs, "") if is_set(inputs) else iter(())
             undivided = any(batch.cut.axis is None for batch, _ in sets)
             return iter([mask]) if undivided else iter(mask.split(self.batch_size))
+        if isinstance(mask, str | bytes) or not isinstance(mask, Iterable):
+            raise _no_mask(mask, name)
         return iter(mask)
 
     def _masked(self, name: str, batch: Batch, masks: Mapping[Any, Any]) -> Part:
         counts, loose, positions = None, None, dict[Key, Tensor]()
         arguments = dict(batch.items())
         for key, given in masks.items():
-            mask = torch.as_tensor(given)
+            mask = _as_mask(given, name)
             if key is not None and key not in arguments:
                 raise DataError(
                     f"Concept {name!r}: a mask is for argument {key!r}, and its inputs have only "
@@ -256,6 +261,23 @@ class Reader:
         if self._probe is None:
             self._probe = Prober(self.model)
         return self._probe
+
+
+def _as_mask(value: Any, concept: str) -> Tensor:
+    try:
+        mask = value.to_dense() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    except (TypeError, ValueError, RuntimeError):
+        raise _no_mask(value, concept) from None
+    if mask.is_floating_point() and bool(mask.isnan().any()):
+        raise DataError(f"Concept {concept!r}: its mask holds NaN, which says neither yes nor no.")
+    return mask
+
+
+def _no_mask(value: Any, concept: str) -> DataError:
+    return DataError(
+        f"Concept {concept!r}: a mask is a tensor or an array of true and false, or one for every batch; "
+        f"found {type(value).__name__}."
+    )
 
 
 def _length(batch: Batch, key: Key) -> int | None:

@@ -161,6 +161,9 @@ class ConceptSet(Mapping[str, Concept]):
             picks: concept and number among its recorded inputs, from 0.
         """
         parts = {name: _indexed(name, self[name].record, self.batch_axis) for name, _ in picks}
+        for name, number in picks:
+            if not 0 <= number < parts[name].size:
+                raise DataError(f"Concept {name!r} has inputs 0 to {parts[name].size - 1}; found {number}.")
         found = (
             Concept(str(i), _take(parts[name], torch.tensor([number])))
             for i, (name, number) in enumerate(picks)
@@ -181,6 +184,8 @@ def _beside(tensor: Tensor, axis: int) -> tuple[int, ...]:
 
 def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
     """Yield, for every seed, `size` sorted numbers below `total`, drawn without replacement."""
+    if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
+        raise DataError(f"A random subset has a whole number of inputs, at least 1; found {size!r}.")
     if size > total:
         raise DataError(f"A random subset of {size} inputs was asked for; only {total} are recorded.")
     for seed in seeds:

@@ -199,6 +199,8 @@ def record(
             model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device,
             progress=progress,
         )  # fmt: skip
+    if masks is not None and not isinstance(masks, Mapping):
+        raise DataError(f"masks is a mapping from concepts to their masks; found {type(masks).__name__}.")
     masks = dict(masks or {})
     groups = [*concepts, *([BACKGROUND] if concepts.background is not None else [])]
     for name in masks:

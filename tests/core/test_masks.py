@@ -305,3 +305,33 @@ class Packed(nn.Module):
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         return self.read(self.table(input_ids)) * attention_mask[..., None].clamp(0, 1)
+
+
+@pytest.mark.parametrize("mask", ["x", 0, True, object(), [object()], [["x"]], torch.full((3, 6), torch.nan)])
+def test_what_is_no_mask_is_refused_by_its_concept(mask: object) -> None:
+    with pytest.raises(DataError, match="Concept 'a'"):
+        ec.record(Reads(), {"a": torch.ones(3, 6, dtype=int)}, masks={"a": mask})
+
+
+def test_masks_of_every_form_are_one() -> None:
+    ids, mask = torch.ones(3, 6, dtype=int), torch.arange(18).reshape(3, 6) % 3 > 0
+    for given in (mask, mask.int(), mask.numpy(), mask.tolist(), mask.to_sparse(), tuple(mask.tolist())):
+        assert ec.record(Reads(), {"a": ids}, masks={"a": given}).rows("read", "a") == 12
+    assert ec.record(Reads(), {"a": ids}, masks={"a": [True, False, True]}).rows("read", "a") == 12
+    with pytest.raises(DataError, match="masks is a mapping"):
+        ec.record(Reads(), {"a": ids}, masks=[mask])  # type: ignore[arg-type]
+
+
+class Reads(Packed):
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return self.read(self.table(input_ids))
+
+
+def test_inputs_that_are_not_there_are_not_drawn() -> None:
+    concepts = ec.ConceptSet.of({"a": torch.randn(5, 3)})
+    for picks in ([("a", 5)], [("a", -1)]):
+        with pytest.raises(DataError, match="Concept 'a' has inputs 0 to 4"):
+            concepts.singles(picks)
+    for size in (0, -1, 2.5, True):
+        with pytest.raises(DataError, match="whole number of inputs"):
+            concepts.subsets(size, [0])  # type: ignore[arg-type]
