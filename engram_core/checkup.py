@@ -168,6 +168,7 @@ def _counts(
             inputs = counts.get(name, (0, 0))[0] + 1
             probes: Any = () if name == BACKGROUND else concepts[name].probe or ()
             counts[name] = (inputs, len(probes))
+        problems.extend(_unaskable(model, concepts))
         return counts, units
     groups: dict[str, Concept] = dict(concepts)
     if concepts.background is not None:
@@ -215,14 +216,28 @@ def _tokens(model: nn.Module, concepts: Any) -> Iterator[tuple[str, int, str, in
             whole = name == BACKGROUND
             positions: Positions = "all" if whole else options["positions"]
             yield name, number, item.text, len(pick_positions(encoded, positions, fact=item.is_fact))
-    for (
-        concept
-    ) in concepts.texts.concepts:  # asked, not recorded: wrong ones would only show when they are asked
-        for number, item in enumerate(concept.probe, start=1):
-            try:
-                encode(concepts.tokenizer, item, template=options["template"], limit=limit, rows=rows)
-            except EngramError as error:
-                yield concept.name, number, item.text, error
+
+
+def _unaskable(model: nn.Module, concepts: Any) -> Iterator[str]:
+    """Yield what is wrong with texts that are asked, which would only show when they are."""
+    from .language.models import embedding_rows, token_limit
+    from .language.tokens import check_question, encode
+
+    limit, rows, template = token_limit(model), embedding_rows(model), concepts.template
+    for concept in concepts.texts.concepts:
+        for split, items in (("record", concept.record), ("probe", concept.probe)):
+            for number, item in enumerate(items, start=1):
+                try:
+                    encoded = encode(concepts.tokenizer, item, template=template, limit=limit, rows=rows)
+                except EngramError as error:
+                    if split == "probe":  # one that is recorded has been told of
+                        yield f"{concept.name}, text {number} ({item.text[:40]!r}): {error}"
+                    continue
+                try:
+                    if item.is_fact:
+                        check_question(item, encoded, f"Concept {concept.name!r}, {split} {number}: ")
+                except EngramError as error:
+                    yield str(error)
 
 
 def _trial(
@@ -350,6 +365,13 @@ def _notes(
     recording: Recording | None,
 ) -> Iterator[str]:
     total = sum(units.values())
+    if _is_text(concepts) and recording is not None:
+        from .language.continuing import check_continues_text
+
+        try:
+            check_continues_text(model)
+        except EngramError as error:
+            yield str(error)
     if len(units) == 1:
         yield (
             "There is one concept and nothing else in the total, so its engram is the whole layer. Add "

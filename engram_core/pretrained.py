@@ -24,6 +24,7 @@ __all__ = ["load_pretrained"]
 _SLACK = 1 << 22
 """Weights that a model may have beyond twice what is stored: small ones have heads that are not stored."""
 _MOST_CONSTANTS = 1 << 30  # bytes
+_OTHERWISE = "From Python, engram_core.record takes any model with inputs of your own"
 _HARMLESS = ("position_ids", "inv_freq", "masked_bias", "attn.bias", "attention.bias", "token_type_ids")
 """Constants that older versions stored; they are made anew, and no weight is lost with them."""
 
@@ -150,7 +151,7 @@ def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -
         if not kind:
             said = "its config.json names no model_type"
         elif kind in every:
-            said = f"{kind!r} is no {what}"
+            said = f"{kind!r} is no {what}. {_OTHERWISE}"
         else:
             said = f"transformers {transformers.__version__} does not know the architecture {kind[:80]!r}"
         raise StorageError(f"{folder.path} cannot be loaded as a {what}: {said}.")
@@ -171,7 +172,7 @@ def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -
     if others and not any(name.casefold() in mine or name.endswith("Model") for name in others):
         raise StorageError(
             f"{folder.path} cannot be loaded as a {what}: its config.json says that the weights are of a "
-            f"{others[0]}."
+            f"{others[0]}. {_OTHERWISE}."
         )
 
 

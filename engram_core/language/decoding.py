@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..view import base_of, device_of
+from .continuing import logits_of
 from .tokenizing import spelled
 
 __all__ = ["Decoder", "Event", "Stop", "decoded", "final_tokens", "stopper", "token_text"]
@@ -78,7 +79,7 @@ class Decoder:
         # The mode is set for the call alone: around a yield it would be the caller's as well.
         with torch.no_grad():
             output = self._model(input_ids=ids, **options)
-            logits = output.logits[:, -1].float()
+            logits = logits_of(output, self._model, ids, last=True)[:, -1].float()
             self._past = getattr(output, "past_key_values", None) if self._caches else None
             self._ids = ids
             return logits.log_softmax(-1).cpu()

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError, NonFiniteError
 from ..view import base_of, device_of, evaluated
+from .continuing import check_continues_text
 from .decoding import Decoder, Stop, decoded, final_tokens, stopper, token_text
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .tokenizing import check_rows, framed, tokenized
@@ -128,7 +129,8 @@ def generate(
         top: number of likeliest alternatives to give with every token.
 
     Raises:
-        DataError: for options out of range, or a prompt as in `prompt_ids`. At once, not at the first token.
+        DataError: for options out of range, a prompt as in `prompt_ids`, or a model that does not continue
+            texts (see `check_continues_text`). At once, not at the first token.
         NonFiniteError: if the model's output is NaN.
     """
     if max_new_tokens < 1:
@@ -139,6 +141,7 @@ def generate(
         raise DataError(f"top_p must be above 0 and at most 1; found {top_p}.")
     if top < 0:
         raise DataError(f"top must be 0 or more; found {top}.")
+    check_continues_text(model)
     ids = prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(model), rows=embedding_rows(model))
     generator = torch.Generator().manual_seed(seed)
 
@@ -188,6 +191,7 @@ def complete(
     Each is written as if it were alone: the model's limit counts its own tokens, not its neighbours'. With
     `stop`, only the prompts of the batches that were finished have one.
     """
+    check_continues_text(model)
     limit, rows, stopped = token_limit(model), embedding_rows(model), stopper(stop)
     encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit, rows=rows) for prompt in prompts]
     order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding

@@ -13,6 +13,7 @@ from ..editing import apply_edit, live_edit
 from ..errors import DataError
 from ..groups import choose_groups
 from ..view import device_of, evaluated
+from .continuing import check_continues_text, logits_of
 from .decoding import Stop, stopper, token_text
 from .generation import prompt_ids
 from .models import call_options, embedding_rows, not_finite, token_limit
@@ -43,6 +44,7 @@ def next_tokens(
     """
     if k < 1:
         raise DataError(f"k must be at least 1; found {k}.")
+    check_continues_text(base)
     ids = torch.tensor(
         [prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(base), rows=embedding_rows(base))]
     )
@@ -95,6 +97,7 @@ def token_changes(
         part ("whole edit", then the groups), position, id, token, before, after (log-probabilities in nats),
         change. The first token of a text is predicted by nothing and has NaN.
     """
+    check_continues_text(base)
     encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base), rows=embedding_rows(base))
     ids = torch.tensor([encoded.ids])
     before = _told(base, ids)
@@ -149,7 +152,7 @@ def _chances(model: nn.Module, ids: Tensor) -> Tensor:
     device = device_of(model)
     inputs = {"input_ids": ids.to(device), **call_options(model)}
     with evaluated(model) as ready, torch.no_grad():
-        logits = ready(**inputs).logits[0]
+        logits = logits_of(ready(**inputs), model, ids)[0]
     if torch.isnan(logits).any():
         raise not_finite(model, inputs)
     return logits.cpu().double().log_softmax(-1)

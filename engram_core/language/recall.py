@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import DataError
 from ..tasks import Scores
 from ..view import device_of, evaluated
+from .continuing import check_continues_text, logits_of
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, check_question, encode, padded
@@ -66,7 +67,7 @@ def _scores(model: nn.Module, questions: Sequence[_Question]) -> list[tuple[floa
     options = call_options(model)
     for group in by_length(((i, q.encoded) for i, q in enumerate(questions)), _TOKENS):
         ids, mask = (t.to(device) for t in padded([e for _, e in group]))
-        logits = model(input_ids=ids, attention_mask=mask, **options).logits
+        logits = logits_of(model(input_ids=ids, attention_mask=mask, **options), model, ids)
         spans = [(max(e.answer[0], 1), e.answer[1]) for _, e in group]
         lengths = torch.tensor([stop - start for start, stop in spans], device=device)
         rows = torch.arange(len(group), device=device).repeat_interleave(lengths)
@@ -102,7 +103,11 @@ def recall(
         One row per question: concept, split ("record", or "probe" for one that was not recorded),
         prompt, answer, exact (greedy answer equals it), nll (nats per answer token), first (probability
         of the answer's first token).
+
+    Raises:
+        DataError: if there is no question, or the model does not continue texts (see `check_continues_text`).
     """
+    check_continues_text(model)
     names = [concepts] if isinstance(concepts, str) else list(texts if concepts is None else concepts)
     questions = _questions(
         tokenizer, texts, names, template=template, limit=token_limit(model), rows=embedding_rows(model)
@@ -148,7 +153,12 @@ def recall_summary(table: pd.DataFrame, concepts: Iterable[str] | str) -> pd.Dat
 
 
 def perplexity(model: nn.Module, tokenizer: Any, texts: Iterable[str]) -> float:
-    """Return exp of the mean loss per token (nats) over all texts together."""
+    """Return exp of the mean loss per token (nats) over all texts together.
+
+    Raises:
+        DataError: if there is no text of two tokens, or the model does not continue texts.
+    """
+    check_continues_text(model)
     encoded = [
         encode(tokenizer, TextItem("", text), limit=token_limit(model), rows=embedding_rows(model))
         for text in texts
@@ -168,7 +178,7 @@ def _losses(model: nn.Module, encoded: Sequence[Encoded]) -> tuple[float, int]:
     device = device_of(model)
     for group in by_length(enumerate(encoded), _TOKENS):
         ids, mask = (t.to(device) for t in padded([e for _, e in group]))
-        logits = model(input_ids=ids, attention_mask=mask, **call_options(model)).logits
+        logits = logits_of(model(input_ids=ids, attention_mask=mask, **call_options(model)), model, ids)
         losses = nn.functional.cross_entropy(
             logits[:, :-1].float().transpose(1, 2), ids[:, 1:], reduction="none"
         )
@@ -215,7 +225,7 @@ class Recall:
         probability of the answer's first token as ``"first"`` and ``"first_unseen"``.
 
         Raises:
-            DataError: if a concept has no question of the chosen split.
+            DataError: if a concept has no question of the chosen split, or the model does not continue texts.
         """
         names = list(dict.fromkeys(concepts if probes is None else probes))
         questions = self._asked_of(model, names)
@@ -244,7 +254,7 @@ class Recall:
         """Return one row per question, as `recall` does; `measure` is its means per concept.
 
         Raises:
-            DataError: if a concept has no question of the chosen split.
+            DataError: if a concept has no question of the chosen split, or the model does not continue texts.
         """
         names = list(dict.fromkeys(concepts if probes is None else probes))
         questions = self._asked_of(model, names)
@@ -252,6 +262,7 @@ class Recall:
 
     def _asked_of(self, model: nn.Module, names: Iterable[str]) -> list[_Question]:
         """Return the questions of all of these concepts, each of which must have one."""
+        check_continues_text(model)
         limit, rows, questions = token_limit(model), embedding_rows(model), list[_Question]()
         for name in names:
             mine = self._questions(name, limit, rows)

@@ -196,6 +196,21 @@ def test_unknown_and_unfit_architectures_are_told_apart(folder) -> None:
     assert "names no model_type" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    "kind, name",
+    [
+        ("bert", "BertForMaskedLM"),
+        ("roberta", "RobertaForMaskedLM"),
+        ("electra", "ElectraForPreTraining"),
+        ("bart", "BartForConditionalGeneration"),
+        ("llama", "LlamaForSequenceClassification"),
+    ],
+)
+def test_a_folder_of_another_class_of_a_known_family_names_it_and_what_to_do(folder, kind, name) -> None:
+    change(folder, model_type=kind, architectures=[name])
+    assert f"the weights are of a {name}. From Python, engram_core.record takes any model" in refusal(folder)
+
+
 def test_damaged_files_are_named(folder) -> None:
     whole = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(whole[: len(whole) // 2])
