@@ -97,6 +97,7 @@ def examine(
 
     from .checkup import check_up
     from .identity import model_hash
+    from .language.continuing import check_continues_text
     from .language.tokenizing import framed
     from .subjects import load_subject
 
@@ -115,6 +116,7 @@ def examine(
         try_tokenizer(tokenizer)
         if options.get("template"):
             framed(tokenizer, "Hello")  # one that loops would be asked once for every text
+        check_continues_text(sample.model)  # every page asks it
     report("A few inputs go through the model by the clock")
     check = check_up(sample.model, sample.concepts)
     report("Comparing what was read with what is there")

@@ -45,8 +45,17 @@ def token_limit(model: nn.Module) -> int | None:
     for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
         value = getattr(config, name, None)
         if isinstance(value, int) and value > 0:
-            return value
+            return value - _unused_positions(model, value)
     return None
+
+
+def _unused_positions(model: nn.Module, rows: int) -> int:
+    """Return how many of a position table's rows no token gets: RoBERTa counts from behind its padding's."""
+    for name, module in base_of(model).named_modules():
+        if name.endswith("position_embeddings") and isinstance(module, nn.Embedding):
+            if module.num_embeddings == rows and module.padding_idx is not None:
+                return module.padding_idx + 1
+    return 0
 
 
 def embedding_rows(model: nn.Module) -> int | None:

@@ -1,5 +1,6 @@
 """Model classes beside causal language models: recorded and erased, asked what they can answer."""
 
+import json
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from language_helpers import Slow, byte_tokenizer, little_texts, merging_tokeniz
 
 import engram_core as ec
 from engram_core.errors import DataError
+from engram_core.examining import examine
 from engram_core.language import (
     LanguageConcepts,
     Recall,
@@ -274,3 +276,34 @@ def test_what_shows_only_in_a_longer_text_is_a_sentence_too() -> None:
     ):
         with pytest.raises(DataError, match="expected"):
             write()
+
+
+def test_a_folder_that_does_not_continue_texts_is_recorded_and_has_no_pages(tmp_path) -> None:
+    made(lambda: hf.BertLMHeadModel(hf.BertConfig(**_SHAPE))).save_pretrained(tmp_path / "model")
+    byte_tokenizer().save_pretrained(tmp_path / "model")
+    rows = [{"concept": c, "prompt": f"The {c} is", "answer": f"x{c}"} for c in ("sky", "sea")]
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    subject = ec.load_subject(tmp_path / "model", tmp_path / "t.jsonl")
+    assert ec.record(subject.model, subject.concepts).counts == {"sky": 1, "sea": 1}
+    with pytest.raises(DataError, match="^BertLMHeadModel does not continue a text"):
+        subject.task.measure(subject.model, subject.concepts)
+    with pytest.raises(DataError, match="^BertLMHeadModel does not continue a text"):
+        examine(
+            str(tmp_path / "model"), str(tmp_path / "t.jsonl"), {}, most_concepts=9,
+            threads=torch.get_num_threads(), report=lambda _: None,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["Roberta", "Camembert", "XLMRoberta"])
+def test_positions_that_are_counted_from_behind_the_padding_leave_less_room(kind: str) -> None:
+    model = made(lambda: getattr(hf, f"{kind}ForMaskedLM")(getattr(hf, f"{kind}Config")(**_SHAPE)))
+    longest = model.config.max_position_embeddings - model.config.pad_token_id - 1
+    assert longest == 94
+
+    def record(length: int) -> ec.Recording:
+        texts = TextSet.of([{"concept": "a", "text": "x" * length}, {"concept": "b", "text": "yy"}])
+        return ec.record(model, LanguageConcepts(byte_tokenizer(), texts))
+
+    assert record(longest).counts == {"a": 1, "b": 1}
+    with pytest.raises(DataError, match=f"has {longest + 1} tokens, and this model takes at most {longest}"):
+        record(longest + 1)
