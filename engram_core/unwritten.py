@@ -32,9 +32,9 @@ class Unwritten(TorchDispatchMode):
 
     def __init__(self, view: nn.Module, base: nn.Module) -> None:
         super().__init__()
-        theirs = {storage_of(parameter) for parameter in base.parameters()}
+        theirs = {storage_of(parameter) for parameter in base.parameters()} - {0}
         own = ((storage_of(parameter), name) for name, parameter in view.named_parameters())
-        self._shared = {storage: name for storage, name in own if storage and storage in theirs}
+        self._shared = {storage: name for storage, name in own if storage in theirs}
         self._parameters = [(name, p) for name, p in view.named_parameters() if storage_of(p) in theirs]
         self._before: list[Tensor] = []
 
@@ -79,7 +79,7 @@ def storage_of(tensor: Tensor) -> int:
     try:
         # Not its address: to ask for that would make a copy-on-write tensor a copy.
         return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):  # sparse, nested
+    except (NotImplementedError, RuntimeError, ValueError):  # sparse, nested, without any values yet
         return 0
 
 

@@ -227,7 +227,7 @@ def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
     from app import session
     from app.adapter import base as core_adapter
 
-    def broken(name):
+    def broken(name, **_told):
         raise ec.errors.StorageError("model.safetensors is cut short.")
 
     session._loading.clear()

@@ -72,11 +72,11 @@ def test_what_has_no_end_is_ended(name):
 
 @pytest.mark.parametrize("step", [8_000_000_000, 1_000_000], ids=["at once", "in steps"])
 def test_what_fills_the_memory_is_ended(step):
+    kilobytes = 1 if sys.platform == "linux" else 1024
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of other tests
     with pytest.raises(LimitError, match=r"more memory than 0\.2 GB.*ENGRAM_CHECK_MEMORY"):
         run("fills", limits=Limits(60, GB // 5), step=step)
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**21 * (
-        1 if sys.platform == "linux" else 1024
-    )
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(children, 2**21 * kilobytes)
 
 
 def test_more_memory_than_there_is_is_refused():

@@ -155,7 +155,7 @@ def test_extract_writes_an_atlas_of_the_chosen_layers(
     told = engram(
         "extract", "digits-mlp", "-o", file, "--layers", "re:fc[12]", "--sharpness", "1.5", "--clip", "--json"
     ).json
-    assert set(told) == {"model", "model_hash", "file", "sharpness", "layers", "engrams"}
+    assert set(told) == {"model", "model_hash", "file", "sharpness", "layers", "notes", "engrams"}
     assert list(told["layers"]) == ["fc1", "fc2"] and told["sharpness"] == {"power": 1.5, "clip": True}
     assert set(told["layers"]["fc1"]) == {"form", "cut", "width", "kept"}
     assert set(told["engrams"][0]) == {

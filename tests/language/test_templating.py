@@ -63,6 +63,7 @@ HOSTILE = {
 def test_a_hostile_template_ends_in_a_sentence(template: str, monkeypatch) -> None:
     monkeypatch.setattr(templating, "SECONDS", 2.0)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of other tests
     tokenizer = byte_tokenizer()
     tokenizer.chat_template = template
     start = time.perf_counter()
@@ -71,7 +72,7 @@ def test_a_hostile_template_ends_in_a_sentence(template: str, monkeypatch) -> No
     assert time.perf_counter() - start < 15
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200 * 1024  # kilobytes
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 2**21
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(children, 2**20)
 
 
 def test_a_process_answers_many_prompts_and_few_are_kept() -> None:
