@@ -101,9 +101,6 @@ def test_writing_is_stopped_and_any_change_begins_anew(opener):
     said = answer(page)
     page.wait_for_timeout(1000)
     assert said.strip() and answer(page) == said and page.locator(".ee-cursor").count() == 0
-    # Another visitor, who lets it go on, sees what was left out.
-    whole = answer(opener(page.url.replace("/live?", "/?page=live&")))
-    assert len(said) < len(whole) and whole.startswith(said)
     page.get_by_role("button", name="Reset to the base model").click()
     stopped.wait_for(state="detached")
     page.get_by_text("Switch a concept off").first.wait_for()
