@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -21,6 +20,7 @@ from .batching import BACKGROUND, Reader
 from .concepts import Concept, ConceptSet
 from .errors import CoverageError, EngramError
 from .layers import find_slots, list_layers
+from .limited import free_bytes
 from .recording import NEVER_CALLED, Recording, record
 from .view import base_of
 
@@ -126,7 +126,7 @@ def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> Chec
     parameters = sum(p.numel() for p in base.parameters())
     model_bytes = sum(p.numel() * p.element_size() for p in base.parameters())
     memory = int(table["bytes"].sum())
-    free = _free_bytes()
+    free = free_bytes()
     if free is not None and memory > free:
         problems.append(
             f"About {memory / 2**30:,.1f} GB are needed beside the model and {free / 2**30:,.1f} GB are "
@@ -345,15 +345,6 @@ def _multiply_adds_per_second() -> float:
     for _ in range(3):
         matrix @ matrix
     return 3 * size**3 / max(time.perf_counter() - start, 1e-6)
-
-
-def _free_bytes() -> int | None:
-    """Return how much memory is free, where the system says so (Linux)."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration, ValueError):
-        return None
 
 
 def _notes(

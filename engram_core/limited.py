@@ -26,7 +26,7 @@ from .errors import EngramError, LimitError
 from .files import Scratch
 from .loading import first_line
 
-__all__ = ["Limits", "run_limited"]
+__all__ = ["Limits", "free_bytes", "run_limited"]
 
 _WORKER = Path(__file__).with_name("limited_worker.py")
 _MOST_ANSWER = 64 << 20  # bytes
@@ -63,7 +63,7 @@ class Limits:
         seconds = min(120 + 120 * weights / GB + 6 * data / 2**20, _LONGEST)
         # Weights in two bytes become float32, and a copy is made on the way.
         memory = 2 * GB + 6 * weights + 40 * data
-        free = _free_bytes()
+        free = free_bytes()
         if free is not None:
             memory = min(memory, max(GB, int(0.8 * free)))
         given = _of_environment("ENGRAM_CHECK_SECONDS"), _of_environment("ENGRAM_CHECK_MEMORY")
@@ -81,7 +81,7 @@ def _of_environment(name: str) -> float | None:
     return value
 
 
-def _free_bytes() -> int | None:
+def free_bytes() -> int | None:
     """Return how much memory is free, where the system says so (Linux)."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, UntypedStorage, nn
 from torch.nn.parameter import is_lazy
 
-__all__ = ["TensorTwins"]
+__all__ = ["TensorTwins", "extent"]
 
 # Storages of fewer bytes are copied at once. torch cannot resize a copy-on-write storage in place, which
 # models do, if at all, to small tensors.
@@ -39,7 +39,7 @@ def _is_simple(tensor: Tensor) -> bool:
     )
 
 
-def _extent(tensor: Tensor) -> tuple[int, int]:
+def extent(tensor: Tensor) -> tuple[int, int]:
     """Return the first byte of a simple tensor in its storage, and the byte after its last."""
     if not tensor.numel():
         return 0, 0
@@ -111,9 +111,9 @@ class TensorTwins:
 
     def _shared(self, tensor: Tensor) -> nn.Parameter | None:
         """Return a parameter whose memory a tensor is a window on."""
-        start, stop = _extent(tensor)
+        start, stop = extent(tensor)
         for parameter in self._parameters.get(tensor.untyped_storage()._cdata, ()):
-            first, last = _extent(parameter.data)
+            first, last = extent(parameter.data)
             if start < last and first < stop:
                 return parameter
         return None
@@ -136,7 +136,7 @@ class TensorTwins:
     @staticmethod
     def _beside(tensor: Tensor, parameter: nn.Parameter, twin: Tensor) -> Tensor:
         """Return the window on a parameter's twin that `tensor` is on the parameter."""
-        one, other = _extent(tensor), _extent(parameter.data)
+        one, other = extent(tensor), extent(parameter.data)
         inside = other[0] <= one[0] and one[1] <= other[1] and tensor.dtype == parameter.dtype
         if not inside or not parameter.is_contiguous() or not twin.is_contiguous():
             return tensor.detach().clone()
@@ -149,7 +149,7 @@ class TensorTwins:
         whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
         if whole.numel() < _SMALL:
             return whole.clone().untyped_storage()
-        start, stop = _extent(tensor)
+        start, stop = extent(tensor)
         if self._own:
             return whole.clone().untyped_storage() if whole.numel() < 4 * (stop - start) else None
         lazy = _lazy(whole)

@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from .linear_maps.parametrized import HookedSlot
 from .slots import Slot
+from .tensor_twins import extent
 from .unwritten import Unwritten, storage_of, tensors_in
 from .view import submodule
 
@@ -173,10 +174,7 @@ def _span(tensor: Tensor) -> tuple[int, int, int] | None:
     storage = storage_of(tensor)
     if not storage or tensor.is_meta or not tensor.numel():
         return None
-    size = tensor.element_size()
-    first = int(tensor.storage_offset()) * size
-    extent = 1 + sum((int(n) - 1) * int(s) for n, s in zip(tensor.shape, tensor.stride(), strict=True))
-    return storage, first, first + extent * size
+    return storage, *extent(tensor)
 
 
 class _Watch(TorchDispatchMode):

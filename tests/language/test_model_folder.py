@@ -25,14 +25,6 @@ INDEX = "model.safetensors.index.json"
 
 
 @pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "little"
-    tiny("llama").save_pretrained(path)
-    byte_tokenizer().save_pretrained(path)
-    return path
-
-
-@pytest.fixture(scope="module")
 def sharded(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("models") / "shards"
     tiny("llama").save_pretrained(path, max_shard_size="20KB")

@@ -14,21 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from language_helpers import byte_tokenizer, tiny
+from language_helpers import tiny
 from safetensors.torch import load_file, save_file
 
 import engram_core as ec
 from engram_core.errors import StorageError
 from engram_core.hub import inspect_folder
 from engram_core.subjects import load_model
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "little"
-    tiny("llama").save_pretrained(path)
-    byte_tokenizer().save_pretrained(path)
-    return path
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from language_helpers import byte_tokenizer, tiny
 
 from engram_core.errors import DataError, EngramError, StorageError
 from engram_core.language import read_texts
@@ -63,14 +62,6 @@ FILES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no expression": ({"normalizer": replace("", "") | {"pattern": {"Regex": "("}}}, UNREAD),
 }  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "little"
-    tiny("llama").save_pretrained(path)
-    byte_tokenizer().save_pretrained(path)
-    return path
 
 
 @pytest.fixture
