@@ -25,6 +25,7 @@ import engram_core as ec
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "load.md"
 EVERY = 10.0  # seconds between two looks at the memory
+OPENING = 240.0  # seconds after which a model that has not opened counts as an error
 AFTERWARDS = 60.0  # seconds after which all that visitors held must have been let go of
 
 sys.path.insert(0, str(ROOT / "tests"))
@@ -75,7 +76,7 @@ async def visit(
     address = [("page", "live"), ("model", sample), ("concepts", names[0]), ("tokens", "8")]
     try:
         await visitor.open(address)
-        await visitor.until(lambda v: _is_answered(v, True), seconds=900)
+        await visitor.until(lambda v: _is_answered(v, True), seconds=OPENING)
     except Exception as error:
         to.errors.append(f"{sample}, opening: {type(error).__name__}: {error}")
         await ready.wait()

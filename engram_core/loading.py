@@ -42,7 +42,11 @@ _INSTALL = "pip install 'engram-explorer[language]'"
 
 
 def need(module: str, what: str, install: str = _INSTALL) -> Any:
-    """Import an optional module, or say what it is needed for and how to install it."""
+    """Import an optional module, or say what it is needed for and how to install it.
+
+    Not by an import statement: transformers puts another module in its own place while it is imported, and a
+    statement that runs in a second thread meanwhile gets the first one, which has no classes (CPython 3.11).
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -22,6 +22,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
+from app.as_text import plain
+
 __all__ = ["Shown", "SocketVisitor"]
 
 
@@ -99,7 +101,8 @@ class SocketVisitor:
             name = self._widgets[key]
             state = WidgetState(id=name)
             if isinstance(value, list):
-                state.string_array_value.data.extend(value)
+                # A browser sends back what stands on the button.
+                state.string_array_value.data.extend(plain(one) for one in value)
             elif key == "image":
                 state.double_value = value
             else:

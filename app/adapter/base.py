@@ -26,6 +26,7 @@ from . import memory
 from .about import start_of
 from .remembered import Remembered, size_of
 from .turns import HEAVY, Report
+from .warming import warm_up
 
 __all__ = ["HEAVY", "Base", "Loading", "Remembered", "parts", "pausing", "portions", "size_of"]
 
@@ -200,6 +201,7 @@ class Loading:
             memory.settle()
             self._base = base
             self._ready.set()  # writing to the disk holds nobody up
+            warm_up()
             found.keep()
             found.keep_scores(base.scores | {"": base.pace})
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import nn
 
-from ..errors import DependencyError, StorageError
-from ..loading import TRANSFORMERS
+from ..errors import StorageError
+from ..loading import TRANSFORMERS, need
 from ..recording import Progress
 from ..samples import Sample, checked_bytes, read_story
 from .concepts import LanguageConcepts
@@ -54,14 +54,8 @@ def load_language_sample(folder: Path, config: dict[str, Any], progress: Progres
 
 def _shipped(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
     """Return the model and tokenizer whose files lie in the sample's own folder."""
-    try:
-        from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{folder.name} is a language model and needs {error.name}: install it with  "
-            "pip install 'engram-explorer[language]'."
-        ) from None
-    tokenizer = PreTrainedTokenizerFast(
+    transformers = need("transformers", f"{folder.name} is a language model and")
+    tokenizer = transformers.PreTrainedTokenizerFast(
         tokenizer_file=str(folder / "tokenizer.json"),
         clean_up_tokenization_spaces=False,
         **config["special_tokens"],
@@ -71,7 +65,8 @@ def _shipped(folder: Path, config: dict[str, Any]) -> tuple[nn.Module, Any]:
     state = load_tensors(checked_bytes(folder, "model.safetensors", config))
     # Random weights are drawn only to be replaced; the caller's random state should not notice.
     with TRANSFORMERS, torch.random.fork_rng(devices=[]):
-        model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **options))
+        config = transformers.AutoConfig.for_model(kind, **options)
+        model = transformers.AutoModelForCausalLM.from_config(config)
     found = model.load_state_dict({name: t.float() for name, t in state.items()}, strict=False)
     # The head is the embedding; it is stored once.
     missing = [name for name in found.missing_keys if name != "lm_head.weight"]

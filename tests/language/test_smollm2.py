@@ -117,7 +117,10 @@ class Package:
                 )
             ),
         )
-        monkeypatch.setattr(module, "_transformers", lambda _name: fake)
+        real = module.need
+        monkeypatch.setattr(
+            module, "need", lambda name, what: fake if name == "transformers" else real(name, what)
+        )
 
     def _tiny(self) -> LlamaForCausalLM:
         self.read += 1
