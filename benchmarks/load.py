@@ -81,7 +81,9 @@ async def visit(
         to.errors.append(f"{sample}, opening: {type(error).__name__}: {error}")
         await ready.wait()
         return
-    await ready.wait()
+    everybody = asyncio.create_task(ready.wait())
+    while not everybody.done():
+        await visitor.rest(0.5)  # who takes no answers is sent away
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         off = not off
@@ -139,7 +141,8 @@ def document(outcomes: list[Outcome], seconds: float, load: tuple[float, float])
         "Made by `python -m benchmarks.load`. Real sessions on Live, spread evenly over all samples,",
         "against one server; each chooses, waits for the answer, rests 1 to 4 s and chooses again, for",
         f"{seconds:.0f} s. Seconds from a choice to the complete answer (of a language model: 8 tokens of",
-        "both models). The visitors run on the same machine as the server, and take their share of it.",
+        "both models). The visitors run on the same machine as the server, and take their share of it:",
+        "a crowd shares the cores that one visitor has alone.",
         "",
         f"Machine: {os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GB,",
         f"{platform.system()}, Python {platform.python_version()}. Its 1-minute load average was",
