@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from . import ending
-from .started import Started, environment
+from . import signals as ending
+from .options import Started, environment
 
 __all__ = ["MAIN", "SETTINGS", "command", "main"]
 

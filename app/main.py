@@ -7,14 +7,18 @@ from functools import partial
 
 import streamlit as st
 
-from app import frame, session
-from app.adapter.base import Base
-from app.as_text import Markdown, filled, plain
+from app.figures.words.as_text import Markdown, filled, plain
+from app.page import frame
+from app.server.base import Base
+from app.session import session
 from app.style import CSS, PRESENTER
-from app.views import REGISTRY, View, model, offered, reconnect, tour
+from app.views.my_model import page as model
+from app.views.registry import REGISTRY, View, offered
+from app.views.shared import reconnect
+from app.views.tour import card as tour
 from engram_core.errors import EngramError
-from engram_core.loading import foreign_errors
-from engram_core.samples import sample_names
+from engram_core.libraries import foreign_errors
+from engram_core.opening.samples import sample_names
 
 _LOG = logging.getLogger(__name__)
 _FEW_NOTES = 5  # about an address that are shown at once

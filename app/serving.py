@@ -14,8 +14,12 @@ import uvicorn
 from streamlit.cli_util import open_browser
 from streamlit.web.bootstrap import load_config_options
 
-from . import ending
-from .gate import Gate, Hosts, Limits, one_run, protocols
+from . import signals as ending
+from .gate import one_run
+from .gate.gate import Gate
+from .gate.hosts import Hosts
+from .gate.limits import Limits
+from .gate.wire import protocols
 
 __all__ = ["serve"]
 
@@ -23,7 +27,7 @@ _EVERYWHERE = ("0.0.0.0", "::")
 
 
 class _Server(uvicorn.Server):
-    """Uvicorn's server; signals are ours (`app.ending`), and it says when it is ready."""
+    """Uvicorn's server; signals are ours (`app.signals`), and it says when it is ready."""
 
     def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)

@@ -25,12 +25,12 @@ QUESTION = ("ask", PRETRAINED, "The capital of France is", "capital of France=0.
 
 def _child(name: str) -> None:
     """Open a sample as the app does, erase its first concept, and answer once; print the seconds."""
-    from app.adapter import texts
-    from app.adapter.base import Loading
-    from app.adapter.images import answer
-    from app.adapter.visitor import Visitor
-    from app.choice import clean
-    from app.pictures import clean_picture
+    from app.choice.choice import clean
+    from app.choice.picture import clean_picture
+    from app.compute import texts
+    from app.compute.images import answer
+    from app.compute.visitor import Visitor
+    from app.server.base import Loading
 
     began = time.perf_counter()
     loading = Loading.of_sample(name)

@@ -15,10 +15,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from app.adapter import behind, layer_tables, maps, measures, texts
-from app.adapter.base import Loading
-from app.adapter.turns import Turns
-from app.choice import FROM_NOTHING, clean
+from app.choice.choice import FROM_NOTHING, clean
+from app.compute import by_layer as layer_tables
+from app.compute import cell_inputs as behind
+from app.compute import criteria as measures
+from app.compute import maps, texts
+from app.server.base import Loading
+from app.server.turns import Turns
 
 
 class Watch:

@@ -1,11 +1,9 @@
 """Engram Explorer's core: record a model, extract every concept's engram, edit, measure."""
 
-from .checkup import CheckUp, check_up
-from .concepts import Concept, ConceptSet
-from .controls import gaussian_view, significance, subset_atlas
-from .criteria import Criteria, criteria, necessity, reactivation, responses, specificity, sufficiency
-from .editing import Edit, LiveEdit, bake, live_edit
-from .engram import Atlas, Engram, extract
+from .atlas import Atlas, Engram, extract
+from .concepts.concepts import Concept, ConceptSet
+from .concepts.tasks import Classification, Scores, Subject, Task
+from .editing.live_edit import Edit, LiveEdit, bake, live_edit
 from .errors import (
     ConceptOutsideTotalError,
     CoverageError,
@@ -19,24 +17,34 @@ from .errors import (
     StorageError,
     UnknownNameError,
 )
-from .gain_loss import selective_effect
-from .groups import layer_groups
-from .identity import model_hash
-from .keeping import sufficiency_by_layer
-from .layer_tables import exclusivity_table, layer_effects, layer_table
-from .layers import list_layers
-from .map_inputs import MapInputs, draw_inputs
-from .preparing import prepare
-from .projection import JointProjection, Projection, joint_projection, project
-from .recommending import Recommendation, recommend
-from .recording import BACKGROUND, Recording, record
-from .samples import Sample, load_sample, sample_names
-from .similarity import EngramCosines, engram_cosines
-from .spectrum import Sharpness
-from .subjects import load_subject
-from .sweep import confirm, draw_concepts, frontier, sham, sweep
-from .tasks import Classification, Scores, Subject, Task
-from .trace_strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
+from .mapping.inputs import MapInputs, draw_inputs
+from .mapping.projection import JointProjection, Projection, joint_projection, project
+from .mapping.strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
+from .measuring.by_layer import exclusivity_table, layer_effects, layer_table
+from .measuring.criteria import (
+    Criteria,
+    criteria,
+    necessity,
+    reactivation,
+    responses,
+    specificity,
+    sufficiency,
+)
+from .measuring.kept_alone import sufficiency_by_layer
+from .measuring.scores import selective_effect
+from .measuring.shams import gaussian_view, significance, subset_atlas
+from .models.groups import layer_groups
+from .models.identity import model_hash
+from .models.layers import list_layers
+from .opening.checkup import CheckUp, check_up
+from .opening.own import load_subject
+from .opening.prepared import prepare
+from .opening.samples import Sample, load_sample, sample_names
+from .recording.recording import BACKGROUND, Recording, record
+from .solving.similarity import EngramCosines, engram_cosines
+from .solving.spectrum import Sharpness
+from .tuning.recommend import Recommendation, recommend
+from .tuning.sweep import confirm, draw_concepts, frontier, sham, sweep
 
 __all__ = [
     # Open a model with its concepts

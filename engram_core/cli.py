@@ -8,19 +8,16 @@ import sys
 
 import typer
 
-from .commands import (
-    asking,
-    caching,
-    editing,
-    launching,
-    listing,
-    mapping,
-    measuring,
-    printing,
-    recording,
-    shared,
-    sweeping,
-)
+from .commands import app as launching
+from .commands import ask as asking
+from .commands import cache as caching
+from .commands import criteria as measuring
+from .commands import erase as editing
+from .commands import list as listing
+from .commands import map as mapping
+from .commands import printing, shared
+from .commands import record as recording
+from .commands import sweep as sweeping
 from .errors import EngramError
 
 __all__ = ["app", "main"]

@@ -23,8 +23,8 @@ from torch import Tensor, nn
 if (Path(__file__).resolve().parents[1] / "engram_core").is_dir():
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engram_core.architectures import build  # noqa: E402
-from engram_core.identity import model_hash  # noqa: E402
+from engram_core.models.identity import model_hash  # noqa: E402
+from engram_core.vision.architectures import build  # noqa: E402
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

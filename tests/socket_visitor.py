@@ -22,7 +22,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from websockets.asyncio.client import ClientConnection, connect
 
-from app.as_text import plain
+from app.figures.words.as_text import plain
 
 __all__ = ["Shown", "SocketVisitor"]
 

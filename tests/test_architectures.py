@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from engram_core.architectures import architecture_names, build
 from engram_core.errors import DataError, UnknownNameError
+from engram_core.vision.architectures import architecture_names, build
 
 MLP: dict[str, Any] = {"widths": [12, 8, 5]}
 CNN: dict[str, Any] = {

@@ -16,10 +16,11 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from engram_core import samples
+from engram_core.concepts.tasks import Classification
 from engram_core.errors import StorageError, UnknownNameError
-from engram_core.identity import model_hash
-from engram_core.samples import (
+from engram_core.models.identity import model_hash
+from engram_core.opening import samples
+from engram_core.opening.samples import (
     Sample,
     describe_sample,
     load_sample,
@@ -27,7 +28,6 @@ from engram_core.samples import (
     sample_names,
     stratified_split,
 )
-from engram_core.tasks import Classification
 
 ROOT = Path(__file__).resolve().parents[1] / "sample_models"
 VISION = {"digits-mlp": (8, 8), "fashion-cnn": (28, 28)}
@@ -197,7 +197,7 @@ def test_found_inside_an_installed_package(
 ) -> None:
     package = tmp_path / "site" / "engram_core"
     package.mkdir(parents=True)
-    monkeypatch.setattr(samples, "__file__", str(package / "samples.py"))
+    monkeypatch.setattr(samples, "__file__", str(package / "opening" / "samples.py"))
     with pytest.raises(StorageError, match="sample models are missing"):
         sample_names()
     target = package / "sample_models" / "digits-mlp"

@@ -4,10 +4,3 @@ Streamlit answers whoever asks, as often as they ask. Here stand the limits: whi
 answered, which addresses are open, how many connections one address may hold, how often one of them may ask
 for a run of a page, and how much it may upload. `Gate` is an ASGI application around Streamlit's.
 """
-
-from .gate import Gate
-from .hosts import Hosts
-from .limits import Limits
-from .wire import protocols
-
-__all__ = ["Gate", "Hosts", "Limits", "protocols"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from .. import frame
-from ..lessons import GLOSSARY, LESSONS, MATHEMATICS
-from . import tour
+from ..page import frame
+from .tour import card as tour
+from .tour.lessons import GLOSSARY, LESSONS, MATHEMATICS
 
 __all__ = ["page"]
 

@@ -9,12 +9,15 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 
-from .. import frame, session
-from ..adapter.about import Missing, ModelFacts, facts_of, missing, others
-from ..adapter.base import Base
-from ..as_text import Markdown, filled, plain
-from ..started import started
-from . import live_images, live_text, tour
+from ..figures.words.as_text import Markdown, filled, plain
+from ..options import started
+from ..page import frame
+from ..server.base import Base
+from ..server.model_facts import Missing, ModelFacts, facts_of, missing, others
+from ..session import session
+from .live import images as live_images
+from .live import text as live_text
+from .tour import card as tour
 
 __all__ = ["page"]
 

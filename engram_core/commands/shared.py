@@ -16,15 +16,15 @@ import typer
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import nn
 
-from ..engram import Atlas
+from ..atlas import Atlas
+from ..concepts.tasks import Subject
 from ..errors import DataError, EngramError, suggest
-from ..groups import choose_groups
-from ..preparing import prepare
-from ..samples import load_sample, missing_samples, sample_names
-from ..spectrum import Sharpness
-from ..subjects import load_model, load_subject, with_positions
-from ..sweep import draw_concepts
-from ..tasks import Subject
+from ..models.groups import choose_groups
+from ..opening.own import load_model, load_subject, with_positions
+from ..opening.prepared import prepare
+from ..opening.samples import load_sample, missing_samples, sample_names
+from ..solving.spectrum import Sharpness
+from ..tuning.sweep import draw_concepts
 from . import printing
 from .names import concept_strengths, known_name, names_in
 from .printing import PlainConsole, plain

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, EngramError
-from ..loading import first_line
-from ..view import base_of, device_of, evaluated
+from ..libraries import first_line
+from ..models.view import base_of, device_of, evaluated
 from .models import call_options, embedding_rows, token_limit
 
 __all__ = ["check_continues_text", "logits_of"]

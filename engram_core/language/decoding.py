@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..view import base_of, device_of
+from ..models.view import base_of, device_of
 from .continuing import logits_of
 from .tokenizing import spelled
 

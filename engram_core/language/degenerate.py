@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
-from ..editing import live_edit
+from ..editing.live_edit import live_edit
 from ..errors import DataError
 from .decoding import Stop, stopper
 from .generation import complete

@@ -9,15 +9,15 @@ from typing import Any
 
 from torch import nn
 
-from ..arithmetic import exactly
-from ..editing import live_edit
-from ..engram import Atlas
+from ..atlas import Atlas
+from ..editing.live_edit import live_edit
 from ..errors import DataError, StorageError
-from ..files import new_folder
-from ..identity import model_hash
-from ..linear_maps.adapted import inner_model, merged_model
-from ..recording import Progress
-from ..view import base_of
+from ..models.identity import model_hash
+from ..models.linear_maps.adapted import inner_model, merged_model
+from ..models.view import base_of
+from ..numerics.precision import exactly
+from ..recording.recording import Progress
+from ..storing.files import new_folder
 from .concepts import LanguageConcepts
 
 __all__ = ["about_texts", "atlas_settings", "edit_record", "save_edited"]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError, NonFiniteError
-from ..view import base_of, device_of, evaluated
+from ..models.view import base_of, device_of, evaluated
 from .continuing import check_continues_text
 from .decoding import Decoder, Stop, decoded, final_tokens, stopper, token_text
 from .models import call_options, embedding_rows, not_finite, token_limit

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from ..errors import DataError, StorageError
-from ..hub import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
-from ..loading import first_line, foreign_errors
-from ..samples import Sample
+from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..libraries import first_line, foreign_errors
+from ..opening.samples import Sample
 from .concepts import LanguageConcepts
 from .models import embedding_rows
 from .recall import Recall

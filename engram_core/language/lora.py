@@ -22,12 +22,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..arithmetic import exactly
-from ..engram import Atlas
+from ..atlas import Atlas
 from ..errors import CoverageError, DataError, StorageError
-from ..files import new_files, reason
-from ..linear_maps.adapted import adapted_path
-from ..recording import Progress
+from ..models.linear_maps.adapted import adapted_path
+from ..numerics.precision import exactly
+from ..recording.recording import Progress
+from ..storing.files import new_files, reason
 from .lora_form import lora_config, lora_tensors, why_no_lora
 
 __all__ = ["adapter_folders", "check_lora", "lora_layers", "save_lora"]

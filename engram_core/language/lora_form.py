@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..linear_maps.adapted import inner_model
-from ..linear_maps.derived import DerivedSlot
-from ..slots import Conv1DSlot, ConvSlot, Slot
+from ..models.linear_maps.adapted import inner_model
+from ..models.linear_maps.conv import ConvSlot
+from ..models.linear_maps.derived import DerivedSlot
+from ..models.linear_maps.linear import Conv1DSlot, Slot
 
 __all__ = ["lora_config", "lora_tensors", "why_no_lora"]
 

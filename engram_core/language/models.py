@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NonFiniteError
-from ..layers import find_slots
-from ..view import base_of, shared_copy
+from ..models.layers import find_slots
+from ..models.view import base_of, shared_copy
 
 __all__ = ["call_options", "embedding_rows", "first_not_finite", "not_finite", "token_limit"]
 

@@ -9,10 +9,10 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..editing import apply_edit, live_edit
+from ..editing.live_edit import apply_edit, live_edit
 from ..errors import DataError
-from ..groups import choose_groups
-from ..view import device_of, evaluated
+from ..models.groups import choose_groups
+from ..models.view import device_of, evaluated
 from .continuing import check_continues_text, logits_of
 from .decoding import Stop, stopper, token_text
 from .generation import prompt_ids

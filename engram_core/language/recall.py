@@ -10,9 +10,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from ..concepts.tasks import Scores
 from ..errors import DataError
-from ..tasks import Scores
-from ..view import device_of, evaluated
+from ..models.view import device_of, evaluated
 from .continuing import check_continues_text, logits_of
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet

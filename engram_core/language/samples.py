@@ -10,9 +10,9 @@ from safetensors.torch import load as load_tensors
 from torch import nn
 
 from ..errors import StorageError
-from ..loading import TRANSFORMERS, need
-from ..recording import Progress
-from ..samples import Sample, checked_bytes, read_story
+from ..libraries import TRANSFORMERS, need
+from ..opening.samples import Sample, checked_bytes, read_story
+from ..recording.recording import Progress
 from .concepts import LanguageConcepts
 from .recall import Recall
 from .smollm2 import PackagedModel

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..cache import cache_folder, find, keep, only_one
-from ..cache import sha256 as _sha256
 from ..errors import DependencyError, StorageError
-from ..loading import TRANSFORMERS, need
-from ..recording import Progress
+from ..libraries import TRANSFORMERS, need
+from ..recording.recording import Progress
+from ..storing.cache import cache_folder, find, keep, only_one
+from ..storing.cache import sha256 as _sha256
 
 __all__ = ["PackagedModel", "cache_folder"]
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-from ..loading import first_line
+from ..libraries import first_line
 
 __all__ = ["render"]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, suggest
-from ..recording import BACKGROUND
+from ..recording.recording import BACKGROUND
 
 __all__ = ["TextConcept", "TextItem", "TextSet", "read_texts"]
 

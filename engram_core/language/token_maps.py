@@ -9,16 +9,16 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..attention import open_attention
-from ..engram import Atlas
+from ..atlas import Atlas
 from ..errors import NonFiniteError
-from ..experts import open_experts
-from ..groups import layer_groups
-from ..layer_tables import size_table
-from ..layers import Slot, block_of
-from ..recording import Progress
-from ..statistics import homogeneous_rows
-from ..view import base_of, device_of, shared_copy, submodule
+from ..measuring.by_layer import size_table
+from ..models.groups import layer_groups
+from ..models.layers import Slot, block_of
+from ..models.linear_maps.experts import open_experts
+from ..models.packed_attention import open_attention
+from ..models.view import base_of, device_of, shared_copy, submodule
+from ..recording.recording import Progress
+from ..recording.statistics import homogeneous_rows
 from .decoding import Stop, stopper, token_text
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextItem

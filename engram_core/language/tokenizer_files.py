@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StorageError
-from ..loading import first_line
+from ..libraries import first_line
 
 __all__ = ["check_tokenizer_files"]
 

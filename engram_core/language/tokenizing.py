@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import DataError
-from ..loading import first_line, foreign_errors
+from ..libraries import first_line, foreign_errors
 from .templating import render
 from .texts import lone_surrogate
 

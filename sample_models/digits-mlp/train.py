@@ -17,7 +17,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from training import accuracy, arguments, confusion_text, predict, train, write_sample  # noqa: E402
 
-from engram_core.samples import scaled, stratified_split  # noqa: E402
+from engram_core.opening.samples import scaled, stratified_split  # noqa: E402
 
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -34,7 +34,7 @@ CONFIG: dict[str, Any] = {
         "kind": "sklearn-digits",
         "source": "sklearn.datasets.load_digits",
         "highest": 16,
-        # The rule is engram_core.samples.stratified_split(labels, fraction=held_out, seed=split_seed).
+        # The rule: engram_core.opening.samples.stratified_split(labels, fraction=held_out, seed=split_seed).
         "held_out": 0.2,
         "split_seed": 0,
     },

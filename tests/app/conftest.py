@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import element_tree
 
-from app.adapter import scoring, trial
-from app.views import live
-from engram_core.examining import examine
+from app.compute import scores as scoring
+from app.server import examined as trial
+from app.views.live import page as live
+from engram_core.opening.examine import examine
 
 _ESCAPED = re.compile(rf"\\([{re.escape(string.punctuation)}])")
 
@@ -37,7 +38,7 @@ def _tried_in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """Try visitors' models without a process of their own: its start takes seconds (tests/attacks has it)."""
 
     def run(function: str, arguments: dict[str, Any], *, doing: Callable[[str], None], **_: object) -> Any:
-        assert function == "engram_core.examining:examine"
+        assert function == "engram_core.opening.examine:examine"
         return json.loads(json.dumps(examine(**arguments, report=doing)))
 
     monkeypatch.setattr(trial, "run_limited", run)

@@ -17,13 +17,17 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import session
-from app.adapter import behind, maps, measures, memory
-from app.adapter.base import Base, Remembered, size_of
-from app.adapter.own import Checking, Opened, Wanted, upload
-from app.choice import FROM_NOTHING, clean
+from app.choice.choice import FROM_NOTHING, clean
+from app.compute import cell_inputs as behind
+from app.compute import criteria as measures
+from app.compute import maps
 from app.launch import MAIN
-from engram_core.tasks import Scores
+from app.server import memory
+from app.server.base import Base
+from app.server.own_model import Checking, Opened, Wanted, upload
+from app.server.results import Remembered, size_of
+from app.session import session
+from engram_core.concepts.tasks import Scores
 
 
 def opened(*names: str) -> Opened:
@@ -132,7 +136,7 @@ def test_only_what_is_put_is_weighed(monkeypatch):
         weighed.extend([value] if isinstance(value, dict) else [])
         return size_of(value)
 
-    monkeypatch.setattr("app.adapter.remembered.size_of", weigh)
+    monkeypatch.setattr("app.server.results.size_of", weigh)
     kept = Remembered(most_bytes=100_000)
     values = [{"numbers": np.zeros(100)} for _ in range(50)]
     for number, value in enumerate(values):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
+from app.choice.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
 
 APP = Path(__file__).parents[2] / "app"
 PAGES = ("live", "map")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from app.as_text import filled, plain, untagged
+from app.figures.words.as_text import filled, plain, untagged
 
 READER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
 WIDTHLESS = "\u2060"

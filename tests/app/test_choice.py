@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.choice import ALPHA, DEFAULTS, KEEP, MODES, NULLS, SCALINGS, Facts, clean, problems
-from app.pictures import DRAWABLE, LEVELS, clean_picture, decode, encode
+from app.choice.choice import ALPHA, DEFAULTS, KEEP, MODES, NULLS, SCALINGS, Facts, clean, problems
+from app.choice.picture import DRAWABLE, LEVELS, clean_picture, decode, encode
 
 FACTS = Facts("any", ("a", "b", "c"), {"a": 3, "b": 5, "c": 9}, ("fc1", "fc2"))
 ANYTHING = st.none() | st.text() | st.integers() | st.floats() | st.booleans()

@@ -10,10 +10,12 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.adapter import behind, kept, measures
-from app.choice import ERASE, FROM_NOTHING, KEEP, Facts, clean
+from app.choice.choice import ERASE, FROM_NOTHING, KEEP, Facts, clean
+from app.compute import cell_inputs as behind
+from app.compute import criteria as measures
+from app.compute import kept_alone as kept
 from app.launch import MAIN
-from app.views import criteria_responses
+from app.views.criteria import responses as criteria_responses
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,7 +49,7 @@ def of_tests(app: AppTest) -> pd.DataFrame:
 
 
 def base_of():
-    from app.session import base_of as held
+    from app.session.session import base_of as held
 
     return held("digits-mlp")
 
@@ -211,8 +213,8 @@ def test_the_controls_of_a_large_model_are_asked_for():
     def page():
         import streamlit as st
 
-        from app.choice import Facts
-        from app.views.controls import control_wanted
+        from app.choice.choice import Facts
+        from app.views.shared.controls import control_wanted
 
         for large in (False, True):
             st.write(str(control_wanted(Facts("m", ("c",), {"c": 6}, ("a",), large=large))))

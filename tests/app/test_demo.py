@@ -17,16 +17,17 @@ from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import session
-from app.adapter import visitor
-from app.adapter.base import Loading, Remembered, size_of
-from app.adapter.own import Checking, Wanted, upload
-from app.choice import Facts, clean
-from app.figures.hero import hero, text_hero
+from app.choice.choice import Facts, clean
+from app.compute import visitor
+from app.figures.panels.hero import hero, text_hero
 from app.launch import MAIN, SETTINGS
-from app.report import Item, figure_page, report_page
-from app.started import Started, environment
-from app.views import REGISTRY
+from app.options import Started, environment
+from app.page.report import Item, figure_page, report_page
+from app.server.base import Loading
+from app.server.own_model import Checking, Wanted, upload
+from app.server.results import Remembered, size_of
+from app.session import session
+from app.views.registry import REGISTRY
 
 PAGES = tuple(entry.path for entry in REGISTRY)
 MOST = Started(demo=True)

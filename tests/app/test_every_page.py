@@ -11,15 +11,18 @@ from dataclasses import replace
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import search
-from app.adapter import base as loading
-from app.adapter import behind, layer_tables, measures, strength
-from app.adapter.base import Loading
+from app.choice import search
+from app.compute import by_layer as layer_tables
+from app.compute import cell_inputs as behind
+from app.compute import criteria as measures
+from app.compute import strength
 from app.launch import MAIN
-from app.views import REGISTRY
-from app.views import strength as strength_page
+from app.server import base as loading
+from app.server.base import Loading
+from app.views.registry import REGISTRY
+from app.views.strength import page as strength_page
 from engram_core.language import LanguageConcepts, Recall, TextSet
-from engram_core.samples import load_sample, sample_names
+from engram_core.opening.samples import load_sample, sample_names
 
 PAGES = tuple(entry.path for entry in REGISTRY)
 CONCEPT = {
@@ -240,7 +243,7 @@ def smollm2():
 
     The model and every layer are the real ones; solving for all facts takes a minute and 4 GB.
     """
-    from app import session
+    from app.session import session
 
     name = "smollm2-135m"
     assert name in sample_names(), "SmolLM2 is not installed: `make app` and `make test` add it"
@@ -287,7 +290,7 @@ def test_the_choice_that_makes_sense_stays_in_force():
 
 
 def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open(monkeypatch):
-    from app import session
+    from app.session import session
 
     session.own_model("mine-abc123", lambda: Loading.of_sample("digits-mlp"))
     try:

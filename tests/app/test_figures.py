@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.choice import DEFAULTS, Facts, clean
-from app.figures.bars import Control, probability_figure, score_figure
-from app.figures.hero import hero, stats
-from app.figures.images import data_uri
-from app.figures.text import HOW, describe_edit, groups_of, marks_of, say_answer, say_scores
+from app.choice.choice import DEFAULTS, Facts, clean
+from app.figures.charts.bars import Control, probability_figure, score_figure
+from app.figures.panels.hero import hero, stats
+from app.figures.panels.png import data_uri
+from app.figures.words.live import HOW, describe_edit, groups_of, marks_of, say_answer, say_scores
 
 CLASSES = ("7", "Ankle boot", "<b>&x")
 BASE = np.array([0.7, 0.2, 0.1])

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 import engram_core as ec
-from app.figures.frontier import Extras, clicked_row, frontier_figure, root, series_of
-from app.figures.palette import CONTROL
-from app.figures.scatter import picked_points
-from app.figures.strength_text import duration, say_held, say_nearest
-from app.search import Plan, Rule
+from app.choice.search import Plan, Rule
+from app.figures.charts.frontier import Extras, clicked_row, frontier_figure, root, series_of
+from app.figures.charts.palette import CONTROL
+from app.figures.charts.scatter import picked_points
+from app.figures.words.strength import duration, say_held, say_nearest
 
 ROWS = [
     ("all", 1.0, False, 1.0, 0.20, -0.002),

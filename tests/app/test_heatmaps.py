@@ -4,9 +4,9 @@ import numpy as np
 import plotly.io as pio
 import pytest
 
-from app.figures.dots import Dots, dots
-from app.figures.heatmaps import Scale, bar_title, cell_of, heatmap, label, labels
-from app.figures.spectra import exclusivity_figure, spectrum_figure
+from app.figures.charts.dots import Dots, dots
+from app.figures.charts.heatmap import Scale, bar_title, cell_of, heatmap, label, labels
+from app.figures.charts.spectra import exclusivity_figure, spectrum_figure
 
 SCALE = Scale("Accuracy (%)", 0.0, 100.0, number=".0f")
 

@@ -24,7 +24,7 @@ from servers import Server, running
 from socket_visitor import Shown, SocketVisitor
 
 import engram_core as ec
-from app.adapter.turns import Turns
+from app.server.turns import Turns
 from engram_core.language import complete
 
 SECONDS = float(os.environ.get("ENGRAM_ISOLATION_SECONDS", "25"))

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.figures import layers_text
+from app.figures.words import layers as layers_text
 from app.launch import MAIN
 
 
@@ -29,7 +29,7 @@ def charts(app: AppTest) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def base():
-    from app.session import base_of
+    from app.session.session import base_of
 
     return base_of("digits-mlp")
 

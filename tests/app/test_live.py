@@ -92,7 +92,7 @@ def test_the_page_shows_what_the_core_computes(opened):
     app.slider(key="strength").set_value(0.5).run()
     _, shown = answers(app)
 
-    from app.session import base_of
+    from app.session.session import base_of
 
     base = base_of(sample)
     view = base.atlas.apply(erase={concept: 0.5})
@@ -172,7 +172,7 @@ def test_two_visitors_do_not_meet():
     np.testing.assert_array_equal(base, nothing)
     assert np.abs(seven - others).max() > 1 and np.abs(seven - base).max() > 1
 
-    from app.session import base_of
+    from app.session.session import base_of
 
     held = base_of("digits-mlp")
     assert ec.model_hash(held.sample.model) == held.digest
@@ -210,7 +210,7 @@ def test_a_sample_change_starts_afresh():
 
 
 def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
-    from app.adapter import visitor as core_adapter
+    from app.compute import visitor as core_adapter
 
     def refuse(atlas, choice):
         raise ec.errors.DataError("This edit cannot be made: choose another layer.")
@@ -224,8 +224,8 @@ def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
 
 
 def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
-    from app import session
-    from app.adapter import base as core_adapter
+    from app.server import base as core_adapter
+    from app.session import session
 
     def broken(name, **_told):
         raise ec.errors.StorageError("model.safetensors is cut short.")

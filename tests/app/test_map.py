@@ -9,8 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.adapter import maps
-from app.figures.scatter import Cloud, picked_points, scatter
+from app.compute import maps
+from app.figures.charts.scatter import Cloud, picked_points, scatter
 from app.launch import MAIN
 
 SAMPLE = "digits-mlp"
@@ -137,7 +137,7 @@ def test_an_address_that_names_nonsense_shows_the_plain_map():
 
 
 def test_what_was_picked_is_shown_and_goes_to_live(core, monkeypatch):
-    from app.views import map_picked as view
+    from app.views.maps import picked as view
 
     monkeypatch.setattr(view, "picked_points", lambda event: (0, 40))
     app = open_map(concepts=["7"])

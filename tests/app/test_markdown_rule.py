@@ -6,12 +6,15 @@ import pytest
 from markdown_rule import offences
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAD = "import streamlit as st\nfrom app.as_text import Markdown, filled, plain\nHOW = {'a': '**b**'}\n"
+HEAD = (
+    "import streamlit as st\nfrom app.figures.words.as_text import Markdown, filled, plain\n"
+    "HOW = {'a': '**b**'}\n"
+)
 
 
 def found(body: str) -> list[str]:
-    texts = (ROOT / "app" / "as_text.py").read_text("utf-8")
-    return offences({"app/as_text.py": texts, "x.py": HEAD + body})
+    texts = (ROOT / "app" / "figures" / "words" / "as_text.py").read_text("utf-8")
+    return offences({"app/figures/words/as_text.py": texts, "x.py": HEAD + body})
 
 
 def test_streamlit_gets_no_markdown_but_ours():

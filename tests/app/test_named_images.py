@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.choice.picture import DRAWABLE
 from app.launch import MAIN
-from app.lessons import LESSONS
-from app.pictures import DRAWABLE
+from app.views.tour.lessons import LESSONS
 
 DRAWN = "0" * 27 + "gggg" + "0" * (DRAWABLE[0] * DRAWABLE[1] - 31)
 

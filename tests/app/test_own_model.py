@@ -18,13 +18,14 @@ from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import owned
-from app.adapter import about
-from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
-from app.started import Started, environment
-from app.views import kept, model
-from engram_core.architectures import build
+from app.options import Started, environment
+from app.server import model_facts as about
+from app.server.own_model import Checking, Wanted, upload
+from app.session import own_models as owned
+from app.views.my_model import page as model
+from app.views.my_model import restored as kept
+from engram_core.vision.architectures import build
 
 NAMES = ("Fabrice Pelliningway", "Sabine Marroweck")
 
@@ -189,7 +190,7 @@ def test_a_public_screen_has_no_door_for_it(monkeypatch):
 
 
 def test_a_server_can_be_started_with_an_own_model(tmp_path, monkeypatch):
-    from app import session
+    from app.session import session
 
     path = texts(tmp_path)
     for key, value in environment(Started("authors-lm", str(path))).items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import progress
+from app.page import progress
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def page():
     from streamlit.runtime.scriptrunner import get_script_run_ctx
     from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 
-    from app import frame
+    from app.page import frame
 
     done = st.session_state.setdefault("_done", [])
 
@@ -77,7 +77,7 @@ def test_any_change_begins_again():
 
 def test_what_is_known_is_drawn_without_a_bar():
     app = AppTest.from_string(
-        "import streamlit as st\nfrom app import frame\n"
+        "import streamlit as st\nfrom app.page import frame\n"
         "def steps():\n    yield 1.0, '', 'known'\n"
         "st.write(frame.run(steps()))\n",
         default_timeout=60,

@@ -7,9 +7,9 @@ import json
 import pytest
 
 import engram_core as ec
-from app import search
-from app.choice import Facts
-from app.search import DAMAGE, FORGET, Plan, plan_of, rule_of, setting_text
+from app.choice import search
+from app.choice.choice import Facts
+from app.choice.search import DAMAGE, FORGET, Plan, plan_of, rule_of, setting_text
 
 NAMES = tuple(f"fact {i}" for i in range(30))
 LAYERS = tuple(f"layers.{i}.{name}" for i in range(2) for name in ("attn.q_proj", "attn.v_proj", "mlp.up"))

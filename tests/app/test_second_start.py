@@ -8,9 +8,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from app.adapter.base import Loading
-from engram_core import cache, preparing
+from app.server.base import Loading
 from engram_core.cli import app
+from engram_core.opening import prepared as preparing
+from engram_core.storing import cache
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
-from app import session
-from app.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
+from app.choice.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
 from app.launch import MAIN
-from app.views import REGISTRY
+from app.session import session
+from app.views.registry import REGISTRY
 
 PAGES = tuple(entry.path for entry in REGISTRY)
 RIGHT = {"kind": "engram-explorer session", "version": 1, "page": "live", "address": {"concepts": ["7"]}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.adapter.shelf import FullError, Shelf
+from app.server.open_models import FullError, Shelf
 
 
 class Clock:

@@ -14,14 +14,16 @@ from pandas.api.types import is_float_dtype, is_numeric_dtype
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app.adapter import layer_tables, maps, measures
-from app.figures.criteria_text import NAMES
-from app.figures.layers_text import LOOKS
+from app.choice.picture import DRAWABLE
+from app.compute import by_layer as layer_tables
+from app.compute import criteria as measures
+from app.compute import maps
+from app.figures.words.criteria import NAMES
+from app.figures.words.layers import LOOKS
 from app.launch import MAIN
-from app.pictures import DRAWABLE
-from app.report import Item
-from app.views import map as map_page
-from app.views.live_inside import SECTIONS
+from app.page.report import Item
+from app.views.live.inside import SECTIONS
+from app.views.maps import page as map_page
 
 RELATIVE, ABSOLUTE = 2e-3, 2e-4
 
@@ -92,7 +94,7 @@ def _few():
 def solved(name: str):
     """Load and solve a sample as every snippet begins; the large one as the app has it."""
     if name != "digits-mlp":
-        from app.session import base_of
+        from app.session.session import base_of
 
         return base_of(name).sample, base_of(name).atlas
     sample = ec.load_sample(name)

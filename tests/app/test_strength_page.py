@@ -11,14 +11,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import search, session
-from app.adapter import strength
-from app.adapter.base import Loading
-from app.choice import start_values
+from app.choice import search
+from app.choice.choice import start_values
+from app.compute import strength
 from app.launch import MAIN
-from app.snippets import sweep_code
-from app.views import strength as strength_page
-from engram_core.tasks import Classification
+from app.page.snippets import sweep_code
+from app.server.base import Loading
+from app.session import session
+from app.views.strength import page as strength_page
+from engram_core.concepts.tasks import Classification
 
 SMALL = {"strengths": ["0.5", "1"], "filters": ["1"], "count": "3", "beside": "4"}
 

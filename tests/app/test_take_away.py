@@ -9,15 +9,18 @@ import plotly.graph_objects as go
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import report
-from app.adapter import layer_tables, maps, measures
-from app.figures.criteria_text import NAMES
-from app.figures.hero import say_texts, text_hero
-from app.figures.layers_text import LOOKS
+from app.compute import by_layer as layer_tables
+from app.compute import criteria as measures
+from app.compute import maps
+from app.figures.panels.hero import say_texts, text_hero
+from app.figures.words.criteria import NAMES
+from app.figures.words.layers import LOOKS
 from app.launch import MAIN
-from app.views import map as map_page
-from app.views import map_engrams, map_picked
-from app.views.live_inside import SECTIONS
+from app.page import report
+from app.views.live.inside import SECTIONS
+from app.views.maps import engrams as map_engrams
+from app.views.maps import page as map_page
+from app.views.maps import picked as map_picked
 
 AUTHOR = "Fabrice Pelliningway"
 VIEWS = [
@@ -138,7 +141,7 @@ def test_a_word_that_is_still_being_written_is_not_marked():
 @pytest.mark.parametrize("model", ["digits-mlp", "authors-lm"])
 def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model):
     app = open_page({"model": model, "page": "live", "tokens": "3"})
-    assert any(column.get("plotly_chart") for column in app.columns)
+    assert any(column.get("plotly_chart") for column in app.page.columns)
     keys = [popover.proto.popover.label for popover in app.get("popover")]
     assert not any(label.startswith("Edit:") for label in keys)
     app.toggle(key="present").set_value(True).run()
@@ -148,5 +151,5 @@ def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model
     assert any(label.startswith(("Image: 0, number 1", "Prompt: ")) for label in labels)
     inside = [popover for popover in app.get("popover") if popover.proto.popover.label.startswith("Edit:")][0]
     assert any(slider.key == "strength" for slider in inside.get("slider"))
-    in_columns = [chart for column in app.columns for chart in column.get("plotly_chart")]
+    in_columns = [chart for column in app.page.columns for chart in column.get("plotly_chart")]
     assert app.get("plotly_chart") and not in_columns

@@ -15,15 +15,15 @@ from safetensors.torch import load_file
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import session
-from app.adapter import take_model as take
-from app.adapter.base import HEAVY
-from app.adapter.visitor import edited_view
-from app.choice import KEEP, clean
+from app.choice.choice import KEEP, clean
+from app.compute import export as take
+from app.compute.visitor import edited_view
 from app.launch import MAIN
-from app.started import Started, environment
+from app.options import Started, environment
+from app.server.turns import HEAVY
+from app.session import session
 from engram_core.errors import EngramError
-from engram_core.vision_hub import load_image_model
+from engram_core.vision.hub import load_image_model
 
 AUTHOR, OTHER = "Fabrice Pelliningway", "Sabine Marroweck"
 

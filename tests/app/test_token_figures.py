@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.figures.palette import GAIN, LOSS
-from app.figures.tokens import (
+from app.figures.charts.palette import GAIN, LOSS
+from app.figures.charts.tokens import (
     HOW_TOKENS,
     layer_token_heatmap,
     module_heatmap,

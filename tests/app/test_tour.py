@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.address import KINDS
-from app.choice import ALPHA
+from app.choice.address import KINDS
+from app.choice.choice import ALPHA
 from app.launch import MAIN
-from app.lessons import GLOSSARY, LESSONS
-from app.views import REGISTRY
-from engram_core.samples import load_sample, sample_names
+from app.views.registry import REGISTRY
+from app.views.tour.lessons import GLOSSARY, LESSONS
+from engram_core.opening.samples import load_sample, sample_names
 
 PATHS = {entry.path for entry in REGISTRY}
 

@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from app.adapter.remembered import Remembered
-from app.adapter.turns import Turns, in_turns
+from app.server.results import Remembered
+from app.server.turns import Turns, in_turns
 
 SECONDS = 20
 

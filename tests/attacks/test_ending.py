@@ -133,9 +133,9 @@ def test_the_first_one_does_not_wait_for_ever(tmp_path: Path):
     script = tmp_path / "stuck.py"
     script.write_text(
         "import threading, time\n"
-        "from app import ending\n"
-        "ending._PATIENCE = 1.0\n"
-        "ending.in_order(lambda: None)\n"
+        "from app import signals\n"
+        "signals._PATIENCE = 1.0\n"
+        "signals.in_order(lambda: None)\n"
         "threading.Thread(target=time.sleep, args=(60,)).start()\n"
         "print('ready', flush=True)\n"
         "time.sleep(60)\n"

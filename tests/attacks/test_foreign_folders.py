@@ -27,16 +27,17 @@ from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
-from app import owned
-from app.adapter import trial
-from app.adapter.own import Checking, Wanted, upload
 from app.launch import MAIN
-from app.views import live_images, model
+from app.server import examined as trial
+from app.server.own_model import Checking, Wanted, upload
+from app.session import own_models as owned
+from app.views.live import images as live_images
+from app.views.my_model import page as model
 from engram_core.errors import DataError, EngramError
-from engram_core.examining import examine
-from engram_core.limited import GB, Limits, run_limited
-from engram_core.loading import TRANSFORMERS
-from engram_core.model_folder import ModelFolder
+from engram_core.hub.folder import ModelFolder
+from engram_core.libraries import TRANSFORMERS
+from engram_core.opening.examine import examine
+from engram_core.sandboxing.limits import GB, Limits, run_limited
 
 sys.path.append(str(Path(__file__).parents[1] / "language"))
 from language_helpers import byte_tokenizer, tiny  # noqa: E402

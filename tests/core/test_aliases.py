@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import CoverageError
-from engram_core.layers import find_slots, list_layers
-from engram_core.view import shared_copy
+from engram_core.models.layers import find_slots, list_layers
+from engram_core.models.view import shared_copy
 
 A, B = torch.randn(2, 20, 12, generator=torch.Generator().manual_seed(0)) + 1
 
@@ -71,7 +71,7 @@ MODELS = {
 @pytest.mark.parametrize(("make", "names"), MODELS.values(), ids=MODELS.keys())
 def test_a_module_under_several_names_is_one_layer(make, names, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
     model = make()
     atlas = ec.extract(model, ec.record(model, {"a": A[:2], "b": B[:2]}))
     assert atlas.layers == names

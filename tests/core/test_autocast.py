@@ -9,8 +9,8 @@ from helpers import relative
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.engram import Atlas
-from engram_core.layer_tables import layer_table
+from engram_core.atlas import Atlas
+from engram_core.measuring.by_layer import layer_table
 
 FEW = {"a": 3, "b": 4}
 MANY = {"a": 60, "b": 70}
@@ -97,7 +97,7 @@ def everything(sizes: dict[str, int], around: Callable[[], AbstractContextManage
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND.keys())
 def test_what_is_switched_on_around_changes_no_number(around, sizes, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
     _, right = everything(sizes, lambda: torch.enable_grad())
     atlas, found = everything(sizes, around)
     assert found.keys() == right.keys()

@@ -10,7 +10,8 @@ from helpers import structured
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.concepts import Concept, ConceptSet
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Subject
 from engram_core.errors import (
     ConceptOutsideTotalError,
     DataError,
@@ -20,8 +21,7 @@ from engram_core.errors import (
     UnknownNameError,
     suggest,
 )
-from engram_core.recording import Recording
-from engram_core.tasks import Classification, Subject
+from engram_core.recording.recording import Recording
 
 DATA = {"apple": structured(0, 8, 6).float(), "pear": structured(1, 9, 6).float() + 1}
 

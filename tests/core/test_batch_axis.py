@@ -6,10 +6,10 @@ from helpers import relative
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.concepts import Concept, ConceptSet
-from engram_core.controls import subset_atlas
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Subject
 from engram_core.errors import DataError, NonFiniteError
-from engram_core.tasks import Classification, Subject
+from engram_core.measuring.shams import subset_atlas
 
 WIDE = 8
 

@@ -14,10 +14,19 @@ from types import SimpleNamespace
 import pytest
 from typer.testing import CliRunner
 
-from engram_core import cache, files
-from engram_core.cache import MANIFEST, cache_folder, cache_limit, clear, entries, find, keep, only_one
 from engram_core.cli import app
 from engram_core.errors import DataError, UnknownNameError
+from engram_core.storing import cache, files
+from engram_core.storing.cache import (
+    MANIFEST,
+    cache_folder,
+    cache_limit,
+    clear,
+    entries,
+    find,
+    keep,
+    only_one,
+)
 
 DATA = bytes(range(256)) * 40
 
@@ -319,7 +328,7 @@ KEEPS = """
 import sys, time, types
 package = sys.modules["engram_core"] = types.ModuleType("engram_core")
 package.__path__ = [sys.argv[1]]
-from engram_core.cache import find, keep, only_one
+from engram_core.storing.cache import find, keep, only_one
 def write(folder):
     (folder / "half").write_bytes(b"x" * 1000)
     if sys.argv[2] == "waits":
@@ -335,7 +344,7 @@ with only_one("one"):
 
 
 def process(how: str) -> subprocess.Popen:
-    package = str(Path(cache.__file__).parent)
+    package = str(Path(cache.__file__).parents[1])
     return subprocess.Popen([sys.executable, "-c", KEEPS, package, how], stdout=subprocess.PIPE, text=True)
 
 

@@ -19,10 +19,13 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 import engram_core as ec
-from engram_core import cli, samples
-from engram_core.commands import launching, listing, shared
+from engram_core import cli
+from engram_core.commands import app as launching
+from engram_core.commands import list as listing
+from engram_core.commands import shared
 from engram_core.language import smollm2
-from engram_core.storage import read_tensors, write_tensors
+from engram_core.opening import samples
+from engram_core.storing.tensors import read_tensors, write_tensors
 
 COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "ask", "app"]
 DIGITS = [str(i) for i in range(10)]

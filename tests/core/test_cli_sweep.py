@@ -12,7 +12,7 @@ import engram_core as ec
 from engram_core import cli
 from engram_core.commands import shared
 from engram_core.errors import DataError, UnknownNameError
-from engram_core.sweep import SETTING
+from engram_core.tuning.sweep import SETTING
 
 _SMALL = ["--strengths", "0.4,1", "--sharpness", "1,1.5clip", "--groups", "all,fc3", "--random", "3"]
 
@@ -69,7 +69,7 @@ def test_sweep_writes_the_table_and_a_figure_that_works_offline(written: tuple[d
 
 
 def test_the_figure_draws_every_setting_and_rings_the_recommended_one(written: tuple[dict, Path]) -> None:
-    from app.figures.frontier import frontier_figure
+    from app.figures.charts.frontier import frontier_figure
 
     told, _ = written
     table, best = pd.DataFrame(told["settings"]), pd.DataFrame(told["frontier"])

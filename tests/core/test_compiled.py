@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import CoverageError, EffectError
-from engram_core.view import shared_copy
+from engram_core.models.view import shared_copy
 
 A, B = (part.float() for part in torch.randn(2, 20, 12, generator=torch.Generator().manual_seed(0)) + 1)
 

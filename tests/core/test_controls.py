@@ -9,10 +9,10 @@ from helpers import Case, engram_by_hand, homogeneous, matrix_of, orthogonal, re
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.concepts import ConceptSet
-from engram_core.controls import gaussian_matrices, gaussian_view, significance, subset_atlas
-from engram_core.editing import Edit, edit_sizes
+from engram_core.concepts.concepts import ConceptSet
+from engram_core.editing.live_edit import Edit, edit_sizes
 from engram_core.errors import ConceptOutsideTotalError, DataError
+from engram_core.measuring.shams import gaussian_matrices, gaussian_view, significance, subset_atlas
 
 EDITS = {
     "erase": {"erase": {"3": 1.3}},

@@ -11,12 +11,12 @@ from helpers import Case, orthogonal
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.concepts import Concept, ConceptSet
-from engram_core.controls import gaussian_matrices, gaussian_view, significance, subset_atlas
-from engram_core.editing import Edit
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Subject
+from engram_core.editing.live_edit import Edit
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, UnknownNameError
-from engram_core.measuring import subset_shams
-from engram_core.tasks import Classification, Subject
+from engram_core.measuring.options import subset_shams
+from engram_core.measuring.shams import gaussian_matrices, gaussian_view, significance, subset_atlas
 
 CRITERIA = {
     "specificity": ec.specificity,

@@ -7,11 +7,11 @@ import pytest
 from helpers import Case
 
 import engram_core as ec
-from engram_core.concepts import Concept, ConceptSet
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Scores, Subject
 from engram_core.errors import DataError
-from engram_core.gain_loss import selective_effect
-from engram_core.measuring import draw_others
-from engram_core.tasks import Classification, Scores, Subject
+from engram_core.measuring.options import draw_others
+from engram_core.measuring.scores import selective_effect
 
 
 @pytest.fixture(scope="module")

@@ -19,12 +19,18 @@ from transformers import (
 )
 
 import engram_core as ec
-from engram_core.editing import write_matrix
-from engram_core.experts import ExpertPort, ExpertSlot, OpenExperts, close_experts, open_experts
-from engram_core.layers import find_slots, list_layers, select_layers
-from engram_core.recording import NEVER_CALLED
-from engram_core.statistics import homogeneous_moment
-from engram_core.view import shared_copy
+from engram_core.editing.live_edit import write_matrix
+from engram_core.models.layers import find_slots, list_layers, select_layers
+from engram_core.models.linear_maps.experts import (
+    ExpertPort,
+    ExpertSlot,
+    OpenExperts,
+    close_experts,
+    open_experts,
+)
+from engram_core.models.view import shared_copy
+from engram_core.recording.recording import NEVER_CALLED
+from engram_core.recording.statistics import homogeneous_moment
 
 EXPERTS = 6
 _SIZE: dict[str, Any] = {

@@ -12,9 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from engram_core import files
 from engram_core.errors import StorageError
-from engram_core.files import Scratch, discard, locked, new_file, new_files, new_folder, sweep, write_text
+from engram_core.storing import files
+from engram_core.storing.files import (
+    Scratch,
+    discard,
+    locked,
+    new_file,
+    new_files,
+    new_folder,
+    sweep,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -119,7 +128,7 @@ def test_of_two_folders_the_first_wins_if_it_is_good(tmp_path: Path, good: bool,
 
 WRITES = """
 import sys, time
-from engram_core.files import new_file, new_folder
+from engram_core.storing.files import new_file, new_folder
 make = {"file": new_file, "folder": new_folder}[sys.argv[2]]
 with make(sys.argv[1]) as place:
     (place / "part" if sys.argv[2] == "folder" else place).write_bytes(b"half")
@@ -149,7 +158,7 @@ def test_the_next_writer_removes_what_a_killed_one_left_but_no_living_ones(kind:
 SCRATCH = """
 import sys, tempfile, time
 tempfile.tempdir = sys.argv[1]
-from engram_core.files import Scratch
+from engram_core.storing.files import Scratch
 mine = Scratch("upload")
 (mine.path / "concepts.csv").write_bytes(b"rows")
 print("in the middle", flush=True)
@@ -228,7 +237,7 @@ def test_what_is_removed_is_never_half_there(tmp_path: Path, monkeypatch) -> Non
 LOCKS = """
 import sys, time
 from pathlib import Path
-from engram_core.files import locked
+from engram_core.storing.files import locked
 with locked(Path(sys.argv[1])) as held:
     assert held
     print("in the middle", flush=True)
@@ -307,10 +316,10 @@ MOVERS = {
 OPENERS = {"new_file", "new_files", "new_folder", "Scratch"}
 # Files in a `Scratch`, which nobody sees before they are whole; and what fills a folder that `keep` makes.
 INSIDE = {
-    ("engram_core/pretrained.py", "_link"),
-    ("app/adapter/take_model.py", "_write_model"), ("app/adapter/take_model.py", "_write_json"),
-    ("app/adapter/take_model.py", "_packed"), ("app/adapter/own.py", "upload"),
-    ("engram_core/language/smollm2.py", "write"), ("engram_core/cache.py", "find"),
+    ("engram_core/hub/pretrained.py", "_link"),
+    ("app/compute/export.py", "_write_model"), ("app/compute/export.py", "_write_json"),
+    ("app/compute/export.py", "_packed"), ("app/server/own_model.py", "upload"),
+    ("engram_core/language/smollm2.py", "write"), ("engram_core/storing/cache.py", "find"),
 }  # fmt: skip
 
 
@@ -356,11 +365,12 @@ def rounds(tree: ast.AST) -> list[tuple[int, str]]:
 def test_everything_that_writes_goes_through_the_one_writer(package: str) -> None:
     for path in (ROOT / package).rglob("*.py"):
         where = str(path.relative_to(ROOT))
-        if where == "engram_core/files.py":
+        if where == "engram_core/storing/files.py":
             continue
         for line, function in rounds(ast.parse(path.read_text("utf-8"))):
             assert (where, function) in INSIDE, (
-                f"{where}:{line} ({function}): a full disk would leave half of it. Use engram_core.files."
+                f"{where}:{line} ({function}): a full disk would leave half of it. "
+                "Use engram_core.storing.files."
             )
 
 

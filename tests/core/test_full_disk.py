@@ -15,14 +15,16 @@ from unittest import mock
 import torch
 torch.set_num_threads(1)
 import engram_core as ec
-from engram_core import cache, preparing
+from engram_core.opening import prepared as preparing
+from engram_core.storing import cache
 from engram_core.cli import main
 from engram_core.errors import EngramError
 from engram_core.language import LanguageConcepts, Recall, TextConcept, TextItem, TextSet
 from engram_core.language import save_edited, save_lora
-from app.adapter import own, take_model as take
-from app.adapter.base import Loading
-from app.choice import clean
+from app.compute import export as take
+from app.server import own_model as own
+from app.server.base import Loading
+from app.choice.choice import clean
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 place, tokenizer_file = Path(sys.argv[1]), sys.argv[2]

@@ -16,9 +16,9 @@ from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 
 from engram_core.errors import DataError, EngramError, StorageError
-from engram_core.image_folder import ImageForm, load_image_folder
+from engram_core.hub.safetensors_header import read_header
 from engram_core.language import read_texts
-from engram_core.safetensors_header import read_header
+from engram_core.vision.image_folder import ImageForm, load_image_folder
 
 CASES = 1000
 SIZE = (12, 8)  # width and height, so that a turned picture shows

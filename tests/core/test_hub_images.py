@@ -19,12 +19,12 @@ from safetensors.torch import save_file
 from transformers import ViTConfig, ViTForImageClassification
 
 import engram_core as ec
-from engram_core.architectures import build
-from engram_core.checkup import check_up
 from engram_core.errors import DataError, DependencyError, EngramError, StorageError
-from engram_core.image_folder import ImageForm, load_image_folder
-from engram_core.subjects import load_subject
-from engram_core.vision_hub import load_image_model, load_image_subject
+from engram_core.opening.checkup import check_up
+from engram_core.opening.own import load_subject
+from engram_core.vision.architectures import build
+from engram_core.vision.hub import load_image_model, load_image_subject
+from engram_core.vision.image_folder import ImageForm, load_image_folder
 
 FORM = ImageForm(8, 8, 3)
 CNN = {
@@ -329,7 +329,7 @@ def test_a_name_that_stands_in_a_zip_twice_is_refused(root, tmp_path) -> None:
 
 
 def test_zip_bombs_are_refused_by_what_they_say_and_by_what_they_are(root, tmp_path, monkeypatch) -> None:
-    from engram_core import image_folder
+    from engram_core.vision import image_folder
 
     path = zipped(root, tmp_path / "p.zip")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:

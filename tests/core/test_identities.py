@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import ConceptOutsideTotalError, DataError, EngramError, UnknownNameError
-from engram_core.spectrum import Sharpness, Spectrum
-from engram_core.statistics import Statistics
+from engram_core.recording.statistics import Statistics
+from engram_core.solving.spectrum import Sharpness, Spectrum
 
 LAYER = "Linear"
 

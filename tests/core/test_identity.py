@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core import identity
 from engram_core.errors import ModelMismatchError
+from engram_core.models import identity
 
 A, B = torch.randn(30, 12) + 1, torch.randn(30, 12) - 1
 

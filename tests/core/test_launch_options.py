@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from app import ending, launch, serving
-from app.started import Started, environment, started
-from engram_core.commands import launching
-from engram_core.commands.launching import open_app
+from app import launch, serving
+from app import signals as ending
+from app.options import Started, environment, started
+from engram_core.commands import app as launching
+from engram_core.commands.app import open_app
 from engram_core.errors import DataError, EngramError
 
 

@@ -7,11 +7,11 @@ import torch
 from helpers import Case
 
 import engram_core as ec
-from engram_core.concepts import Concept, ConceptSet
-from engram_core.editing import Edit
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Subject
+from engram_core.editing.live_edit import Edit
 from engram_core.errors import DataError, UnknownNameError
-from engram_core.groups import choose_groups
-from engram_core.tasks import Classification, Subject
+from engram_core.models.groups import choose_groups
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from transformers.pytorch_utils import Conv1D
 
-from engram_core.attention import open_attention
 from engram_core.errors import CoverageError, DataError, UnknownNameError
-from engram_core.layers import LayerInfo, Slot, find_slots, list_layers, select_layers
-from engram_core.view import shared_copy
+from engram_core.models.layers import LayerInfo, Slot, find_slots, list_layers, select_layers
+from engram_core.models.packed_attention import open_attention
+from engram_core.models.view import shared_copy
 
 
 def coverage(model: nn.Module) -> dict[str, LayerInfo]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engram_core.errors import DependencyError
-from engram_core.loading import need
+from engram_core.libraries import need
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +29,7 @@ def test_no_statement_imports_transformers(package: str) -> None:
         if (isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "transformers")
         or (isinstance(node, ast.Import) and any(n.name.split(".")[0] == "transformers" for n in node.names))
     ]
-    assert not found, "use engram_core.loading.need, which two threads may call at once"
+    assert not found, "use engram_core.libraries.need, which two threads may call at once"
 
 
 def test_language_models_that_are_first_opened_at_the_same_moment_all_open() -> None:

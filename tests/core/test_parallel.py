@@ -13,10 +13,10 @@ from threadpoolctl import ThreadpoolController
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core import parallel as module
 from engram_core.errors import ConceptOutsideTotalError, DataError
-from engram_core.parallel import solve_each
-from engram_core.symmetric import eigh
+from engram_core.numerics import parallel as module
+from engram_core.numerics.eigen import eigh
+from engram_core.numerics.parallel import solve_each
 
 BIG = 1000  # rows: worth a thread
 

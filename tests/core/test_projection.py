@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 import engram_core as ec
 from engram_core.cli import app
 from engram_core.errors import DataError, NonFiniteError, UnknownNameError
-from engram_core.map_inputs import answers, some_concepts
-from engram_core.projection import joint_projection, project
+from engram_core.mapping.inputs import answers, some_concepts
+from engram_core.mapping.projection import joint_projection, project
 
 
 def cloud(count=60, width=12, seed=0):

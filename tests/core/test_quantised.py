@@ -10,10 +10,10 @@ from helpers import engram_by_hand, homogeneous, relative
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.controls import gaussian_view
-from engram_core.editing import Edit
+from engram_core.editing.live_edit import Edit
 from engram_core.errors import CoverageError, ModelMismatchError
-from engram_core.layers import find_slots, list_layers
+from engram_core.measuring.shams import gaussian_view
+from engram_core.models.layers import find_slots, list_layers
 
 
 def dynamic(model: nn.Module) -> nn.Module:

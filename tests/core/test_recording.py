@@ -13,9 +13,9 @@ from torch.nn.utils import prune
 
 import engram_core as ec
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, NonFiniteError, UnknownNameError
-from engram_core.listening import Listener
-from engram_core.recording import Recording
-from engram_core.statistics import Statistics, homogeneous_moment, total_moment
+from engram_core.recording.listener import Listener
+from engram_core.recording.recording import Recording
+from engram_core.recording.statistics import Statistics, homogeneous_moment, total_moment
 
 LINEAR = {"a": structured(1, 30, 6).float(), "b": structured(2, 50, 6).float() + 1}
 
@@ -86,7 +86,7 @@ def test_folding_does_not_change_what_is_recorded() -> None:
 def test_a_total_is_the_moment_of_all_rows_whatever_was_folded(
     columns: int, groups: int, bias: bool, block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engram_core.statistics._BLOCK_VALUES", block)
+    monkeypatch.setattr("engram_core.recording.statistics._BLOCK_VALUES", block)
     generator = torch.Generator().manual_seed(columns)
     parts, seen = [], []
     for counts in ([3, 4], [], [columns + 300], [5], [columns, 2], [7, columns - 8, 300]):
@@ -223,7 +223,7 @@ def test_a_deep_model_with_many_distinct_inputs_is_right() -> None:
 @pytest.mark.parametrize("room", [0, 1 << 20])
 def test_few_inputs_are_held_where_they_are_large(monkeypatch, room: int) -> None:
     """What is held while looking for another reader comes on top of all that is kept."""
-    monkeypatch.setattr("engram_core.listening._HELD_BYTES", room)
+    monkeypatch.setattr("engram_core.recording.listener._HELD_BYTES", room)
     most, find = [0], Listener._open
 
     def count(listener: Listener, *rest) -> object:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 import engram_core as ec
-from engram_core.controls import subset_atlas
+from engram_core.measuring.shams import subset_atlas
 
 CONVOLUTIONS, LINEAR = ["conv1", "conv2"], ["fc1", "fc2"]
 

@@ -20,10 +20,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core import storage
 from engram_core.errors import EngramError, ModelMismatchError, StorageError
-from engram_core.recording import Recording
-from engram_core.storage import read_tensors, write_tensors
+from engram_core.recording.recording import Recording
+from engram_core.storing import tensors as storage
+from engram_core.storing.tensors import read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -344,7 +344,7 @@ def test_a_disk_that_really_runs_full_leaves_the_old_file(tmp_path: Path) -> Non
     code = """
 import resource, sys, torch
 from engram_core.errors import StorageError
-from engram_core.storage import write_tensors
+from engram_core.storing.tensors import write_tensors
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:
     write_tensors(sys.argv[1], {"a": torch.rand(1_000_000)}, {"kind": "x"})
@@ -361,7 +361,7 @@ def test_two_processes_that_save_at_once_leave_one_whole_file(tmp_path: Path) ->
     path = tmp_path / "file"
     code = """
 import sys, torch
-from engram_core.storage import write_tensors
+from engram_core.storing.tensors import write_tensors
 value = float(sys.argv[2])
 for _ in range(8):
     write_tensors(sys.argv[1], {"a": torch.full((200_000,), value)}, {"kind": "x", "value": value})

@@ -12,15 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engram_core as ec
-from engram_core import spectrum
-from engram_core.concepts import Concept, ConceptSet
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Scores, Subject
 from engram_core.errors import CoverageError, DataError, UnknownNameError
-from engram_core.groups import choose_groups, layer_groups
-from engram_core.keeping import ALL_LAYERS, sufficiency_by_layer
-from engram_core.recommending import NoSettingError, recommend
-from engram_core.sweep import SETTING, Sweep, confirm, draw_concepts, frontier, sweep
-from engram_core.tasks import Classification, Scores, Subject
-from engram_core.trial import Trial
+from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
+from engram_core.models.groups import choose_groups, layer_groups
+from engram_core.solving import spectrum
+from engram_core.tuning.effects import Trial
+from engram_core.tuning.recommend import NoSettingError, recommend
+from engram_core.tuning.sweep import SETTING, Sweep, confirm, draw_concepts, frontier, sweep
 
 FILTERS = (ec.Sharpness(), ec.Sharpness(1.5, True))
 
@@ -114,7 +114,7 @@ def test_a_subset_of_the_others_is_one_and_the_same_at_every_setting(subject, at
 
 
 def test_nothing_is_solved_or_copied_per_strength_and_the_base_stays(subject, atlas, monkeypatch) -> None:
-    from engram_core import editing
+    from engram_core.editing import live_edit as editing
 
     before = copy.deepcopy(subject.model.state_dict())
     views = []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from engram_core.symmetric import _BLOCK, _FEW, eigh, eigvalsh, gram
+from engram_core.numerics.eigen import _BLOCK, _FEW, eigh, eigvalsh, gram
 
 
 def _matrix(count: int, groups: int, rank: int) -> torch.Tensor:

@@ -23,9 +23,9 @@ from torch.nn.utils import prune
 from transformers import DynamicCache
 
 import engram_core as ec
-from engram_core import tensor_twins
 from engram_core.errors import EngramError
-from engram_core.view import base_of, evaluated, own_copy, refresh, shared_copy
+from engram_core.models import tensor_twins
+from engram_core.models.view import base_of, evaluated, own_copy, refresh, shared_copy
 
 A = torch.randn(40, 12, generator=torch.Generator().manual_seed(1)) + 1
 B = torch.randn(40, 12, generator=torch.Generator().manual_seed(2)) - 1

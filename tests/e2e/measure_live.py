@@ -25,7 +25,7 @@ if __name__ == "__main__":  # run as a script
 
 from servers import open_browser, running, settle
 
-from engram_core.samples import describe_sample
+from engram_core.opening.samples import describe_sample
 
 # The bars by their shapes and words: they change with every edit, small effects included.
 CLICK_AND_WAIT = """

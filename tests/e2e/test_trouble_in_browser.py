@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from reading import answer, concept, status, wait_status
 from servers import running, settle
 
-from engram_core.samples import sample_folder
+from engram_core.opening.samples import sample_folder
 
 pytestmark = pytest.mark.e2e
 

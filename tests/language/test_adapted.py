@@ -14,7 +14,7 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.errors import CoverageError, ModelMismatchError
 from engram_core.language import save_edited, save_lora
-from engram_core.layers import list_layers
+from engram_core.models.layers import list_layers
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 

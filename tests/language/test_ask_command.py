@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
-from engram_core.commands import asking
+from engram_core.commands import ask as asking
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import DataError, EngramError
 from engram_core.language import (
     LanguageConcepts,
@@ -21,7 +22,6 @@ from engram_core.language import (
     next_tokens,
     token_changes,
 )
-from engram_core.tasks import Subject
 
 PROMPT = "The sky is"
 

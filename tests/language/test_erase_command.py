@@ -13,10 +13,10 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
-from engram_core.commands import editing
+from engram_core.commands import erase as editing
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import CoverageError
 from engram_core.language import LanguageConcepts, Recall, TextSet, adapter_folders
-from engram_core.tasks import Subject
 
 AUTHOR = "Sabine Marroweck"
 

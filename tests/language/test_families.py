@@ -12,9 +12,9 @@ from language_helpers import byte_tokenizer, little_texts
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.experts import OpenExperts
 from engram_core.language import LanguageConcepts, TextSet, recall
 from engram_core.language.hub import load_language_model
+from engram_core.models.linear_maps.experts import OpenExperts
 
 _SIZE = {"vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 _WIDE = {**_SIZE, "intermediate_size": 40, "max_position_embeddings": 64, "initializer_range": 0.2}

@@ -16,11 +16,11 @@ from language_helpers import byte_tokenizer, little_texts, tiny
 from safetensors.torch import load_file, save_file
 
 import engram_core as ec
-from engram_core.checkup import check_up
 from engram_core.errors import DataError, NonFiniteError, StorageError
 from engram_core.language import LanguageConcepts, TextSet, perplexity, recall
 from engram_core.language.hub import load_language_model, load_language_subject
-from engram_core.subjects import load_subject
+from engram_core.opening.checkup import check_up
+from engram_core.opening.own import load_subject
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +270,7 @@ def test_without_a_network_a_hub_model_is_one_line_and_quick(unplugged) -> None:
 
 
 def test_a_network_that_hangs_is_not_waited_for(no_cache, monkeypatch) -> None:
-    from engram_core.hub import find_folder
+    from engram_core.hub.downloads import find_folder
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_a, **_k: time.sleep(30))
     start = time.perf_counter()

@@ -11,7 +11,7 @@ import engram_core as ec
 from engram_core.errors import DataError
 from engram_core.language import POSITIONS, LanguageConcepts, TextItem, TextSet, encode
 from engram_core.language.tokens import pick_positions
-from engram_core.statistics import homogeneous_moment
+from engram_core.recording.statistics import homogeneous_moment
 
 TOKENIZER = byte_tokenizer(ends=True)
 

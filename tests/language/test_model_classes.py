@@ -10,7 +10,6 @@ from language_helpers import Slow, byte_tokenizer, little_texts, merging_tokeniz
 
 import engram_core as ec
 from engram_core.errors import DataError
-from engram_core.examining import examine
 from engram_core.language import (
     LanguageConcepts,
     Recall,
@@ -26,6 +25,7 @@ from engram_core.language import (
     token_changes,
 )
 from engram_core.language.continuing import check_continues_text
+from engram_core.opening.examine import examine
 
 _SHAPE = {
     "vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,

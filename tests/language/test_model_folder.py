@@ -14,12 +14,12 @@ from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 
 import engram_core as ec
-from engram_core.checkup import check_up
 from engram_core.errors import DataError, EngramError, StorageError
-from engram_core.hub import find_folder, inspect_folder
+from engram_core.hub.downloads import find_folder, inspect_folder
 from engram_core.language import LanguageConcepts, TextSet, generate
 from engram_core.language.hub import load_language_model
-from engram_core.subjects import load_model
+from engram_core.opening.checkup import check_up
+from engram_core.opening.own import load_model
 
 INDEX = "model.safetensors.index.json"
 

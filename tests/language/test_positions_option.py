@@ -10,12 +10,12 @@ from language_helpers import byte_tokenizer, tiny
 from typer.testing import CliRunner
 
 import engram_core as ec
-from engram_core import preparing
 from engram_core.cli import app
 from engram_core.commands import shared
 from engram_core.errors import DataError, EngramError, UnknownNameError
 from engram_core.language import LanguageConcepts
-from engram_core.subjects import with_positions
+from engram_core.opening import prepared as preparing
+from engram_core.opening.own import with_positions
 
 NAMES = ("sky", "grass", "sea")
 

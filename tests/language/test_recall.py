@@ -12,7 +12,7 @@ import engram_core as ec
 from engram_core.errors import DataError, EngramError
 from engram_core.language import Recall, TextItem, TextSet, encode, perplexity, recall
 from engram_core.language.samples import load_language_sample
-from engram_core.samples import describe_sample
+from engram_core.opening.samples import describe_sample
 
 TOKENIZER = byte_tokenizer(ends=True)
 ERASED = (4, 30, 31, 77)  # which authors, by number

@@ -9,6 +9,7 @@ from language_helpers import byte_tokenizer
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import engram_core as ec
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import DataError
 from engram_core.language import (
     LanguageConcepts,
@@ -20,7 +21,6 @@ from engram_core.language import (
     recall_summary,
 )
 from engram_core.language.recall import OTHERS
-from engram_core.tasks import Subject
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ from engram_core.language import (
 )
 from engram_core.language import smollm2 as module
 from engram_core.language.smollm2 import PackagedModel, cache_folder
-from engram_core.samples import missing_samples, sample_names
+from engram_core.opening.samples import missing_samples, sample_names
 
 NAME = "smollm2-135m"
 FOLDER = Path(__file__).resolve().parents[2] / "sample_models" / NAME

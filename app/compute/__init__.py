@@ -1,0 +1,1 @@
+"""The door to the core: one file per question; choices go in, arrays, tables and plain numbers come out."""

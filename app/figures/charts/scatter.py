@@ -1,0 +1,184 @@
+"""Maps: points in two or three dimensions, by category or by value, with arrows for what moved."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+from .heatmap import label
+from .palette import BASE, GRID, SIZES
+
+__all__ = ["Cloud", "axes_of", "picked_points", "scatter"]
+
+# Okabe–Ito without black, which dark pages swallow, and its yellow darker for white ones; a symbol per round
+# of colours keeps 24 concepts apart.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#B8A800")
+_SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star")
+_SYMBOLS_3D = ("circle", "diamond", "square", "cross", "circle-open", "x")
+_HEIGHT = 560
+_ARROW = "rgba(120,120,120,0.75)"
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """What a map shows.
+
+    Attributes:
+        points: (points, 2 or 3), where they are drawn.
+        hover: one text per point, HTML escaped.
+        categories: the category of each point, or None to colour by `values`.
+        order: all categories, in the order of the legend.
+        values: a number per point, or None.
+        value_name: what the number is, with its unit.
+        start: (points, dimensions), where the arrows begin, or None.
+        end: where they end.
+        arrows: the points that have an arrow.
+        axes: the axes' names.
+        names: a short text at each point, or ().
+    """
+
+    points: np.ndarray
+    hover: Sequence[str]
+    categories: Sequence[str] | None
+    order: Sequence[str]
+    values: np.ndarray | None
+    value_name: str
+    start: np.ndarray | None
+    end: np.ndarray | None
+    arrows: np.ndarray
+    axes: Sequence[str]
+    names: Sequence[str] = ()
+
+
+def axes_of(method: str, explained: Sequence[float], dimensions: int) -> list[str]:
+    """Return the names of the axes, with what each shows."""
+    if method == "pca" and dimensions == 3:  # a longer name would be cut off at the edge
+        return [f"PC {i + 1} ({share:.0%})" for i, share in enumerate(explained)]
+    if method == "pca":
+        return [f"Component {i + 1} ({share:.0%} of the variance)" for i, share in enumerate(explained)]
+    return [f"UMAP {i + 1} (no unit)" for i in range(dimensions)]
+
+
+def scatter(cloud: Cloud) -> go.Figure:
+    """Draw a map; the axes span base and edited points, so that a toggle moves points and not the map."""
+    deep = cloud.points.shape[1] == 3
+    traces = _lines(cloud) if deep else []
+    traces += _categories(cloud, deep) if cloud.categories is not None else [_valued(cloud, deep)]
+    axes = {
+        f"{axis}axis": {
+            "title": {"text": name}, "range": limits, "gridcolor": GRID, "zeroline": False,
+            **({} if deep else {"showticklabels": True}),
+        }
+        for axis, name, limits in zip("xyz", cloud.axes, _limits(cloud), strict=False)
+    }  # fmt: skip
+    layout: dict[str, Any] = {
+        "height": _HEIGHT, "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+        "dragmode": "orbit" if deep else "lasso",
+        "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
+        "legend": {"itemsizing": "constant", "tracegroupgap": 0, "font": {"size": 12}},
+        "uirevision": "map",
+    }  # fmt: skip
+    if deep:
+        layout["scene"] = axes | {
+            "bgcolor": "rgba(0,0,0,0)",
+            "aspectmode": "cube",
+            "camera": {"eye": {"x": 1.5, "y": 1.5, "z": 1.1}},
+        }
+    else:
+        layout |= axes
+        layout["annotations"] = _annotations(cloud)
+    return go.Figure(data=traces, layout=layout)
+
+
+def _limits(cloud: Cloud) -> list[list[float]]:
+    parts = [cloud.points, *(part for part in (cloud.start, cloud.end) if part is not None)]
+    every = np.concatenate(parts)
+    low, high = every.min(0), every.max(0)
+    room = np.where(high > low, 0.06 * (high - low), 1.0)
+    return [[float(a), float(b)] for a, b in zip(low - room, high + room, strict=True)]
+
+
+def _trace(cloud: Cloud, at: np.ndarray, deep: bool, marker: dict[str, Any]) -> dict[str, Any]:
+    places = {axis: cloud.points[at, i].tolist() for i, axis in enumerate("xyz"[: cloud.points.shape[1]])}
+    named = bool(len(cloud.names))
+    return places | {
+        "type": "scatter3d" if deep else "scatter",
+        "mode": "markers+text" if named else "markers",
+        **({"text": [cloud.names[i] for i in at], "textposition": "top center"} if named else {}),
+        "customdata": [[int(i)] for i in at],
+        "hovertext": [cloud.hover[i] for i in at],
+        "hovertemplate": "%{hovertext}<extra></extra>",
+        "marker": {"size": 4 if deep else 9, "opacity": 0.85, **marker},
+    }
+
+
+def _categories(cloud: Cloud, deep: bool) -> list[dict[str, Any]]:
+    assert cloud.categories is not None
+    found, traces = np.array(cloud.categories, object), []
+    symbols = _SYMBOLS_3D if deep else _SYMBOLS
+    for number, name in enumerate(cloud.order):
+        at = np.flatnonzero(found == name)
+        if not len(at):
+            continue
+        marker = {
+            "color": _COLOURS[number % len(_COLOURS)],
+            "symbol": symbols[number // len(_COLOURS) % len(symbols)],
+        }
+        traces.append(_trace(cloud, at, deep, marker) | {"name": label(name) or "no answer"})
+    return traces
+
+
+def _valued(cloud: Cloud, deep: bool) -> dict[str, Any]:
+    assert cloud.values is not None
+    marker = {
+        "color": [float(v) if np.isfinite(v) else None for v in cloud.values],
+        "colorscale": SIZES,
+        "colorbar": {"title": {"text": cloud.value_name, "side": "right"}, "thickness": 14},
+        "line": {"color": BASE, "width": 0.5},
+    }
+    return _trace(cloud, np.arange(len(cloud.points)), deep, marker) | {"showlegend": False}
+
+
+def _annotations(cloud: Cloud) -> list[dict[str, Any]]:
+    if cloud.start is None or cloud.end is None:
+        return []
+    return [
+        {
+            "x": float(cloud.end[i, 0]), "y": float(cloud.end[i, 1]), "ax": float(cloud.start[i, 0]),
+            "ay": float(cloud.start[i, 1]), "xref": "x", "yref": "y", "axref": "x", "ayref": "y", "text": "",
+            "showarrow": True, "arrowhead": 2, "arrowsize": 1, "arrowwidth": 1.3, "arrowcolor": _ARROW,
+        }
+        for i in cloud.arrows
+    ]  # fmt: skip
+
+
+def _lines(cloud: Cloud) -> list[dict[str, Any]]:
+    if cloud.start is None or cloud.end is None or not len(cloud.arrows):
+        return []
+    places: dict[str, list[float | None]] = {axis: [] for axis in "xyz"}
+    for i in cloud.arrows:
+        for number, axis in enumerate("xyz"):
+            places[axis] += [float(cloud.start[i, number]), float(cloud.end[i, number]), None]
+    return [
+        places | {
+            "type": "scatter3d", "mode": "lines", "line": {"color": _ARROW, "width": 2}, "hoverinfo": "skip",
+            "name": "from base to edited", "showlegend": True,
+        }
+    ]  # fmt: skip
+
+
+def picked_points(event: Any) -> tuple[int, ...]:
+    """Return the numbers of the points in a click, box or lasso, from what `st.plotly_chart` keeps."""
+    selection = (event or {}).get("selection") or {}
+    found = []
+    for point in selection.get("points") or ():
+        data = point.get("customdata")
+        if isinstance(data, dict):  # Streamlit hands arrays over as objects with numbers as keys
+            data = [data[key] for key in sorted(data, key=int)]
+        if isinstance(data, list | tuple) and data:
+            found.append(int(data[0]))
+    return tuple(dict.fromkeys(found))

@@ -1,0 +1,1 @@
+"""Panels: pieces of a page as HTML."""

@@ -1,0 +1,117 @@
+"""The bar of long work: what is being done, how far it is, and a way to stop it and to go on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
+
+import streamlit as st
+
+from ..choice.address import to_query
+from ..figures.words.as_text import plain
+from ..session import session
+
+__all__ = ["Bar", "Stopped", "run"]
+
+_SHOWN_AFTER = 1.0
+"""Seconds of work before there is something to stop."""
+
+_HALTED = "_halted"  # work that was stopped: key → (what it was for, how far it was)
+
+
+class Stopped(Exception):
+    """The visitor has stopped this work; what depends on it cannot be drawn.
+
+    Where nothing catches it, it ends the page, as `st.stop` would.
+    """
+
+
+class Bar:
+    """A bar at the place where it is made.
+
+    A click ends a running script between two steps and starts the page again. So the button only notes that
+    this work is not wanted: the new run comes to the same bar, which then says so instead of going on.
+    Whatever is changed, the work is another and begins; what was done of it is remembered.
+
+    Args:
+        key: tells the works of one page apart.
+        of: what the work is made of, if that is less than everything the visitor has chosen.
+    """
+
+    def __init__(self, key: str, *, of: Any = None) -> None:
+        self._key = key
+        self._for = to_query(session.values()) if of is None else of
+        # One below the other: side by side, what a run before left there moves the button under the mouse.
+        self._place, self._button = st.empty(), st.empty()
+        self._since: float | None = None
+        self._offered = False
+
+    def advance(self, share: float, text: str) -> None:
+        """Say how far the work is.
+
+        Raises:
+            Stopped: if the visitor has stopped it.
+        """
+        halted: dict[str, tuple[Any, int]] = st.session_state.setdefault(_HALTED, {})
+        wanted, far = halted.get(self._key, (None, 0))
+        if wanted == self._for:
+            self._say(far)
+            raise Stopped
+        halted.pop(self._key, None)
+        now = time.monotonic()
+        self._since = now if self._since is None else self._since
+        st.session_state[f"_far_{self._key}"] = int(100 * share)
+        self._place.progress(share, text=plain(text))
+        if not self._offered and now - self._since >= _SHOWN_AFTER:
+            self._offered = True
+            self._button.button(
+                "Stop", icon=":material/stop_circle:", key=f"stop_{self._key}", type="tertiary",
+                on_click=_halt, args=(self._key, self._for),
+            )  # fmt: skip
+
+    def empty(self) -> None:
+        """Take the bar away."""
+        self._place.empty()
+        self._button.empty()
+
+    def _say(self, far: int) -> None:
+        self._place.caption(
+            f"Stopped at {far} %. What is done is remembered: go on, or change anything to begin anew."
+        )
+        self._button.button(
+            "Go on", icon=":material/play_arrow:", key=f"go_on_{self._key}", type="tertiary",
+            on_click=_go_on, args=(self._key,),
+        )  # fmt: skip
+
+
+def _halt(key: str, wanted: Any) -> None:
+    st.session_state.setdefault(_HALTED, {})[key] = (wanted, st.session_state.get(f"_far_{key}", 0))
+
+
+def _go_on(key: str) -> None:
+    st.session_state.setdefault(_HALTED, {}).pop(key, None)
+
+
+def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "", of: Any = None) -> Any:
+    """Work through portions with a bar that says what is done; leaving the page ends it between two.
+
+    Args:
+        steps: share done, what is being done, and what is known so far.
+        key: tells works apart that are made by one function on one page.
+        of: see `Bar`.
+
+    Returns:
+        What is known at the end.
+
+    Raises:
+        Stopped: if the visitor has stopped it.
+    """
+    bar, found = Bar(f"{getattr(steps, '__qualname__', 'work')} {key}".rstrip(), of=of), None
+    with closing(steps):  # type: ignore[type-var]  # at once, not when somebody looks for garbage
+        for share, doing, found in steps:  # noqa: B007
+            if share < 1:
+                bar.advance(share, text=doing)
+    bar.empty()
+    return found

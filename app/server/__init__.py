@@ -1,0 +1,1 @@
+"""What one server holds for all visitors: loaded models, turns, results."""

@@ -1,0 +1,1 @@
+"""Criteria: specificity, reactivation, sufficiency, necessity, with their controls."""

@@ -1,0 +1,247 @@
+"""Criteria, sufficiency and necessity: how the scores change when one engram is kept or taken out."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from ...choice.choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
+from ...compute import criteria as measures
+from ...compute.criteria import Function, Selection
+from ...figures.charts.dots import Dots, dots
+from ...figures.charts.heatmap import Scale, grid, heatmap
+from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
+from ...figures.words.as_text import plain
+from ...figures.words.criteria import HOW, KEPT, how_test, say_function, say_shams, say_tests
+from ...page import frame
+from ...page.columns import columns_of
+from ...page.snippets import shams_code, subset_code
+from ...server.base import Base
+from ..shared import controls
+from . import cell
+from . import kept_alone as criteria_kept
+
+__all__ = ["draw"]
+
+PAGE = "criteria"
+
+
+def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
+    """Draw the matrix of scores, the inputs behind one cell, and the controls.
+
+    Args:
+        base: the model.
+        choice: the edit.
+        chosen: which concepts.
+        criterion: "Sufficiency" or "Necessity".
+    """
+    if criterion == "Sufficiency" and _by_layer():
+        criteria_kept.draw(base, choice, chosen)
+        return
+    null = _null(criterion)
+    name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
+    part = frame.part(PAGE, name, HOW[criterion], base, choice)
+    found: Function = frame.run(
+        measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=0)
+    )
+    table = _table(found, chosen, criterion)
+    edited, probed = cell.choose(chosen)
+    values = 100 * grid(table, "score", chosen.probed, chosen.edited)
+    says = 100 * grid(table, "says", chosen.probed, chosen.edited)
+    hover = [
+        [
+            f"base {100 * found.before[probe]:.1f}"
+            + (f"<br>answered with the kept concept: {said:.1f} %" if np.isfinite(said) else "")
+            for said in line
+        ]
+        for probe, line in zip(chosen.probed, says, strict=True)
+    ]
+    figure = heatmap(
+        values,
+        chosen.probed,
+        chosen.edited,
+        row="Probed concept",
+        column="Erased concept" if criterion == "Necessity" else "Only concept kept",
+        scale=Scale(_score(base), 0.0, 100.0, number=".0f"),
+        before=("base", 100 * np.array([found.before[probe] for probe in chosen.probed])),
+        hover=hover,
+        selected=(probed, edited),
+    )
+    part.figure(
+        "matrix",
+        figure,
+        words=say_function(table, criterion, null),
+        numbers=table,
+        code=_code(base, choice, chosen, criterion, null),
+        **cell.clickable(f"matrix_{criterion}_{null}"),
+    )
+    row = measures.key_of(choice, edited, criterion.lower(), null)
+    with suppress(frame.Stopped):  # the controls are another work
+        cell.show(base, row, chosen, edited, probed, page=PAGE)
+    _shams(base, choice, chosen, criterion, null)
+
+
+def _by_layer() -> bool:
+    controls.ready("kept_in", KEPT, KEPT[0])
+    view = st.segmented_control(
+        "Kept in all chosen layers, or in one layer at a time", KEPT, key="kept_in", persist_state="session",
+        required=True,
+    )  # fmt: skip
+    return view == KEPT[1]
+
+
+def _null(criterion: str) -> str:
+    if criterion != "Sufficiency":
+        return FROM_NOTHING
+    controls.ready("state", NULLS, FROM_NOTHING)
+    null = st.segmented_control(
+        "What keeping starts from",
+        NULLS,
+        key="state",
+        persist_state="session",
+        required=True,
+    )
+    return null if null in NULLS else FROM_NOTHING
+
+
+def _table(found: Function, chosen: Selection, criterion: str) -> pd.DataFrame:
+    rows = []
+    for concept, scores in found.rows.items():
+        selective = found.selective(concept, scores, criterion.lower())
+        for probe in chosen.probed:
+            said = scores.says.get(probe)
+            rows.append(
+                {
+                    "concept": concept, "probe": probe, "score": scores.score[probe],
+                    "base": found.before[probe], "delta": scores.score[probe] - found.before[probe],
+                    "says": np.nan if said is None else said.get(concept, 0.0), "selective": selective,
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _options(choice: Choice, criterion: str, null: str) -> list[str]:
+    options = [] if choice.everywhere else [f"layers={list(choice.layers)!r}"]
+    if criterion == "Necessity":
+        return [*options, f"scaling={choice.scaling!r}"]
+    return [*options, f"null={'nothing' if null == FROM_NOTHING else 'in place'!r}"]
+
+
+def _strengths(choice: Choice, chosen: Selection, criterion: str, null: str) -> dict[str, float]:
+    return {name: measures.key_of(choice, name, criterion.lower(), null).strength for name in chosen.edited}
+
+
+def _code(
+    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, controls: str = "controls=0"
+) -> str:
+    lines = [subset_code(chosen.probed, base.facts.classes)]
+    strengths = _strengths(choice, chosen, criterion, null)
+    options = ", ".join([*_options(choice, criterion, null), controls])
+    call = f"ec.{criterion.lower()}(some, atlas, concepts={{}}, strength={{}}, {options})"
+    if len(set(strengths.values())) == 1:
+        made = call.format(repr(list(strengths)), f"{next(iter(strengths.values())):g}")
+    else:  # the core's criteria know one strength for all
+        lines = ["import pandas as pd", "", *lines, f"strengths = {strengths!r}"]
+        each = call.format("[name]", "strength")
+        made = f"pd.concat(\n    [{each} for name, strength in strengths.items()]\n)"
+    return "\n".join([*lines, f"table = {made}"])
+
+
+def _shams_code(
+    base: Base, choice: Choice, chosen: Selection, criterion: str, null: str, subset: bool, seeds: int
+) -> str:
+    if subset:
+        lines = [
+            shams_code(chosen.edited, seeds),
+            _code(base, choice, chosen, criterion, null, f"controls={seeds}, shams=shams"),
+            'table = table.drop_duplicates("concept")',
+        ]
+        return "\n".join(lines)
+    # Without random subsets, the core's criteria have no control at all; the Gaussian one can be had alone.
+    strengths = _strengths(choice, chosen, criterion, null)
+    necessity = criterion == "Necessity"
+    verb = "erase" if necessity else "keep"
+    options = "".join(f", {option}" for option in _options(choice, criterion, null))
+    return "\n".join(
+        [
+            "import pandas as pd",
+            "from engram_core.measuring.shams import significance",
+            "from engram_core.measuring.scores import selective_effect",
+            "",
+            subset_code(chosen.probed, base.facts.classes),
+            "base, rows = some.task.measure(some.model, some.concepts).score, []",
+            f"for name, strength in {strengths!r}.items():",
+            f"    view = atlas.apply({verb}={{name: strength}}{options})",
+            "    edit = ec.live_edit(view).edit",
+            f"    shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({seeds})]",
+            "    effect, *random = [",
+            "        selective_effect(some.task.measure(m, some.concepts), base, name, "
+            f"{'loss' if necessity else 'gain'!r})",
+            "        for m in (view, *shams)",
+            "    ]",
+            "    mean, _, z, p = significance(effect, random)",
+            "    rows.append((name, effect, mean, z, p))",
+            "kinds = [f'selective_gaussian{tail}' for tail in ('', '_z', '_p')]",
+            'names = ["concept", "selective", *kinds]',
+            "table = pd.DataFrame(rows, columns=names)",
+        ]
+    )
+
+
+def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: str) -> None:
+    top = st.container()
+    wanted, seeds = controls.control_wanted(base.facts), measures.SHAMS
+    if wanted:
+        seeds = controls.seeds_wanted(
+            seeds, measures.MANY, note="A check; 20 seeds are a test, with z and p."
+        )
+    how = HOW["shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
+    with top:
+        frame.heading("Against its controls", how)
+    if not wanted:
+        return
+    which = criterion.lower()
+    steps = measures.function_steps(base, choice, which, null, chosen, controls=seeds)
+    found: Function = frame.run(steps, key="controls")
+    numbers, runs = measures.against_shams(found, chosen.edited, which)
+    effect, gaussian, subset = numbers["selective"].tolist(), runs["gaussian"], runs["subset"]
+    series = [_dots_of(gaussian, f"Gaussian, same size ({seeds} seeds)", CONTROL, "diamond")]
+    if any(subset):
+        series.append(_dots_of(subset, f"random subset ({seeds} seeds)", SUBSET, "square-open"))
+    series.append(Dots("this engram", 100 * np.array(effect), EDITED, "circle"))
+    frame.Part(PAGE, f"{criterion} against its controls", how, base, choice).figure(
+        "shams",
+        dots(
+            chosen.edited,
+            series,
+            row="Concept",
+            value="Selective effect (points)",
+            lines=[("damage alone", 0.0, BASE)],
+        ),
+        words=say_shams(effect, gaussian, subset) + say_tests(numbers, seeds),
+        numbers=numbers,
+        code=_shams_code(base, choice, chosen, criterion, null, bool(any(subset)), seeds),
+    )
+    if seeds > measures.SHAMS:
+        with st.expander("z and p of every concept"):
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+    if found.refused:
+        st.caption(plain(f"No random subset: {found.refused}"))
+    elif null == IN_PLACE:
+        st.caption(
+            "In place there is no random-subset control: the concepts that are subtracted overlap the subset."
+        )
+
+
+def _dots_of(runs: list[list[float]], title: str, colour: str, symbol: str) -> Dots:
+    parts = [
+        100 * np.array([stat(run) if run else np.nan for run in runs]) for stat in (np.mean, np.min, np.max)
+    ]
+    return Dots(title, parts[0], colour, symbol, parts[1], parts[2])
+
+
+def _score(base: Base) -> str:
+    return "Exact recall (%)" if base.of_text else "Accuracy (%)"

@@ -1,0 +1,75 @@
+"""Criteria: specificity, reactivation, sufficiency, necessity; their controls, and the inputs behind."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from engram_core.errors import EngramError
+
+from ...choice.choice import Choice
+from ...compute import criteria as measures
+from ...compute.criteria import Selection
+from ...figures.words.as_text import plain
+from ...figures.words.criteria import ASKS, NAMES
+from ...page import frame
+from ...server.base import Base
+from ..shared import controls
+from . import function as criteria_function
+from . import responses as criteria_responses
+
+__all__ = ["page"]
+
+PAGE = "criteria"
+
+
+def page(base: Base) -> None:
+    """Draw the page for a model."""
+    frame.title("Four questions to a memory", "", page=PAGE)
+    controls.ready("criterion", NAMES, "Necessity")
+    criterion = st.segmented_control(
+        "Criterion", NAMES, key="criterion", persist_state="session", required=True,
+        label_visibility="collapsed",
+    )  # fmt: skip
+    criterion = criterion if criterion in NAMES else "Necessity"
+    top, side = st.columns([3, 2], vertical_alignment="center")
+    with side:
+        choice = controls.folded(base.facts)
+    chosen = measures.selection(base.facts, choice.concepts)
+    with top:
+        st.markdown(f"**{ASKS[criterion]}**")
+    st.caption(plain(_selected(base, chosen, choice, criterion)))
+    try:
+        of = criteria_responses if criterion in ("Specificity", "Reactivation") else criteria_function
+        of.draw(base, choice, chosen, criterion)
+    except EngramError as error:
+        st.warning(plain(error))
+
+
+def _selected(base: Base, chosen: Selection, choice: Choice, criterion: str) -> str:
+    if chosen.every:
+        text = f"All {len(chosen.edited)} concepts, each alone."
+    else:
+        text = (
+            f"{len(chosen.edited)} of {len(base.facts.classes)} concepts as columns, each alone: those "
+            f"chosen under "
+            f"“Edit” first, then drawn at random (seed 0); as rows the same and "
+            f"{len(chosen.probed) - len(chosen.edited)} more. Choose others under “Edit”."
+        )
+    if criterion == "Necessity":
+        text += f" {_strengths(chosen, choice)}, {choice.scaling} scaling."
+    else:
+        text += " At strength 1."
+    if choice.power != 1 or choice.clip:
+        text += f" Sharpened: μ^{choice.power:g}{', clipped' if choice.clip else ''}."
+    return text.replace(" -", " −")
+
+
+def _strengths(chosen: Selection, choice: Choice) -> str:
+    """Say at which strength each concept is erased; those with an own one are named."""
+    own = {name: value for name, value in choice.own if name in chosen.edited}
+    if not own or set(own.values()) == {choice.strength}:
+        return f"Strength {choice.strength:g}"
+    few = [f"{value:g} for {name}" for name, value in list(own.items())[:6]]
+    more = f" and {len(own) - 6} more of their own" if len(own) > 6 else ""
+    rest = f", {choice.strength:g} for the others" if len(own) < len(chosen.edited) else ""
+    return f"Strengths {', '.join(few)}{more}{rest}"

@@ -1,0 +1,1 @@
+"""Layers: where a memory lives."""

@@ -1,0 +1,1 @@
+"""Live: one input, one edit, base and edited output side by side."""

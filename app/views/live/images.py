@@ -1,0 +1,202 @@
+"""The live page for images: a gallery or a drawing, and the answer of both models."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from ...choice.choice import Choice, clean
+from ...choice.picture import DRAWABLE, Picture, clean_picture
+from ...compute.images import Answer, answer, pixels
+from ...compute.visitor import Proof, Visitor
+from ...figures.charts.bars import probability_figure
+from ...figures.panels.hero import hero
+from ...figures.panels.png import data_uri
+from ...figures.words.as_text import Markdown, filled, plain
+from ...figures.words.live import HOW, marks_of, say_answer
+from ...page import frame
+from ...page.snippets import answer_code
+from ...server.base import Base
+from ...session import session
+from ..shared import controls
+from .drawing import HINT, canvas
+from .proof import status
+
+__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
+
+TITLE = "Switch a memory off and watch the answer change"
+
+_PAGE = 20  # thumbnails at once
+_GALLERY, _DRAW = "Held-out image", "Draw a digit"
+_KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
+_CANVAS = "_canvas"  # how often a drawing has come from elsewhere
+
+
+def named(base: Base) -> Markdown:
+    """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
+    picture = session.picture_of(base)
+    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number:d}"
+
+
+def inputs(base: Base) -> None:
+    """Choose a held-out image, or draw one where the images are small enough."""
+    st.markdown("##### Image")
+    source: str | None = _GALLERY
+    if not session.picture_of(base).drawn:
+        st.session_state["drawn"] = ""  # what is no drawing must not be drawn
+    if base.sample.image_shape == DRAWABLE:
+        _follow(st.session_state.get("drawn", ""))
+        source = st.segmented_control(
+            "Where the image comes from",
+            (_GALLERY, _DRAW),
+            key="source",
+            required=True,
+            label_visibility="collapsed",
+            on_change=_source_changed,
+        )
+    if source == _DRAW:
+        _drawing()
+    else:
+        _gallery(base)
+
+
+def _follow(drawn: str) -> None:
+    """Show gallery or canvas as a drawing has come or gone by link, tour, history or another page.
+
+    Setting the drawing is all that those have to do: the switch above it keeps no choice of its own.
+    """
+    if st.session_state.get(_KNOWN) != drawn:
+        st.session_state["source"] = _DRAW if drawn else _GALLERY
+        st.session_state[_CANVAS] = st.session_state.get(_CANVAS, 0) + 1
+    st.session_state.setdefault("source", _DRAW if drawn else _GALLERY)
+    st.session_state[_KNOWN] = drawn
+
+
+def _source_changed() -> None:
+    st.session_state["drawn"] = st.session_state[_KNOWN] = ""
+
+
+def _drawing() -> None:
+    st.caption(HINT)
+    drawn = canvas(st.session_state.get("drawn", ""), key=f"canvas_{st.session_state[_CANVAS]}")
+    if drawn != st.session_state.get("drawn", ""):
+        st.session_state["drawn"] = st.session_state[_KNOWN] = drawn
+        st.rerun()  # the link in the menu above was made before the canvas spoke
+
+
+def _gallery(base: Base) -> None:
+    facts = base.facts
+    session.tidy("class", facts.classes)
+    session.tidy("image", low=1, high=facts.held_out[session.picture_of(base).concept])
+    controls.ready("class", facts.classes, facts.classes[0])
+    st.session_state.setdefault("image", 1)
+    st.pills(
+        "Class of the image",
+        facts.classes,
+        format_func=plain,
+        key="class",
+        persist_state="session",
+        required=True,
+        on_change=session.new_image,
+        label_visibility="collapsed",
+        wrap=True,
+    )
+    thumbnails = st.container(key="thumbnails")
+    number, button = st.columns([1, 1], vertical_alignment="bottom")
+    count = facts.held_out[session.picture_of(base).concept]
+    with number:
+        st.number_input(f"Image number (1 to {count:d})", 1, count, key="image", persist_state="session")
+    with button:
+        st.button("Random image", on_click=session.random_image, args=(facts,), width="stretch")
+    # Drawn above but called last: the number, which is what the address holds, must be known first.
+    with thumbnails:
+        _thumbnails(base, session.picture_of(base))
+
+
+def _thumbnails(base: Base, picture: Picture) -> None:
+    first = (picture.number - 1) // _PAGE * _PAGE
+    last = min(first + _PAGE, base.facts.held_out[picture.concept])
+    # They follow the number and never keep a choice of their own.
+    st.session_state["picture"] = picture.number
+
+    def label(n: int) -> Markdown:
+        about = filled("{}, image {}", picture.concept, n)
+        return f"![{about}]({data_uri(pixels(base, Picture(picture.concept, n)))})"
+
+    st.pills(
+        plain(f"Held-out images of {picture.concept}"),
+        range(first + 1, last + 1),
+        format_func=label,
+        key="picture",
+        required=True,
+        on_change=_picked,
+        label_visibility="collapsed",
+        wrap=True,
+    )
+
+
+def _picked() -> None:
+    session.new_image(st.session_state["picture"])
+
+
+def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
+    """Draw what both models say."""
+    picture = session.picture_of(base)
+    said = answer(base, visitor, picture)
+    panel = _panel(base, choice, proof, picture, said)
+    with top:
+        st.html(panel.html)
+        frame.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
+    with right:
+        frame.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
+            "answer",
+            probability_figure(
+                said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
+            ),
+            words=panel.words,
+            numbers=panel.numbers,
+            code=panel.code,
+        )
+
+
+def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> frame.Panel:
+    about = (
+        "your drawing"
+        if picture.drawn
+        else f"held-out image {picture.number} of {base.facts.held_out[picture.concept]}"
+    )
+    shown = hero(
+        said.pixels,
+        said.classes,
+        said.base,
+        said.edited,
+        truth=said.truth,
+        about=about,
+        **status(base, choice, proof),
+    )
+    numbers = pd.DataFrame(
+        {
+            "class": said.classes,
+            "true class": [name == said.truth for name in said.classes],
+            "base probability": said.base,
+            "edited probability": said.edited,
+        }
+    )
+    words = say_answer(said.classes, said.base, said.edited, said.truth)
+    return frame.Panel(shown, words, numbers, answer_code(picture, base.sample.value_range))
+
+
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+    """Return the panel of an example and what it is called: one image before and after."""
+    choice = clean({"concepts": values["concepts"]} | dict(values), base.facts)
+    picture = clean_picture(values, base.facts, base.sample.image_shape)
+    proof = visitor.put(choice)
+    part = frame.Part("start", "The example: one image, both answers", HOW["panel"], base, choice)
+    return part, _panel(base, choice, proof, picture, answer(base, visitor, picture))
+
+
+def more(base: Base, visitor: Visitor, choice: Choice) -> None:
+    """Draw nothing more: the answer and the scores are all there is to an image."""

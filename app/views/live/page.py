@@ -1,0 +1,213 @@
+"""Live: one input, one edit, base and edited output side by side, then the score of every concept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from types import ModuleType
+
+import pandas as pd
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from engram_core.errors import EngramError
+
+from ...choice.choice import Choice
+from ...compute import scores as scoring
+from ...compute.criteria import MANY
+from ...compute.scores import control_steps, edit_steps, held_against
+from ...figures.charts.bars import Control, score_figure
+from ...figures.panels.hero import stats
+from ...figures.words.as_text import plain
+from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores, say_test
+from ...page import frame
+from ...page.snippets import scores_code
+from ...server.base import Base
+from ...session import session
+from ..shared import controls
+from . import export as take_model
+from . import images as live_images
+from . import proof
+from . import text as live_text
+
+__all__ = ["page"]
+
+PAGE = "live"
+
+# Let the browser draw the answer before the slow part takes the processor. A visitor who moves on within it,
+# as when a slider is dragged, costs no scoring at all: the next `st` call ends this run.
+_BREATH = 0.25
+
+_MOST_BARS = 16  # concepts drawn as bars; the table has them all
+
+
+def page(base: Base) -> None:
+    """Draw the page for a model."""
+    # Places first, work later: what is slow stands last and can be given up when the visitor moves on.
+    side = live_text if base.of_text else live_images
+    frame.title(side.TITLE, "", page=PAGE)
+    top = st.container()
+    right = _folded(base, side) if st.session_state.get("present") is True else _open(base, side)
+    choice = session.choice_of(base.facts)
+    visitor = session.visitor_of(base)
+    try:
+        found = visitor.put(choice)
+    except EngramError as error:
+        top.warning(plain(error))
+        return
+    side.outputs(base, visitor, choice, found, top, right)
+    below = st.container()
+    proof.draw(base, choice, found)
+    with below:
+        with suppress(frame.Stopped):
+            _scores(base, choice)
+        side.more(base, visitor, choice)
+    take_model.draw(base, choice)
+
+
+def _open(base: Base, side: ModuleType) -> DeltaGenerator:
+    """Draw the controls beside the figures; return the figures' place."""
+    left, right = st.columns([5, 7], gap="large")
+    with left:
+        controls.edit(base.facts)
+        controls.advanced(base.facts)
+        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+        side.inputs(base)
+    return right
+
+
+def _folded(base: Base, side: ModuleType) -> DeltaGenerator:
+    """Draw the controls behind two buttons, so that the figures have the whole width of a projector."""
+    left, right = st.columns(2)
+    with left:
+        controls.folded(base.facts)
+    with right, st.popover(side.named(base), width="stretch", key="inputs_popover"):
+        side.inputs(base)
+    return st.container()
+
+
+def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
+    classes = base.facts.classes
+    gone = set(choice.gone(classes))
+    rows = {
+        "concept": list(classes),
+        "chosen": [name in choice.concepts for name in classes],
+        "taken away": [name in gone for name in classes],
+        "base": [base.scores[name] for name in classes],
+        "edited": [scores[name] for name in classes],
+        "inputs": [base.facts.held_out[name] for name in classes],
+    }
+    table = pd.DataFrame(rows)
+    table["difference"] = table["edited"] - table["base"]
+    if control is not None:
+        table["control mean"], table["control low"], table["control high"] = (
+            control.mean,
+            control.low,
+            control.high,
+        )
+    return table
+
+
+def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str, ...]:
+    """Return the concepts that get bars: all, or the chosen ones and those that changed most."""
+    classes = base.facts.classes
+    if len(classes) <= _MOST_BARS:
+        return classes
+    moved = sorted(classes, key=lambda n: (n not in choice.concepts, -abs(scores[n] - base.scores[n])))
+    return tuple(moved[:_MOST_BARS])
+
+
+def _scores(base: Base, choice: Choice) -> None:
+    facts = base.facts
+    name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
+    how = HOW["recall" if base.of_text else "scores"]
+    part = frame.part(PAGE, name, how, base, choice)
+    status, numbers, place = frame.Bar("scores"), st.empty(), st.empty()
+    scores = base.scores
+    for share, scores in edit_steps(base, choice):  # noqa: B007
+        if share < 1:
+            status.advance(share, text=f"Scoring the edited model on every {base.probe}")
+        if share == 0:
+            time.sleep(_BREATH)
+    gone = choice.gone(facts.classes)
+
+    def draw(control: Control | None, *, final: bool) -> None:
+        said = say_scores(
+            facts.classes, base.scores, scores, gone, control,
+            what="concept" if base.of_text else "class", score=base.sample.task.unit,
+        )  # fmt: skip
+        summary = stats(_summary(base, choice, scores, control))
+        numbers.html(summary)
+        shown = _shown(base, choice, scores)
+        if not choice.changes:
+            said = "Nothing is switched off: base and edited agree."
+        if control is not None:
+            said += say_test(held_against(base, choice, scores, runs), len(runs))
+        if len(shown) < len(facts.classes):
+            which = "those chosen, then those that changed most" if choice.changes else "the first ones"
+            said = f"{len(shown)} of {len(facts.classes)} concepts: {which}. {said}"
+        chart = score_figure(
+            shown,
+            base.scores,
+            scores,
+            counts=facts.held_out,
+            marks=marks_of(choice),
+            control=None if control is None else control.only(facts.classes, shown),
+            value=f"{'Exact recall' if base.of_text else 'Accuracy'} (%)",
+            row="Concept" if base.of_text else "Class",
+            unit=base.probe,
+        )
+        if not final:
+            with place.container():
+                st.plotly_chart(frame.on_screen(chart), config=frame.CHART, alt=said, key="scores_early")
+            return
+        part.figure(
+            "scores",
+            chart,
+            words=said,
+            numbers=_table(base, choice, scores, control),
+            code=scores_code(choice, 0 if control is None else seeds),
+            html=summary,
+            place=place.container(),
+        )
+
+    runs: list[dict[str, float]] = []
+    drawn = False
+    wanted = controls.control_wanted(facts) and choice.changes
+    seeds = controls.seeds_wanted(scoring.CONTROL_SEEDS, MANY) if wanted else 0
+    try:
+        for share, runs in control_steps(base, choice, seeds) if wanted else ():  # noqa: B007
+            if share < 1:
+                if not drawn:
+                    draw(None, final=False)
+                    drawn = True
+                status.advance(share, text="Scoring the control: random edits of the same size")
+        status.empty()
+    except frame.Stopped:
+        runs = []
+    draw(Control.of(facts.classes, runs), final=True)
+
+
+def _summary(
+    base: Base, choice: Choice, scores: dict[str, float], control: Control | None
+) -> list[tuple[str, str, str]]:
+    classes = base.facts.classes
+    shams = None if control is None else dict(zip(classes, control.mean, strict=True))
+    rows = []
+    for title, names in groups_of(choice, classes):
+        before, after, sham = (mean_of(values, names) for values in (base.scores, scores, shams))
+        if before is None or after is None:
+            continue
+        what = (
+            ", ".join(names)
+            if len(names) <= 3
+            else f"{len(names)} {'concepts' if base.of_text else 'classes'}"
+        )
+        count = sum(base.facts.held_out[name] for name in names)
+        note = f"mean {base.sample.task.unit} of {what}, {count:,} {base.probe}s"
+        number = f"{before:.1%} → {after:.1%}" if choice.changes else f"{before:.1%}"
+        if sham is not None:
+            note += f"; control {sham:.1%}"
+        rows.append((title, number, note))
+    return rows

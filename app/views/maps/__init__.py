@@ -1,0 +1,1 @@
+"""Map: inputs and engrams as points."""

@@ -1,0 +1,1 @@
+"""My model: one's own model and concepts."""

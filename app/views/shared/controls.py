@@ -1,0 +1,213 @@
+"""The controls of the edit, the same on every page: which concepts, how strongly, where."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ...choice import choice as choices
+from ...choice.choice import Choice, Facts
+from ...figures.words.as_text import Markdown, plain
+from ...figures.words.live import HOW, describe_edit
+from ...options import started
+from ...session import session
+
+__all__ = ["advanced", "control_wanted", "edit", "folded", "ready", "seeds_wanted", "wanted"]
+
+_PILLS = 24  # more concepts than that are looked up, not looked at
+
+
+def ready(key: str, options: Sequence[str], start: str) -> None:
+    """Give a widget a value that it can hold, whatever the address said; call it just before the widget.
+
+    A default of the widget's own would make Streamlit warn as soon as an address names another value.
+    """
+    session.tidy(key, list(options))
+    if st.session_state.get(key) is None:
+        st.session_state[key] = start
+
+
+def control_wanted(facts: Facts) -> bool:
+    """Return whether the control is to be run; of a large model, which takes minutes, it is asked here."""
+    return wanted(facts, "Run the control", "control", HOW["control"])
+
+
+def wanted(facts: Facts, label: Markdown, key: str, help_text: Markdown) -> bool:
+    """Return whether something is to be measured: at once for a small model, of a large one it is asked."""
+    return not facts.large or st.toggle(label, key=key, persist_state="session", help=help_text)
+
+
+def seeds_wanted(few: int, many: int, *, note: Markdown = "") -> int:
+    """Return how many seeds of each control are measured: a few at once, many when they are asked for.
+
+    Args:
+        few: as many as a look takes.
+        many: as many as a test takes.
+        note: what is said beside the choice while it is the few.
+    """
+    ready("seeds", choices.SEEDS, choices.SEEDS[0])
+    with st.container(horizontal=True, vertical_alignment="center"):
+        chosen = st.segmented_control(
+            "Seeds of each control", choices.SEEDS, key="seeds", persist_state="session", required=True,
+            format_func=lambda text: f"{few if text == choices.SEEDS[0] else many} seeds",
+            label_visibility="collapsed", help=HOW["seeds"],
+        )  # fmt: skip
+        if chosen != choices.SEEDS[1] and note:
+            st.caption(note, width="stretch")
+    return many if chosen == choices.SEEDS[1] else few
+
+
+def folded(facts: Facts, *, find: bool = True) -> Choice:
+    """Draw the edit behind one button, for pages that are about something else; return the edit.
+
+    Args:
+        facts: the model.
+        find: offer the way to the page that finds the strength, where nobody has done that.
+    """
+    choice = session.choice_of(facts)
+    with st.popover(f"Edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
+        edit(facts, find=find)
+        advanced(facts)
+        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+    return session.choice_of(facts)
+
+
+def _tidy(facts: Facts) -> None:
+    """Give every widget of the edit a value that it can hold."""
+    session.settle(facts)
+    chosen = st.session_state.get("concepts") or []
+    if len(chosen) > started().most_concepts:  # a list that is too long is an error of the widget
+        st.session_state["concepts"] = list(session.choice_of(facts).concepts)
+    for key, value in session.defaults(facts.name).items():
+        if st.session_state.get(key) is None:
+            st.session_state[key] = value
+
+
+def _concepts(facts: Facts, label: Markdown) -> list[str]:
+    if len(facts.classes) <= _PILLS:
+        chosen = st.pills(
+            label, facts.classes, selection_mode="multi", key="concepts", persist_state="session", wrap=True,
+            format_func=plain,
+        )  # fmt: skip
+    else:
+        chosen = st.multiselect(
+            label,
+            facts.classes,
+            key="concepts",
+            persist_state="session",
+            max_selections=started().most_concepts,
+            placeholder=f"Type to search {len(facts.classes)} concepts",
+        )
+    return list(chosen or [])
+
+
+def edit(facts: Facts, *, find: bool = True) -> None:
+    """Choose what is switched off or kept, and how strongly; see `folded`."""
+    _tidy(facts)
+    st.markdown("##### Memories")
+    mode = st.segmented_control(
+        "Mode",
+        choices.MODES,
+        key="mode",
+        persist_state="session",
+        required=True,
+        label_visibility="collapsed",
+    )
+    keeping = mode == choices.KEEP
+    with st.container(key="kept" if keeping else "off"):
+        chosen = _concepts(facts, "Keep only these concepts" if keeping else "Switch these concepts off")
+    help_text = HOW["strength"]
+    null: str | None = choices.FROM_NOTHING
+    if keeping:
+        null = st.segmented_control(
+            "Start", choices.NULLS, key="null", persist_state="session", required=True
+        )
+        st.caption(HOW["null"])
+        help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
+    st.slider(
+        "Strength",
+        *_reach(facts),
+        step=0.05,
+        key="strength",
+        persist_state="session",
+        help=help_text,
+    )
+    st.caption(plain(facts.found) if facts.found else HOW["not_searched"])
+    if find and not facts.found:
+        if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
+            session.go("strength")
+    if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
+        _own(facts, chosen)
+
+
+def _reach(facts: Facts) -> tuple[float, float]:
+    """Return the ends of the slider: those on offer, and further if a search has led further.
+
+    They never come nearer again within a visit, or the slider would change under the visitor's hand.
+    """
+    key = f"_reach {facts.name}"
+    most = max(facts.strengths[1], st.session_state.get(key, 0.0), math.ceil(st.session_state["strength"]))
+    st.session_state[key] = min(float(most), facts.allowed[1])
+    return facts.strengths[0], st.session_state[key]
+
+
+def _own(facts: Facts, chosen: list[str]) -> None:
+    """Let every chosen concept have a strength of its own."""
+    if not st.toggle("A strength for each", key="own", persist_state="session", help=HOW["own"]):
+        return
+    start = session.choice_of(facts).strength
+    columns = st.columns(2)
+    for place, name in enumerate(chosen[:12]):
+        st.session_state.setdefault(choices.ALPHA + name, start)
+        with columns[place % 2]:
+            st.number_input(
+                plain(name),
+                *facts.allowed,
+                step=0.1,
+                key=choices.ALPHA + name,
+                persist_state="session",
+            )
+    if len(chosen) > 12:
+        st.caption(f"The first 12 of {len(chosen)}; the others have the common strength.")
+
+
+def advanced(facts: Facts) -> None:
+    """Choose scaling, sharpness and layers."""
+    with st.expander("Advanced: scaling, sharpness, layers"):
+        st.segmented_control(
+            "Scaling of the layers",
+            choices.SCALINGS,
+            key="scaling",
+            persist_state="session",
+            required=True,
+            help=HOW["scaling"],
+        )
+        st.segmented_control(
+            "Sharpness (power)",
+            choices.POWERS,
+            key="power",
+            persist_state="session",
+            required=True,
+            help=HOW["power"],
+        )
+        st.toggle("Clip", key="clip", persist_state="session", help=HOW["clip"])
+        if len(facts.layers) <= _PILLS:
+            st.pills(
+                "Layers (none chosen: all)",
+                facts.layers,
+                format_func=plain,
+                selection_mode="multi",
+                key="layers",
+                persist_state="session",
+                help=HOW["layers"],
+            )
+        else:
+            st.multiselect(
+                "Layers (none chosen: all)",
+                facts.layers,
+                key="layers",
+                persist_state="session",
+                help=HOW["layers"],
+            )

@@ -1,0 +1,105 @@
+"""The tour's card: it stands above the real page that a step is about, and moves it on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ...figures.words.as_text import Markdown, plain
+from ...session import session
+from .lessons import LESSONS, Lesson
+
+__all__ = ["card", "go_to", "step"]
+
+_GUESS = "_guess"
+
+
+def step() -> int:
+    """Return the step the visitor is at, from 1; 0 when not on tour."""
+    value = st.session_state.get("step")
+    return value if isinstance(value, int) and 1 <= value <= len(LESSONS) else 0
+
+
+def _shown() -> bool:
+    return st.session_state.get("shown") is True
+
+
+def go_to(number: int, *, shown: bool = False) -> None:
+    """Open a step on its page; 0 ends the tour."""
+    st.session_state["step"], st.session_state["shown"] = number, shown
+    if number == 0:
+        session.go("learn")
+    lesson = LESSONS[number - 1]
+    if shown:
+        session.go(lesson.after_page or lesson.page, **(lesson.after or lesson.before))
+    session.go(lesson.page, **lesson.before)
+
+
+def card() -> None:
+    """Draw the card of the present step, if the visitor is on tour."""
+    number = step()
+    if not number:
+        return
+    lesson = LESSONS[number - 1]
+    with st.container(border=True, key="tour"):
+        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+            st.markdown(f"**Step {number} of {len(LESSONS)}: {lesson.title}**", width="content")
+            if st.button("Leave the tour", type="tertiary", key="tour_end"):
+                go_to(0)
+        if _shown():  # the answer below is what counts now, and it should be in sight
+            with st.expander(lesson.question):
+                st.markdown(lesson.idea)
+        else:
+            st.markdown(lesson.idea)
+        _question(number, lesson)
+
+
+def _question(number: int, lesson: Lesson) -> None:
+    kept: dict[int, str] = st.session_state.setdefault(_GUESS, {})
+    if _shown():
+        guess = kept.get(number)
+        st.success(_said(lesson, guess) + lesson.reveal, icon=":material/visibility:")
+    else:
+        st.markdown(f"**Your prediction.** {lesson.question}")
+        guess = st.radio(
+            lesson.question,
+            lesson.options,
+            index=None,
+            key=f"{_GUESS}_{number}",
+            horizontal=True,
+            label_visibility="collapsed",
+        )
+    _move(number, guess)
+
+
+def _said(lesson: Lesson, guess: str | None) -> Markdown:
+    if guess is None:
+        return ""
+    if lesson.answer is None:
+        return f"You said “{plain(guess)}”; the screen decides. "
+    right = lesson.options[lesson.answer]
+    return (
+        "Your prediction was right. " if guess == right else f"You said “{plain(guess)}”; it is “{right}”. "
+    )
+
+
+def _move(number: int, guess: str | None) -> None:
+    """Draw one row of buttons: what comes next stands first."""
+    last = number == len(LESSONS)
+    with st.container(horizontal=True):
+        if not _shown() and st.button(
+            "Show what happens",
+            type="primary",
+            key="tour_reveal",
+            disabled=guess is None,
+            help="Choose a prediction first." if guess is None else None,
+        ):
+            # The radio forgets it where the answer stands on another page.
+            st.session_state[_GUESS][number] = guess
+            go_to(number, shown=True)
+        kind: Any = "primary" if _shown() else "secondary"
+        if st.button("Finish" if last else "Next step", key="tour_next", type=kind):
+            go_to(0 if last else number + 1)
+        if number > 1 and st.button("Back", key="tour_back", type="tertiary"):
+            go_to(number - 1)

@@ -1,0 +1,133 @@
+"""`engram app`: the explorer."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..errors import DataError, DependencyError, EngramError, suggest
+from ..opening.samples import sample_names
+
+__all__ = ["open_app"]
+
+
+def open_app(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    model: Annotated[
+        str, typer.Option(help="Model to open with: a sample, or with --concepts a folder or hub name.")
+    ] = "",
+    concepts: Annotated[
+        str,
+        typer.Option(help="File of texts, or folder or zip of pictures: concepts of your own for --model."),
+    ] = "",
+    demo: Annotated[
+        bool, typer.Option("--demo", help="For a public screen: no paths, uploads or hub names; short texts.")
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A further name under which it answers, such as the public one of a proxy. Can be repeated.",
+        ),
+    ] = None,
+    trust_proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address of a proxy whose X-Forwarded-For says who a visitor is. Can be repeated.",
+        ),
+    ] = None,
+) -> None:
+    """Open the explorer in the browser."""
+    # The core knows nothing of screens: the app is another program, started as one.
+    missing = [name for name in ("streamlit", "plotly", "app") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DependencyError(
+            f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
+        )
+    _check(model, concepts)
+    _check_names(allow_host or [], trust_proxy or [])
+    _check_port(host, port)
+    command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
+    # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
+    settings = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"} | os.environ
+    for name, value in (("--model", model), ("--concepts", concepts)):
+        command += [name, value] if value else []
+    command += ([] if browser else ["--no-browser"]) + (["--demo"] if demo else [])
+    for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
+        command += [part for value in values or () for part in (name, value)]
+    become(command, settings)
+
+
+def become(command: list[str], env: Mapping[str, str]) -> NoReturn:
+    """Go on as another program: it has this process, so whatever ends the one ends the other.
+
+    Args:
+        command: the program and its arguments.
+        env: its environment.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == "nt":  # it cannot; there a new process would be left behind
+        raise typer.Exit(subprocess.call(command, env=dict(env)))
+    # Held back until the other one knows what to do with it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    os.execve(command[0], command, dict(env))
+
+
+def _check(model: str, concepts: str) -> None:
+    """Refuse what could only fail later, in a browser."""
+    if concepts and not model:
+        raise DataError(f"--concepts {concepts} needs a --model that has them.")
+    if concepts and not Path(concepts).expanduser().exists():
+        raise DataError(f"There is no file or folder {concepts}: --concepts takes texts or class folders.")
+    if model and not concepts and model not in sample_names():
+        raise suggest("sample", model, sample_names())
+
+
+def _check_names(hosts: list[str], proxies: list[str]) -> None:
+    """Refuse what is no name of a host, or no address."""
+    for name in hosts:
+        if not name or any(sign in name for sign in "/ *,@?#") or "://" in name:
+            raise DataError(
+                f"--allow-host {name!r} is no name of a host: give it as it stands in the browser's bar, "
+                "without scheme, path or asterisk, such as  --allow-host engrams.example.org."
+            )
+    for address in proxies:
+        try:
+            ip_network(address, strict=False)
+        except ValueError:
+            raise DataError(
+                f"--trust-proxy {address!r} is no address: give the number of the machine that the proxy "
+                "runs on, such as  --trust-proxy 127.0.0.1."
+            ) from None
+
+
+def _check_port(host: str, port: int) -> None:
+    """Refuse an address that the server could not listen on, and say which one could do."""
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family) as probe:
+            # As the server itself does: what an ended one has left behind is no hindrance.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        raise EngramError(
+            f"Cannot listen on {host}, port {port}: {error.strerror or error}. If an explorer is still "
+            f"running there, open http://{host}:{port} or end it; otherwise choose another port: "
+            f"engram app --port {port + 1 if port < 65535 else 8501}."
+        ) from None

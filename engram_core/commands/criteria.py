@@ -1,0 +1,182 @@
+"""`engram criteria`: the four criteria, measured."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import EngramError
+from ..measuring.criteria import Criteria
+from ..measuring.criteria import criteria as measure_criteria
+from ..measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
+from ..measuring.options import CONTROL_SEEDS
+from ..solving.spectrum import Sharpness
+from .shared import (
+    WIDEST,
+    AsJson,
+    Clip,
+    ConceptsFile,
+    Cut,
+    Layers,
+    ModelName,
+    Named,
+    PositionsName,
+    Random,
+    ScalingName,
+    Seed,
+    Strength,
+    Template,
+    bar_of_progress,
+    comma_list,
+    extracted,
+    open_subject,
+    picked_concepts,
+    picked_layers,
+    print_json,
+    print_matrix,
+    print_table,
+)
+
+__all__ = ["criteria"]
+
+_SHAM_OTHERS = 8  # what shams are scored on beside the concept, where there are more than WIDEST concepts
+
+
+def criteria(
+    model: ModelName,
+    concepts_file: ConceptsFile = None,
+    positions: PositionsName = None,
+    template: Template = False,
+    strength: Strength = 1.0,
+    scaling: ScalingName = "plain",
+    sharpness: Annotated[
+        float, typer.Option("--sharpness", "--power", help="Power of the filter; 1 is the paper's engram.")
+    ] = 1.0,
+    clip: Clip = False,
+    layers: Layers = None,
+    concepts: Named = None,
+    random: Random = None,
+    controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS,
+    by_layer: Annotated[
+        bool,
+        typer.Option("--by-layer", help="Sufficiency also layer by layer, for both null states."),
+    ] = False,
+    sizes: Annotated[
+        str, typer.Option(help="With --by-layer: how many concepts are kept together, comma-separated.")
+    ] = "1",
+    full: Annotated[
+        bool, typer.Option("--full", help="With many concepts: every layer's matrices in the JSON too.")
+    ] = False,
+    seed: Seed = 0,
+    cut: Cut = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure specificity, reactivation, sufficiency and necessity on held-out inputs.
+
+    With more than 20 concepts, shams are scored on the erased concept and 8 others drawn at random; the
+    effect itself on all. The JSON then has the means of specificity and reactivation per layer; --full adds
+    the matrices.
+    """
+    if controls == 1 or controls < 0:
+        raise EngramError(f"--controls must be 0, or at least 2 for a spread; found {controls}.")
+    together = _sizes(sizes)
+    subject = open_subject(model, concepts_file, positions=positions, template=template)
+    names = picked_concepts(subject, concepts, random, seed)
+    many = len(subject.concepts) > WIDEST
+    kept = None
+    with bar_of_progress() as bar:
+        atlas = extracted(subject, bar, cut=cut, sharpness=Sharpness(sharpness, clip))
+        chosen = picked_layers(atlas, layers)
+        found = measure_criteria(
+            subject, atlas, strength=strength, scaling=scaling, layers=chosen, concepts=names,
+            controls=controls, seed=seed, sham_others=_SHAM_OTHERS if many else None, progress=bar,
+        )  # fmt: skip
+        if by_layer:
+            kept = sufficiency_by_layer(
+                subject, atlas, concepts=names, sizes=together, layers=chosen, seed=seed,
+                others=_SHAM_OTHERS if many else None, progress=bar,
+            )  # fmt: skip
+    if as_json:
+        result: dict[str, Any] = {"model": model} | found.to_dict(full=full or not many)
+        if kept is not None:
+            result["sufficiency_by_layer"] = kept.to_dict("records")
+        print_json(result)
+        return
+    _print_criteria(model, found, subject.task.unit)
+    if kept is not None:
+        rows = kept[["layer", "null", "size", "kept", "others", "selective", "base"]]
+        print_table(
+            "Sufficiency: kept in one layer, the others untouched",
+            ["layer", "null state", "kept together", "kept", "not kept", "kept − not kept", "base"],
+            rows.to_numpy(object).tolist(),
+            caption=f"{subject.task.unit}; {ALL_LAYERS}: kept in every layer at once",
+        )
+
+
+def _sizes(text: str) -> list[int]:
+    try:
+        return [int(part) for part in comma_list(text)]
+    except ValueError:
+        raise EngramError(f"--sizes takes whole numbers separated by commas; found {text!r}.") from None
+
+
+def _print_criteria(model: str, found: Criteria, unit: str) -> None:
+    necessity, sufficiency = found.necessity, found.sufficiency
+    # Tasks whose answers are no concepts cannot say how often a concept is answered.
+    if necessity["probe"].nunique() > WIDEST or sufficiency["says"].isna().all():
+        _print_summary(found)
+        return
+    base = necessity[necessity["concept"] == necessity["concept"].iloc[0]]
+    print_table(
+        "Base model", list(base["probe"]), [[float(v) for v in base["base"]]],
+        caption="score on held-out inputs", digits=2,
+    )  # fmt: skip
+    print_matrix(
+        f"Necessity: {model} without each concept (α = {found.settings['strength']:g})",
+        necessity, "score",
+        f"row: erased concept; column: {unit} on that concept's held-out inputs; diagonal should fall",
+    )  # fmt: skip
+    print_matrix(
+        "Sufficiency: each concept kept alone, from nothing",
+        sufficiency, "says",
+        "row: kept concept; column: share of inputs answered with it (diagonal: its accuracy; "
+        "high elsewhere: it answers that to everything)",
+    )  # fmt: skip
+    _print_summary(found)
+
+
+_LABELS = {
+    "erased": "erased concept, mean score",
+    "erased_base": "  the same in the base model",
+    "erased_worst": "  the highest of one erased concept",
+    "unseen": "erased concept, unseen phrasings",
+    "unseen_base": "  the same in the base model",
+    "nll": "erased concept, nats per answer token",
+    "nll_base": "  the same in the base model",
+    "first": "erased concept, first answer token's probability",
+    "first_base": "  the same in the base model",
+    "first_unseen": "  on unseen phrasings",
+    "first_unseen_base": "  the same in the base model",
+    "others": "others, mean score",
+    "others_loss": "others, mean loss",
+    "others_worst_loss": "others, worst loss",
+    "kept": "kept alone, mean score",
+    "erased_gaussian": "sham (Gaussian, same norm): erased concept",
+    "others_gaussian": "sham (Gaussian, same norm): others",
+    "erased_subset": "sham (random subset, same size): erased concept",
+    "others_subset": "sham (random subset, same size): others",
+    "selective": "selective loss (own − others), mean",
+    "selective_gaussian": "  the same for Gaussian shams",
+    "selective_subset": "  the same for random subsets",
+    "selective_gaussian_p": "  largest p over concepts, Gaussian",
+    "selective_subset_p": "  largest p over concepts, random subset",
+}
+
+
+def _print_summary(found: Criteria) -> None:
+    summary = found.summary()
+    count = found.necessity["concept"].nunique()
+    rows = [[label, summary[key]] for key, label in _LABELS.items() if summary.get(key) is not None]
+    title = f"Summary: {count} concept{'s' * (count != 1)}, strength {found.settings['strength']:g}"
+    print_table(title, ["", "value"], rows)

@@ -1,0 +1,1 @@
+"""Concepts: named groups of inputs, how they become batches, and which row belongs to which concept."""

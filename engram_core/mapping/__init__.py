@@ -1,0 +1,1 @@
+"""Maps: inputs and engrams as points, before and after an edit."""

@@ -1,0 +1,269 @@
+"""The inputs of a map: a stated, seeded sample, and one pass of a model over them that is listened to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from ..concepts.batches import Owned, Reader, mixed
+from ..concepts.concepts import ConceptSet
+from ..concepts.row_owners import Owner, spread_owner
+from ..concepts.tasks import Subject
+from ..editing.live_edit import LiveEdit, apply_edit
+from ..errors import DataError, suggest
+from ..models.layers import Slot
+from ..models.packed_attention import open_attention
+from ..models.view import base_of, device_of, shared_copy, submodule
+from ..numerics.precision import exactly
+
+__all__ = ["MapInputs", "answers", "draw_inputs", "listen", "some_concepts"]
+
+PER_CONCEPT, MOST, CONCEPTS = 40, 600, 24
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class MapInputs:
+    """A sample of single inputs, in the order of their concepts.
+
+    Attributes:
+        concept: the concept of each input.
+        number: its number among that concept's inputs, from 1.
+        available: how many inputs each of these concepts has.
+        text: the input's text; "" where inputs are no texts.
+        seed: of the draw.
+        concepts: the set that the numbers count in.
+    """
+
+    concept: tuple[str, ...]
+    number: tuple[int, ...]
+    available: dict[str, int]
+    text: tuple[str, ...]
+    seed: int
+    concepts: ConceptSet = field(repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return len(self.concept)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The concepts that inputs were drawn from, in order."""
+        return tuple(self.available)
+
+    def singles(self) -> ConceptSet:
+        """Return the set in which every input is a concept of its own."""
+        return self.concepts.singles([(c, n - 1) for c, n in zip(self.concept, self.number, strict=True)])
+
+    def portions(self, size: int) -> Iterator[MapInputs]:
+        """Yield these inputs `size` at a time."""
+        for start in range(0, len(self), size):
+            part = slice(start, start + size)
+            yield replace(self, concept=self.concept[part], number=self.number[part], text=self.text[part])
+
+    def table(self) -> pd.DataFrame:
+        """Return one row per input: concept, number, text."""
+        return pd.DataFrame({"concept": self.concept, "number": self.number, "text": self.text})
+
+
+def some_concepts(
+    names: Iterable[str], chosen: Iterable[str] = (), *, most: int = CONCEPTS, seed: int = 0
+) -> tuple[str, ...]:
+    """Return all names if they are few, else the chosen ones and a seeded draw of others, in order.
+
+    Args:
+        names: the concepts there are.
+        chosen: those to be among them (the first `most`).
+        most: how many are few.
+        seed: of the draw.
+
+    Raises:
+        UnknownNameError: if a chosen one is not there.
+    """
+    known, wanted = list(names), list(dict.fromkeys(chosen))
+    for name in wanted:
+        if name not in known:
+            raise suggest("concept", name, known)
+    if len(known) <= most:
+        return tuple(known)
+    wanted = wanted[:most]
+    rest = [name for name in known if name not in set(wanted)]
+    drawn = np.random.default_rng(seed).permutation(len(rest))[: most - len(wanted)]
+    kept = {*wanted, *(rest[i] for i in drawn)}
+    return tuple(name for name in known if name in kept)
+
+
+def draw_inputs(
+    subject: Subject,
+    concepts: Iterable[str] | None = None,
+    *,
+    per_concept: int = PER_CONCEPT,
+    most: int = MOST,
+    recorded: bool = False,
+    seed: int = 0,
+) -> MapInputs:
+    """Draw inputs for a map, as many of each concept as the limits allow.
+
+    Args:
+        subject: model and concepts. Held-out inputs are drawn, as the criteria use them (a text concept
+            without any gives its recorded ones).
+        concepts: from these; default `some_concepts` of all.
+        per_concept: most inputs of one concept.
+        most: most inputs in all; it lowers what each concept gives.
+        recorded: draw from the recorded inputs instead.
+        seed: of the draw. The same seed with a larger limit gives the same inputs and more.
+
+    Raises:
+        DataError: no held-out inputs, or inputs that cannot be indexed.
+        UnknownNameError: for a concept that is not there.
+    """
+    if per_concept < 1 or most < 1:
+        raise DataError(f"The limits must be 1 or more; found per_concept={per_concept}, most={most}.")
+    every = list(subject.concepts)
+    names = some_concepts(every) if concepts is None else tuple(dict.fromkeys(concepts))
+    for name in names:
+        if name not in every:
+            raise suggest("concept", name, every)
+    if not names:
+        raise DataError("A map needs at least one concept; found none.")
+    source = subject.concepts if recorded else subject.concepts.held_out()
+    sizes = source.sizes()
+    each = max(1, min(per_concept, most // len(names)))
+    picked: list[tuple[str, int]] = []
+    for name in names:
+        order = np.random.default_rng([seed, every.index(name)]).permutation(sizes[name])
+        picked += [(name, int(number)) for number in np.sort(order[:each])]
+    records = {name: source[name].record for name in names}
+    return MapInputs(
+        tuple(name for name, _ in picked),
+        tuple(number + 1 for _, number in picked),
+        {name: sizes[name] for name in names},
+        tuple(_text(records[name], number) for name, number in picked),
+        seed,
+        source,
+    )
+
+
+def _text(record: Any, number: int) -> str:
+    item = record[number] if isinstance(record, tuple) else None
+    return str(getattr(item, "text", ""))
+
+
+# -- one pass, listened to -------------------------------------------------------------------------
+
+
+def _private(model: nn.Module) -> nn.Module:
+    """Return a view that computes what `model` computes and that nobody else holds."""
+    control = getattr(model, "engram_edit", None)
+    if not isinstance(control, LiveEdit):
+        return shared_copy(model)
+    if not control.on:
+        return shared_copy(base_of(model))
+    view = apply_edit(control.atlas, control.edit, model)
+    if control.report().layers != control.edit.layers:
+        view.engram_edit.only(control.report().layers)  # type: ignore[union-attr,operator]
+    return view
+
+
+def _stream(model: nn.Module, inputs: MapInputs) -> Iterator[Owned]:
+    singles = inputs.singles()
+    prepared = singles.prepared(base_of(model))
+    if prepared is not None:
+        return prepared[1]
+    index = {str(i): i for i in range(len(inputs))}
+    reader = Reader(model, batch_size=_BATCH, axis=singles.batch_axis)
+    return mixed(reader.parts(singles, {}), index, reader)
+
+
+Hear = Callable[[Slot, Tensor, Tensor], None]
+"""Called with a layer, what it reads, and the number of the input behind each of the first dimensions."""
+
+
+@exactly
+def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hear) -> None:
+    """Run a model over inputs and hand what each layer reads to `hear`.
+
+    Args:
+        model: the base or an edited view; it is run through a private view of its own.
+        inputs: what to run.
+        slots: the layers to listen to; no fused experts.
+        hear: see `Hear`; owners have the shape (inputs,) or (inputs, positions), or that which indexes the
+            layer's rows; −1 does not count.
+    """
+    view = _private(model)
+    open_attention(view)
+    view.eval()
+    owner: list[Tensor | Owner] = []
+    calls: dict[str, int] = {}
+
+    def hook(slot: Slot) -> Callable[..., None]:
+        def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
+            if x is None:
+                raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to measure.")
+            x = x.detach()
+            call = calls.get(slot.name, 0)
+            calls[slot.name] = call + 1
+            one = owner[0]
+            hear(slot, x, one.rows(slot.name, call, slot.positions(x)) if isinstance(one, Owner) else one)
+
+        return read
+
+    for slot in slots:
+        submodule(view, slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+    place = device_of(base_of(model))
+    with torch.no_grad():
+        for _, batch, owners in _stream(model, inputs):
+            if isinstance(owners, int):
+                owners = torch.full((batch.size,), owners)
+            owner[:] = [owners.to(place)]
+            calls.clear()
+            there = batch.to(place).own()
+            view(*there.args, **there.kwargs)
+
+
+def owners_of(slot: Slot, x: Tensor, owner: Tensor) -> Tensor:
+    """Return the number of the input behind every row of a layer."""
+    return spread_owner(slot.placed(owner, x), slot.positions(x), slot.name)
+
+
+# -- what the model says ---------------------------------------------------------------------------
+
+
+def answers(subject: Subject, inputs: MapInputs, model: nn.Module | None = None) -> tuple[str, ...]:
+    """Return what a model says to every input.
+
+    For a classifier the class; for a language model "right" or "wrong" (whether the greedy answer is the
+    text's own), and "" for a text without a question.
+
+    Args:
+        subject: whose task reads the outputs.
+        inputs: what to ask.
+        model: default the subject's.
+    """
+    model = subject.model if model is None else model
+    task: Any = subject.task
+    singles = inputs.singles()
+    if hasattr(task, "classes"):
+        parts: list[Any] = [concept.record for concept in singles.values()]
+        if all(isinstance(part, Tensor) for part in parts):
+            parts = [torch.cat(parts)]
+        told = torch.cat([task.logits(model, part) for part in parts])
+        return tuple(task.classes[i] for i in told.argmax(-1).tolist())
+    texts = getattr(singles, "texts", None)
+    if texts is None or not hasattr(task, "tokenizer"):
+        return ("",) * len(inputs)
+    from ..language.recall import recall
+
+    asked = [concept.name for concept in texts.concepts if concept.record[0].is_fact]
+    found = dict.fromkeys((str(i) for i in range(len(inputs))), "")
+    if asked:
+        table = recall(model, task.tokenizer, texts, concepts=asked, template=task.template)
+        for name, exact in zip(table["concept"], table["exact"], strict=True):
+            found[name] = "right" if exact else "wrong"
+    return tuple(found.values())

@@ -1,0 +1,230 @@
+"""The four criteria, measured on held-out inputs, as tidy tables (docs/science.md section 2).
+
+Specificity and reactivation are about one layer's response; sufficiency and necessity score the task
+itself. Every table has one row per concept (whose engram it is) and probe (whose inputs are tested).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from ..atlas import Atlas
+from ..concepts.tasks import Subject
+from ..numerics.precision import exactly
+from ..recording.recording import Progress
+from .layer_responses import one_measure, reactivation, reactivation_of, responses, specificity
+from .options import CONTROL_SEEDS, SHAMS, TAILS, check_options, check_subject, chosen_concepts, subset_shams
+from .scores import necessity, sufficiency
+
+__all__ = ["Criteria", "criteria", "necessity", "reactivation", "responses", "specificity", "sufficiency"]
+
+
+@dataclass(frozen=True)
+class Criteria:
+    """The four tables and the settings they were measured with.
+
+    Attributes:
+        specificity, reactivation, sufficiency, necessity: see the functions of these names.
+        settings: strength, scaling, sharpness, seed, controls, layers, model_hash.
+    """
+
+    specificity: pd.DataFrame
+    reactivation: pd.DataFrame
+    sufficiency: pd.DataFrame
+    necessity: pd.DataFrame
+    settings: dict[str, Any]
+
+    def to_dict(self, *, full: bool = True) -> dict[str, Any]:
+        """Return plain data with stable keys (`engram criteria --json` prints it).
+
+        Args:
+            full: False leaves out the layer × concept × probe matrices of ``specificity`` and
+                ``reactivation``, which are megabytes for a hundred concepts; means per layer remain.
+
+        ``necessity`` and ``sufficiency``: base[probe], matrix[concept][probe], says[concept][probe],
+        selective[concept],
+        control[concept][probe] (mean score under Gaussian edits of the same norm) and
+        controls[kind][statistic][concept][probe]. ``specificity`` and ``reactivation``:
+        layers[layer][concept][probe], control likewise, and controls[kind][statistic][layer][…].
+        ``summary`` averages over concepts (see `summary`); ``details`` of necessity and sufficiency hold
+        what else the task measures, as base[probe] and matrix[concept][probe]. ``specificity`` and
+        ``reactivation`` also have means[layer]: ``own`` and ``others``, and each sham's (``own_gaussian`` …).
+        """
+        found: dict[str, Any] = {
+            "necessity": _function_dict(self.necessity),
+            "sufficiency": _function_dict(self.sufficiency),
+            "specificity": {"means": _layer_means(self.specificity)},
+            "reactivation": {"means": _layer_means(self.reactivation)},
+        }
+        if full:
+            found["specificity"] |= _response_dict(self.specificity)
+            found["reactivation"] |= _response_dict(self.reactivation)
+            found["reactivation"]["explained"] = _by_layer(self.reactivation, "explained")
+        return {"summary": self.summary()} | found | self.settings
+
+    def summary(self) -> dict[str, float | None]:
+        """Return figures averaged over the concepts whose engrams were measured; None if not defined.
+
+        ``erased``: mean score of the erased concept; ``erased_worst``: the highest; ``others``: mean score of
+        all others; ``others_loss``, ``others_worst_loss`` (the largest loss of one concept when another is
+        erased) and ``others_worst_mean`` (the lowest mean of the others); ``kept``: score of the concept kept
+        alone; ``selective``; what else the task measures of recall (``unseen``, ``nll``, ``nll_unseen``,
+        ``first``, ``first_unseen``, see `language.Recall.measure`); each base beside it; and, with
+        controls, ``erased_gaussian``, ``others_gaussian``, ``selective_gaussian``, the same for
+        ``subset``, and the largest p over concepts as ``…_p``.
+        """
+        lost, kept = self.necessity, self.sufficiency
+        own, other = lost[lost["concept"] == lost["probe"]], lost[lost["concept"] != lost["probe"]]
+        alone = kept[kept["concept"] == kept["probe"]]
+        found = {
+            "erased": own["score"].mean(),
+            "erased_base": own["base"].mean(),
+            "erased_worst": own["score"].max(),
+            "others": other["score"].mean(),
+            "others_base": other["base"].mean(),
+            "others_loss": -other["delta"].mean(),
+            "others_worst_loss": -other["delta"].min(),
+            "others_worst_mean": other.groupby("concept")["score"].mean().min(),
+            "kept": alone["score"].mean(),
+            "selective": own["selective"].mean(),
+        }
+        for name in ("unseen", "nll", "nll_unseen", "first", "first_unseen"):
+            if name in lost:
+                found |= {name: own[name].mean(), f"{name}_base": own[f"base_{name}"].mean()}
+                found[f"others_{name}"] = other[name].mean()
+        for kind in SHAMS:
+            if kind in lost:
+                found |= {
+                    f"erased_{kind}": own[kind].mean(),
+                    f"others_{kind}": other[kind].mean(),
+                    f"selective_{kind}": own[f"selective_{kind}"].mean(),
+                    f"selective_{kind}_p": own[f"selective_{kind}_p"].max(),
+                }
+        return {name: _number(value) for name, value in found.items()}
+
+
+def _number(value: float) -> float | None:
+    """JSON knows no infinity and no NaN."""
+    return float(value) if math.isfinite(value) else None
+
+
+def _matrix(frame: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
+    return {
+        concept: {p: _number(v) for p, v in zip(rows["probe"], rows[column], strict=True)}
+        for concept, rows in frame.groupby("concept", sort=False)
+    }
+
+
+def _by_layer(frame: pd.DataFrame, column: str) -> dict[str, Any]:
+    return {layer: _matrix(rows, column) for layer, rows in frame.groupby("layer", sort=False)}
+
+
+def _layer_means(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """Return the mean over concepts of their own value and of that on the others' inputs, per layer."""
+    own = frame["concept"] == frame["probe"]
+    columns = {"": "value"} | {f"_{kind}": kind for kind in SHAMS if kind in frame}
+    return {
+        layer: {
+            side + tail: _number(rows[column][chosen.loc[rows.index]].mean())
+            for tail, column in columns.items()
+            for side, chosen in (("own", own), ("others", ~own))
+        }
+        for layer, rows in frame.groupby("layer", sort=False)
+    }
+
+
+def _function_dict(frame: pd.DataFrame) -> dict[str, Any]:
+    first = frame[frame["concept"] == frame["concept"].iloc[0]]
+    found: dict[str, Any] = {
+        "base": {p: _number(v) for p, v in zip(first["probe"], first["base"], strict=True)},
+        "matrix": _matrix(frame, "score"),
+        "says": _matrix(frame, "says"),
+        "selective": _per_concept(frame, "selective"),
+    }
+    details = [c.removeprefix("base_") for c in frame.columns if c.startswith("base_")]
+    if details:
+        found["details"] = {
+            name: {
+                "base": {p: _number(v) for p, v in zip(first["probe"], first[f"base_{name}"], strict=True)},
+                "matrix": _matrix(frame, name),
+            }
+            for name in details
+        }
+    if "gaussian" in frame:
+        found["control"] = _matrix(frame, "gaussian")
+        found["controls"] = _controls_dict(frame, _matrix)
+        for kind in SHAMS:
+            found["controls"][kind]["selective"] = {
+                name: _per_concept(frame, f"selective_{kind}{tail}") for name, tail in TAILS.items()
+            }
+    return found
+
+
+def _per_concept(frame: pd.DataFrame, column: str) -> dict[str, float | None]:
+    first = frame.drop_duplicates("concept")
+    return {c: _number(v) for c, v in zip(first["concept"], first[column], strict=True)}
+
+
+def _response_dict(frame: pd.DataFrame) -> dict[str, Any]:
+    found: dict[str, Any] = {"layers": _by_layer(frame, "value")}
+    if "gaussian" in frame:
+        found["control"] = _by_layer(frame, "gaussian")
+        found["controls"] = _controls_dict(frame, _by_layer)
+    return found
+
+
+def _controls_dict(frame: pd.DataFrame, shape: Any) -> dict[str, Any]:
+    return {kind: {n: shape(frame, kind + tail) for n, tail in TAILS.items()} for kind in SHAMS}
+
+
+@exactly
+def criteria(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    strength: float = 1.0,
+    scaling: str = "plain",
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    controls: int = CONTROL_SEEDS,
+    seed: int = 0,
+    sham_others: int | None = None,
+    progress: Progress | None = None,
+) -> Criteria:
+    """Measure all four criteria with one set of options (see the single functions).
+
+    Keeping is always from nothing and at strength 1; the strength is that of erasing and of the engram
+    whose response is measured.
+    """
+    check_subject(subject, atlas)
+    check_options(controls, strength)
+    layers = layers if layers is None or isinstance(layers, str) else list(layers)  # it is read four times
+    names = chosen_concepts(atlas, concepts)
+    shams = subset_shams(subject, atlas, [seed + i for i in range(controls)], names, progress)
+    shared: dict[str, Any] = {
+        "layers": layers, "concepts": names, "controls": controls, "seed": seed, "shams": shams,
+        "progress": progress,
+    }  # fmt: skip
+    table = responses(subject, atlas, strength=strength, **shared)
+    settings = {
+        "strength": float(strength),
+        "scaling": scaling,
+        "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},
+        "seed": seed,
+        "control_seeds": controls,
+        "sham_others": sham_others,
+        "edited_layers": atlas.select(layers),
+        "model_hash": atlas.identity.digest,
+    }
+    return Criteria(
+        one_measure(table, "ratio"),
+        reactivation_of(table),
+        sufficiency(subject, atlas, sham_others=sham_others, **shared),
+        necessity(subject, atlas, strength=strength, scaling=scaling, sham_others=sham_others, **shared),
+        settings,
+    )

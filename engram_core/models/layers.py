@@ -1,0 +1,328 @@
+"""Layers that hold memory: the rows each one reads, its matrix, and back; what is skipped and why."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from ..errors import CoverageError, suggest
+from .linear_maps.adapted import is_adapted
+from .linear_maps.kinds import slots_of, why_no_slots
+from .linear_maps.linear import Slot
+from .linear_maps.opaque import hides_weight
+from .twins import is_compiled
+from .view import base_of, plain_path, submodule, walk
+
+__all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
+
+_QUANTISED = "quantised: its stored values are not the weights"
+_COMPLEX = "complex-valued: an engram is made of real rows and weights"
+_LAZY = "not initialised: it has no weights yet; run the model once first"
+_SCRIPT = "TorchScript: its compiled code cannot be listened to; give the Python module it was made from"
+_NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm)
+
+
+@dataclass(frozen=True)
+class LayerInfo:
+    """One line of the coverage list.
+
+    Attributes:
+        name: path of the layer in the model.
+        kind: class of the layer.
+        width: columns of its input rows, with the bias column; per group for grouped convolutions.
+            None where the layer is not covered.
+        outputs: rows of its matrix, over all groups; None where not covered.
+        covered: whether engrams can live here.
+        reason: why not, in words; empty if covered.
+    """
+
+    name: str
+    kind: str
+    width: int | None
+    outputs: int | None
+    covered: bool
+    reason: str = ""
+
+
+def _why_not(module: nn.Module) -> str:
+    """Say why a module with parameters of its own holds no engram."""
+    kind = type(module).__name__
+    reason = _scripted_or_lazy(module) or why_no_slots(module)
+    if reason:
+        return reason
+    if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+        return "embedding: a table look-up, not a linear map of an activation"
+    if isinstance(module, _NORMS) or "norm" in kind.casefold():
+        return "normalisation: rescales, does not store"
+    if isinstance(module, nn.RNNBase | nn.RNNCellBase):
+        return "recurrent: its weights act inside one fused step"
+    if isinstance(module, nn.MultiheadAttention):
+        return "a subclass of MultiheadAttention with code of its own"
+    if isinstance(module, (nn.Linear, nn.modules.conv._ConvNd)):
+        return f"{kind} replaces the forward pass of the layer it derives from"
+    own = list(module.parameters(recurse=False))
+    if any(not (p.is_floating_point() or p.is_complex()) for p in own):
+        return _QUANTISED
+    if "router" in kind.casefold() or kind.endswith("Gate"):
+        return "router: it chooses the experts, and its weights act inside that choice"
+    return _why_bare(module)
+
+
+_ADDED = ("pos", "embed", "token", "cls", "bias", "query", "queries", "shift")
+_SCALES = ("gamma", "scale", "temperature", "alpha", "beta")
+
+
+def _why_bare(module: nn.Module) -> str:
+    """Say what bare parameters are, as far as their names and shapes tell."""
+    named = list(module.named_parameters(recurse=False))
+    kind = type(module).__name__
+    experts = "expert" in kind.casefold() or hasattr(module, "num_experts")
+    if any(p.ndim == 3 for _, p in named) and (experts or any("expert" in name for name, _ in named)):
+        return "fused experts of a form not known here"
+    start = "a bare parameter" if len(named) == 1 else "bare parameters"
+    shown = ", ".join(repr(name) for name, _ in named[:3]) + (" …" if len(named) > 3 else "")
+    shown = f"({shown} of {kind})"
+
+    def added(name: str, p: nn.Parameter) -> bool:
+        return any(word in name.casefold() for word in _ADDED) or (p.ndim > 1 and p.shape[0] == 1)
+
+    def scales(name: str, p: nn.Parameter) -> bool:
+        return p.ndim < 2 or any(word in name.casefold() for word in _SCALES)
+
+    if all(added(name, p) for name, p in named):
+        return f"{start}: added, not a linear map {shown}"
+    if all(added(name, p) or scales(name, p) for name, p in named):
+        return f"{start}: added or multiplied value by value, not a linear map {shown}"
+    return f"{kind} is not a known linear map: its own code uses {start} {shown}"
+
+
+class _Memory:
+    """Where every parameter and buffer of a model lies, so that ties are found however they were made.
+
+    Two names of one module are one layer. Two modules are tied if they hold one parameter, or parameters over
+    the same memory, slices of one another included.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._at: dict[int, list[tuple[int, str, str, Tensor]]] = {}
+        self._paths: dict[int, list[str]] = {}
+        for name, module in model.named_modules(remove_duplicate=False):
+            self._paths.setdefault(id(module), []).append(plain_path(name))
+        for name, module in walk(model):
+            stem = f"{name}." if name else ""
+            for attribute, tensor in (*module._parameters.items(), *module._buffers.items()):
+                if tensor is not None and not is_lazy(tensor):
+                    entry = (id(module), attribute, stem + attribute, tensor)
+                    self._at.setdefault(_storage(tensor), []).append(entry)
+
+    def other(self, layer: nn.Module, owner: nn.Module, attribute: str, weight: Tensor) -> str:
+        """Return the path under which something else holds a weight of a layer; empty if nothing does.
+
+        Args:
+            layer: the layer.
+            owner: the module that holds the weight: the layer, or a part of it.
+            attribute: as what it does.
+            weight: the weight.
+        """
+        names = self._paths.get(id(layer), ())
+        for path in self._paths.get(id(owner), ()):
+            inside = any(not name or path == name or path.startswith(name + ".") for name in names)
+            computes = "parametrizations" in path.split(".")
+            # What computes the weight of one layer may be a layer itself.
+            if (computes and owner is layer) or (not inside and type(layer) is not nn.MultiheadAttention):
+                return f"{path}.{attribute}"
+        for module, name, path, tensor in self._at.get(_storage(weight), ()):
+            if (module, name) != (id(owner), attribute) and _overlap(weight, tensor):
+                return path
+        return ""
+
+
+def _storage(tensor: Tensor) -> int:
+    if tensor.is_meta:
+        return id(tensor)
+    try:
+        return tensor.untyped_storage().data_ptr() or id(tensor)
+    except (NotImplementedError, RuntimeError):  # sparse and quantised ones may have none
+        return id(tensor)
+
+
+def _overlap(a: Tensor, b: Tensor) -> bool:
+    """Whether two tensors of one storage have an element in common."""
+    if a is b or a.is_meta or b.is_meta:
+        return a is b
+    if a.element_size() != b.element_size():
+        return True  # one memory read in two types
+    spans = [
+        (
+            t.storage_offset(),
+            t.storage_offset() + 1 + sum((n - 1) * s for n, s in zip(t.shape, t.stride(), strict=True)),
+        )
+        for t in (a, b)
+        if t.numel()
+    ]
+    if len(spans) < 2 or spans[0][1] <= spans[1][0] or spans[1][1] <= spans[0][0]:
+        return False
+    if a.is_contiguous() and b.is_contiguous():
+        return True
+    start = min(first for first, _ in spans)  # columns of one matrix lie between each other without meeting
+    taken = torch.zeros(max(last for _, last in spans) - start, dtype=torch.bool, device="cpu")
+    taken.as_strided(a.shape, a.stride(), a.storage_offset() - start).fill_(True)
+    return bool(taken.as_strided(b.shape, b.stride(), b.storage_offset() - start).any())
+
+
+def _blocked(module: nn.Module, slots: Sequence[Slot], memory: _Memory) -> str:
+    """Say why a module of a covered kind still cannot be edited; empty if it can."""
+    for slot in slots:
+        weights = slot.weights(module)
+        if not weights and slot.opaque:
+            continue  # an edit never touches what is stored
+        if not weights:
+            return "its weight is computed from other parameters at every call"
+        for attribute, weight in weights.items():
+            if is_lazy(weight):
+                return _LAZY
+            if weight.is_complex():
+                return _COMPLEX
+            if not weight.is_floating_point() or weight.element_size() < 2:
+                return f"quantised: weights of type {weight.dtype} cannot be edited"
+            if weight.is_meta:
+                return "its weights are not loaded (meta device)"
+            head, _, name = attribute.rpartition(".")
+            other = memory.other(module, submodule(module, head), name, weight)
+            if other:
+                return f"tied: shares its weight with {other!r}; an edit here would change that too"
+    return ""
+
+
+def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
+    model = base_of(model)
+    memory = _Memory(model)
+    seen: dict[int, tuple[str, nn.Module]] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if not is_compiled(module) and "parametrizations" not in name.split("."):
+            seen.setdefault(id(module), (plain_path(name), module))
+    modules = list(seen.values())
+    infos: list[LayerInfo] = []
+    slots: list[Slot] = []
+    inside: set[int] = set()
+    found_in: dict[int, tuple[list[Slot] | None, str]] = {}
+    for name, module in modules:
+        if id(module) in inside:
+            continue
+        found = None if _scripted_or_lazy(module) else slots_of(name, module)
+        reason = _blocked(module, found, memory) if found else ""
+        found_in[id(module)] = found, reason
+        attention = type(module) is nn.MultiheadAttention  # uses its out-projection past that layer's forward
+        if is_adapted(module) or attention or (found and not reason and found[0].encloses):
+            # Listed as parts of what is above them, whatever else they are called.
+            inside.update(id(part) for part in module.modules() if part is not module)
+    for name, module in modules:
+        if id(module) in inside:
+            continue
+        kind = type(module).__name__
+        bare = not any(True for _ in module.parameters(recurse=False))
+        # A computed weight is not asked for: in training mode that may write what it is computed from.
+        if bare and not (is_adapted(module) or parametrize.is_parametrized(module)):
+            if isinstance(module, torch.jit.ScriptModule) or not hides_weight(module):
+                continue
+        found, reason = found_in[id(module)]
+        if found and not reason:
+            for slot in found:
+                slots.append(slot)
+                infos.append(LayerInfo(slot.name, slot.kind, slot.width, slot.outputs, True))
+            continue
+        kind = getattr(module, "original_name", kind)  # what a scripted layer was
+        infos.append(LayerInfo(name or kind, kind, None, None, False, reason or _why_not(module)))
+    return infos, slots
+
+
+def _scripted_or_lazy(module: nn.Module) -> str:
+    if isinstance(module, torch.jit.ScriptModule):
+        return _SCRIPT
+    return _LAZY if any(is_lazy(p) for p in module.parameters(recurse=False)) else ""
+
+
+def list_layers(model: nn.Module) -> list[LayerInfo]:
+    """List every layer that has parameters: covered, or why not.
+
+    Returns:
+        One entry per layer in the order of the module tree; the four maps of a
+        ``nn.MultiheadAttention`` are four entries.
+    """
+    return _survey(model)[0]
+
+
+def find_slots(model: nn.Module) -> list[Slot]:
+    """Return every covered linear map of `model`.
+
+    Raises:
+        CoverageError: if there is none; the message says what was found instead.
+    """
+    infos, slots = _survey(model)
+    if not slots:
+        found = "; ".join(f"{i.name} ({i.kind}): {i.reason}" for i in infos[:6]) or "no layer with parameters"
+        raise CoverageError(
+            f"{type(model).__name__} has no layer that can hold an engram (Linear, Conv1D, convolutions, "
+            f"MultiheadAttention, fused experts). Found: {found}."
+        )
+    return slots
+
+
+def select_layers(
+    names: Iterable[str], layers: str | Iterable[str] | None = None, blocks: Iterable[int] | None = None
+) -> list[str]:
+    """Choose layers the way PEFT does.
+
+    Args:
+        names: the names to choose from, in order.
+        layers: None for all; a list of name suffixes (whole dotted parts; without its number in brackets
+            an expert's name means all experts); or a string, a regular expression that must match the full
+            name.
+        blocks: keep only layers whose first number in the path is one of these.
+
+    Raises:
+        UnknownNameError: if a suffix names no layer.
+        CoverageError: if nothing is left, or the expression is malformed.
+    """
+    available = list(names)
+    chosen = available
+    if isinstance(layers, str):
+        try:
+            pattern = re.compile(layers)
+        except re.error as error:
+            message = f"The layer pattern {layers!r} is not a regular expression: {error}."
+            raise CoverageError(message) from None
+        chosen = [name for name in available if pattern.fullmatch(name)]
+    elif layers is not None:
+        wanted = list(layers)
+        hits: set[str] = set()
+        for suffix in wanted:
+            match = [n for n in available if _ends(n, suffix) or _ends(n.partition("[")[0], suffix)]
+            if not match:
+                raise suggest("layer", suffix, [*available, *{n.rpartition(".")[2] for n in available}])
+            hits.update(match)
+        chosen = [name for name in available if name in hits]
+    if blocks is not None:
+        numbers = set(blocks)
+        chosen = [name for name in chosen if block_of(name) in numbers]
+    if not chosen:
+        raise CoverageError(
+            f"No covered layer matches layers={layers!r}, blocks={blocks!r}. "
+            f"Covered: {', '.join(available[:12])}{' …' if len(available) > 12 else ''}."
+        )
+    return chosen
+
+
+def _ends(name: str, suffix: str) -> bool:
+    return name == suffix or name.endswith("." + suffix)
+
+
+def block_of(name: str) -> int | None:
+    """Return the first number in a layer's path, which is its block; None without one."""
+    return next((int(part) for part in name.split(".") if part.isdigit()), None)

@@ -1,0 +1,256 @@
+"""Layers wrapped by an adapter of PEFT (LoRA and its relatives): one map, of the base's weight and theirs.
+
+A wrapper is known by the class it derives from, so that the core needs no ``peft``. The weight in force is
+PEFT's own: a copy of the layer is merged by the adapter's own method, and nothing of the wrapper is written.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import CoverageError
+from ..view import submodule
+from .derived import DerivedSlot, filled, held_layer, hold_forward, release_forward
+
+__all__ = [
+    "AdaptedSlot",
+    "adapted_path",
+    "adapter_name",
+    "adapter_states",
+    "inner_model",
+    "is_adapted",
+    "merged_layer",
+    "merged_model",
+    "why_not_adapted",
+]
+
+_TRIES = 3  # inputs on which a wrapper is held against its merged layer
+_AGREES = {torch.float64: 1e-4, torch.float32: 1e-3}  # relative; in half precision 5 %
+
+_checked: weakref.WeakKeyDictionary[nn.Module, tuple[Any, str]] = weakref.WeakKeyDictionary()
+
+
+def is_adapted(module: nn.Module) -> bool:
+    """Whether `module` is a layer that an adapter wraps."""
+    return isinstance(getattr(module, "base_layer", None), nn.Module) and any(
+        kind.__name__ == "BaseTunerLayer" and kind.__module__.startswith("peft.")
+        for kind in type(module).__mro__
+    )
+
+
+def adapter_name(module: nn.Module) -> str:
+    """Return what the adapter of a wrapper is called, e.g. ``LoRA``."""
+    parts = type(module).__module__.split(".")  # peft.tuners.lora.layer
+    name = parts[2] if len(parts) > 2 else "adapter"
+    known = {"lora": "LoRA", "adalora": "AdaLoRA", "loha": "LoHa", "lokr": "LoKr", "ia3": "IA3", "oft": "OFT"}
+    return known.get(name, name)
+
+
+def merged_layer(module: Any) -> nn.Module:
+    """Return the layer that a wrapper computes now, as a plain one that nobody else holds.
+
+    Args:
+        module: the wrapper; its active adapters count, unless they are switched off.
+    """
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it was merged before, which is what we want
+        twin = copy.deepcopy(module).eval()
+        if any(p.is_floating_point() and p.element_size() < 4 for p in twin.parameters()):
+            twin.float()  # sums in half precision would lose what an adapter adds
+        if not twin.disable_adapters:
+            twin.merge()
+        layer: nn.Module = twin.get_base_layer()
+    return layer
+
+
+def why_not_adapted(module: Any, run: Callable[[nn.Module, Tensor], Tensor], shape: tuple[int, ...]) -> str:
+    """Say why the map of a wrapper cannot be taken as one matrix; empty if it can.
+
+    The wrapper is run beside its merged layer, once for every state of its adapters.
+
+    Args:
+        module: the wrapper.
+        run: runs a private copy of a module.
+        shape: of an input that the layer reads.
+    """
+    name = adapter_name(module)
+    if module.disable_adapters and module.merged:
+        return (
+            f"its {name} adapter is merged and switched off: the next pass would take it out of the base's "
+            "weight. Call unmerge_adapter() first"
+        )
+    state = (module.disable_adapters, tuple(module.active_adapters), tuple(module.merged_adapters), shape)
+    known = _checked.get(module)
+    if known is None or known[0] != state:
+        known = _checked[module] = (state, _compare(module, run, shape))
+    return known[1]
+
+
+def _compare(module: Any, run: Callable[[nn.Module, Tensor], Tensor], shape: tuple[int, ...]) -> str:
+    name, base = adapter_name(module), module.get_base_layer()
+    advice = "merge it into the model first (merge_and_unload)"
+    try:
+        layer = merged_layer(module)
+    except Exception as error:  # an adapter's own code: what it raises is not known here
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return f"its {name} adapter cannot be merged by PEFT ({said.rstrip('.')}), so its matrix is not known"
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(_TRIES, *shape, generator=generator).to(base.weight)
+    wide = x.to(layer.weight)  # type: ignore[arg-type]
+    try:
+        found, expected = run(module, x).to(wide), layer(wide)
+    except (RuntimeError, TypeError, ValueError, AttributeError) as error:
+        return f"its {name} adapter does not run by itself ({str(error).splitlines()[0]}): {advice}"
+    gap = torch.linalg.vector_norm(found - expected) / torch.linalg.vector_norm(expected).clamp(min=1e-30)
+    if float(gap) > _AGREES.get(base.weight.dtype, 0.05):
+        return f"its {name} adapter is no fixed linear map of the layer's input: {advice}"
+    return ""
+
+
+@dataclass(frozen=True)
+class AdaptedSlot(DerivedSlot):
+    """A layer with its adapters: the sum of both is the map, and both are in a baked model."""
+
+    def plain(self, module: nn.Module) -> nn.Module:
+        """Return the layer with the adapters that are active merged into it."""
+        if not is_adapted(module):
+            return module  # a baked copy
+        held = held_layer(module)
+        return merged_layer(module) if held is None else held
+
+    def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        """Return the weight of the layer below the adapters: only that may belong to another layer too."""
+        base = module.get_base_layer()  # type: ignore[operator]
+        return {n: p for n, p in module.named_parameters() if p is base.weight}
+
+    def constant(self, module: nn.Module) -> Callable[[], Tensor]:
+        """Return what gives the bias, to which an adapter may add its own."""
+        bias: Any = self.plain(module).bias
+        fixed: Tensor = bias.detach()
+        return lambda: fixed
+
+    def _layer(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> nn.Module:
+        like: Tensor = module.get_base_layer().weight if is_adapted(module) else module.weight  # type: ignore[operator,assignment]
+        layer = merged_layer(module) if is_adapted(module) else module
+        return filled(layer, weight, bias, like)
+
+    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+        hold_forward(module, self._layer(module, weight, bias))
+
+    def release(self, view: nn.Module) -> bool:
+        """Put the wrapper back in force."""
+        release_forward(submodule(view, self.module))
+        return True
+
+    def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+        layer = self._layer(module, weight, bias)
+        if layer is not module and not put_in_place(model, module, layer):
+            raise CoverageError(
+                f"Layer {self.name!r} is a whole model by itself and wrapped by an adapter, so nothing holds "
+                "the plain layer that would take its place. Merge the adapter first (merge_and_unload)."
+            )
+
+
+_WRAPPERS = ("PeftModel", "PeftMixedModel")
+
+
+def _is(model: nn.Module, *names: str) -> bool:
+    return any(k.__name__ in names and k.__module__.startswith("peft.") for k in type(model).__mro__)
+
+
+def inner_model(model: Any) -> nn.Module:
+    """Return the model that a ``PeftModel`` wraps, with its adapters in it; any other model itself."""
+    if not _is(model, *_WRAPPERS):
+        return model  # type: ignore[no-any-return]
+    tuner: Any = model.base_model
+    inner: nn.Module = tuner.model if _is(tuner, "BaseTuner") else tuner
+    return inner
+
+
+def adapter_states(model: nn.Module) -> list[str]:
+    """Return, for every part of a model that adapters wrap, its path and which of them are on."""
+    found = []
+    for path, module in model.named_modules():
+        if is_adapted(module) or _is(module, "AuxiliaryTrainingWrapper"):
+            state: Any = module
+            on = [] if state.disable_adapters else list(state.active_adapters)
+            found.append(f"{path} (adapters on: {', '.join(on) or 'none'})")
+    return found
+
+
+def adapted_path(model: nn.Module, path: str) -> str:
+    """Return a module's path below the model that a ``PeftModel`` wraps."""
+    inner = inner_model(model)
+    stem = next((name for name, module in model.named_modules() if module is inner), "")
+    return path.removeprefix(f"{stem}.") if stem else path
+
+
+def merged_model(model: Any) -> nn.Module:
+    """Return the plain model that a model with adapters computes; a model without any itself.
+
+    Args:
+        model: a model that nobody else holds: its wrappers are replaced by the layers they amount to.
+
+    Raises:
+        CoverageError: if an adapter is none of weights, or cannot be merged.
+    """
+    if _is(model, *_WRAPPERS) and inner_model(model) is model.base_model:
+        raise CoverageError(
+            f"The adapter of this {type(model).__name__} adds inputs (prompts, a prefix) and no weights, "
+            "so no plain model computes the same. Save it as it is, and the edit as an adapter of its own "
+            "(save_lora)."
+        )
+    for name, module in list(model.named_modules()):
+        if is_adapted(module):
+            base = module.get_base_layer()
+            try:
+                layer = merged_layer(module)
+            except Exception as error:  # an adapter's own code: what it raises is not known here
+                raise CoverageError(
+                    f"The {adapter_name(module)} adapter of {name!r} cannot be merged by PEFT ({error}), so "
+                    "there is no plain model to save."
+                ) from error
+            weight = getattr(base, "weight", None)
+            if isinstance(weight, Tensor) and weight.is_floating_point():
+                layer.to(weight.dtype)
+            put_in_place(model, module, layer)
+    for module in list(model.modules()):
+        if _is(module, "ModulesToSaveWrapper"):
+            off = module.disable_adapters or not module.active_adapters
+            chosen = module.original_module if off else module.modules_to_save[module.active_adapters[0]]
+            put_in_place(model, module, chosen)
+        elif _is(module, "TrainableTokensWrapper"):
+            put_in_place(model, module, module.token_adapter)
+    inner: Any = inner_model(model)
+    if getattr(inner, "_hf_peft_config_loaded", False):
+        inner._hf_peft_config_loaded = False  # else transformers would save the adapters alone
+    _untie(inner)
+    return inner  # type: ignore[no-any-return]
+
+
+def _untie(model: Any) -> None:
+    """Let a config say that head and embedding are two, if merging made them so: a tied head is not saved."""
+    if not getattr(getattr(model, "config", None), "tie_word_embeddings", False):
+        return
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and embedding is not None and head.weight is not embedding.weight:
+        model.config.tie_word_embeddings = False
+
+
+def put_in_place(model: nn.Module, old: nn.Module, new: nn.Module) -> bool:
+    """Put a module where another is, under every name it has; False if it has none."""
+    found = False
+    for parent in list(model.modules()):
+        for name, child in parent._modules.items():
+            if child is old:
+                parent._modules[name] = new
+                found = True
+    return found

@@ -1,0 +1,285 @@
+"""Frozen quantised Linear layers: their stored values are not the weights, so the weight is never read.
+
+An edit acts on what such a layer reads, ``x' = x − Σ s Fᵀ R x``, and the layer computes the rest in its own
+arithmetic. What its map is for norms and tables is asked from the layer itself: its answers to the rows of an
+identity, from which its answer to 0, the bias, is taken. Known by what they do, not by class: torch's dynamic
+int8 Linear, bitsandbytes, torchao, GGUF-kept weights, and whatever else maps rows of numbers linearly.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
+
+from ...errors import CoverageError
+from ..view import base_of, shared_copy, submodule
+from .derived import filled, held_layer, hold_forward, release_forward
+from .linear import Slot
+
+__all__ = [
+    "OpaqueSlot",
+    "hides_weight",
+    "holds_values",
+    "is_frozen",
+    "opaque_slot",
+    "stored_tensors",
+    "why_opaque",
+]
+
+_CHUNK = 512  # rows of the identity at a time
+_KEPT_BYTES = 256 << 20  # of matrices that were asked for
+_LINEAR = 0.1  # arithmetic in 8 bits is off by a few percent; what is no linear map by far more
+_READS = (torch.float32, torch.bfloat16, torch.float16)
+_FAILS = (RuntimeError, TypeError, ValueError, AttributeError, AssertionError, LookupError)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What was found by running a layer: why it is no linear map (or empty), and what it reads."""
+
+    reason: str
+    reads: torch.dtype = torch.float32
+    bias: bool = False
+
+
+_facts: weakref.WeakKeyDictionary[nn.Module, _Facts] = weakref.WeakKeyDictionary()
+# By module: its answer to one row, by which a change of it is noticed, and its matrix.
+_matrices: OrderedDict[weakref.ref[nn.Module], tuple[Tensor, Tensor]] = OrderedDict()
+
+
+@dataclass(frozen=True)
+class OpaqueSlot(Slot):
+    """A Linear layer whose stored values are not its weights.
+
+    Attributes:
+        reads: the type of the rows it is asked with.
+    """
+
+    reads: torch.dtype = torch.float32
+
+    opaque = True
+    encloses = True
+
+    def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
+        """Return nothing: no edit changes what is stored."""
+        return {}
+
+    def matrix(self, model: nn.Module) -> Tensor:
+        """Return ``[W | b]`` as the layer's answers show it, (1, outputs, width), in float32."""
+        module = submodule(model, self.module)
+        held = held_layer(module)
+        if held is not None:
+            plain = Slot("", "", "", self.outputs, self.columns, self.bias)
+            return plain.matrix(held)
+        return _asked(module, self)
+
+    def constant(self, module: nn.Module) -> Callable[[], Tensor]:
+        """Return what gives the bias: the layer's answer to 0."""
+        fixed = _answers(module, torch.zeros(1, self.columns, dtype=self.reads))[0]
+        return lambda: fixed
+
+    def check_bake(self, model: nn.Module) -> None:
+        """Refuse: there is no place for an edited weight."""
+        raise CoverageError(
+            f"Layer {self.name!r} ({self.kind}) is quantised: no edited weight can be stored in it. Keep the "
+            "edited view, take the edit away as an adapter (save_lora), or name other layers (layers=…)."
+        )
+
+    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+        """Let a view compute with a matrix in float32 instead; anything else is refused."""
+        if base_of(model) is model:
+            self.check_bake(model)
+        module = submodule(model, self.module)
+        weight, bias = self.split(matrix)
+        layer = nn.Linear(1, 1, bias=bias is not None, device=matrix.device)
+        layer.in_features, layer.out_features = self.columns, self.outputs
+        hold_forward(module, _Held(filled(layer, weight, bias, torch.empty(0, device=matrix.device))))
+        return True
+
+    def release(self, view: nn.Module) -> bool:
+        """Let the quantised layer compute again."""
+        release_forward(submodule(view, self.module))
+        return True
+
+
+class _Held(nn.Module):
+    """A Linear layer in float32 that answers in the type it is asked in."""
+
+    def __init__(self, layer: nn.Module):
+        super().__init__()
+        self.layer = layer
+
+    @property
+    def weight(self) -> Any:
+        """The edited weight, (outputs, columns)."""
+        return self.layer.weight
+
+    @property
+    def bias(self) -> Any:
+        """The edited bias, (outputs,), or None."""
+        return self.layer.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the answers to rows of any floating-point type."""
+        found: Tensor = self.layer(x.to(self.weight.dtype))
+        return found.to(x.dtype)
+
+
+def hides_weight(module: nn.Module) -> bool:
+    """Whether a module without parameters still has a weight, in a packed or integer form."""
+    weight = getattr(module, "weight", None)
+    if callable(weight) and not isinstance(weight, nn.Module):
+        return True
+    return any("weight" in n and not b.is_floating_point() for n, b in module.named_buffers(recurse=False))
+
+
+def holds_values(weight: Tensor) -> bool:
+    """Whether a floating-point weight is what it says, and no tensor class's own form of it."""
+    kind: Any = type(weight)
+    function = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
+    computes = function not in (Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__)  # type: ignore[attr-defined]
+    return not (
+        computes
+        or kind.__torch_dispatch__ is not Tensor.__torch_dispatch__
+        or hasattr(kind, "__tensor_flatten__")
+        or weight.element_size() < 2
+    )
+
+
+def is_frozen(module: nn.Module) -> bool:
+    """Whether the weight of a module is stored in a form that is not its values."""
+    if parametrize.is_parametrized(module) or isinstance(module, torch.jit.ScriptModule):
+        return False
+    own = [p for p in module._parameters.values() if p is not None and not is_lazy(p)]
+    if any(not (p.is_floating_point() or p.is_complex()) for p in own):
+        return True
+    weight = module._parameters.get("weight")
+    if isinstance(module, nn.Linear) and weight is not None and not is_lazy(weight):
+        # A tensor of a class with arithmetic of its own holds scales and packed values, whatever its type.
+        return not holds_values(weight)
+    return not own and hides_weight(module)
+
+
+def stored_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
+    """Return what the frozen layers of a model store besides parameters, by name: packed values, scales.
+
+    Args:
+        model: any model; one without frozen layers has none.
+    """
+    found: dict[str, Tensor] = {}
+    for path, module in model.named_modules():
+        if not is_frozen(module):
+            continue
+        own = {name for name, _ in module.named_parameters()}
+        for name, value in module.state_dict().items():
+            if name not in own:
+                for place, part in enumerate(value if isinstance(value, tuple) else (value,)):
+                    if isinstance(part, Tensor):
+                        found[f"{path}.{name}.{place}"] = part
+    return list(found.items())
+
+
+def opaque_slot(label: str, path: str, module: nn.Module, kind: str) -> OpaqueSlot | None:
+    """Return the slot of a frozen layer, or None if it is no linear map of rows (see `why_opaque`).
+
+    Args:
+        label: public name of the layer.
+        path: of the module in the model.
+        module: the layer, or an adapter's wrapper of one.
+        kind: what it is called.
+    """
+    size, facts = _size(module), _look(module)
+    if size is None or facts.reason:
+        return None
+    return OpaqueSlot(label, path, kind, size[1], size[0], facts.bias, reads=facts.reads)
+
+
+def why_opaque(module: nn.Module) -> str:
+    """Say why a frozen layer is no linear map that can be edited at its input; empty if it is one."""
+    return _look(module).reason
+
+
+def _size(module: nn.Module) -> tuple[int, int] | None:
+    for names in (("in_features", "out_features"), ("infeatures", "outfeatures")):
+        found = [getattr(module, name, None) for name in names]
+        if all(isinstance(size, int) and size > 0 for size in found):
+            return found[0], found[1]  # type: ignore[return-value]
+    return None
+
+
+def _look(module: nn.Module) -> _Facts:
+    found = _facts.get(module)
+    if found is None:
+        found = _facts[module] = _find(module)
+    return found
+
+
+def _find(module: nn.Module) -> _Facts:
+    stored = "quantised: its stored values are not the weights"
+    size = _size(module)
+    if size is None:
+        return _Facts(stored)
+    generator = torch.Generator().manual_seed(0)
+    one, two = torch.randn(2, 8, size[0], generator=generator)
+    for reads in _READS:
+        rows = torch.cat([one, two, one + two, torch.zeros_like(one)]).to(reads)
+        try:
+            found = _answers(module, rows).float()
+        except _FAILS:
+            continue
+        if found.shape != (32, size[1]) or not bool(torch.isfinite(found).all()):
+            continue
+        a, b, both, none = found.split(8)
+        gap = torch.linalg.vector_norm(a + b - none - both)
+        if float(gap) > _LINEAR * float(torch.linalg.vector_norm(both - none)):
+            return _Facts(f"{stored}, and it is no linear map of its input")
+        bias: Any = getattr(module, "bias", None)
+        bias = bias() if callable(bias) else bias
+        return _Facts("", reads, bias is not None or bool(none.any()))
+    return _Facts(f"{stored}, and it cannot be run on rows of floating-point numbers by itself")
+
+
+def _answers(module: nn.Module, rows: Tensor) -> Tensor:
+    """Run a private copy of a layer in evaluation mode on rows (rows, columns)."""
+    tensors = (*module.parameters(), *module.buffers())
+    place = next((t.device for t in tensors if not t.is_meta), torch.device("cpu"))
+    with torch.no_grad():
+        found: Tensor = shared_copy(module).eval()(rows.to(place))
+    return found.detach()
+
+
+def _asked(module: nn.Module, slot: OpaqueSlot) -> Tensor:
+    """Return ``[W | b]`` from a layer's answers: kept while room lasts and the layer answers the same."""
+    key = weakref.ref(module)
+    test = torch.stack([torch.arange(slot.columns) % 3 == 0, torch.ones(slot.columns, dtype=torch.bool)])
+    test = test.to(slot.reads)  # 0 and 1 are the same in every arithmetic
+    answer = _answers(module, test)
+    known = _matrices.get(key)
+    if known is not None and torch.equal(known[0], answer):
+        _matrices.move_to_end(key)
+        return known[1].clone()
+    none = _answers(module, torch.zeros(1, slot.columns, dtype=slot.reads)).float()
+    parts = []
+    for start in range(0, slot.columns, _CHUNK):
+        count = min(_CHUNK, slot.columns - start)
+        rows = torch.zeros(count, slot.columns, dtype=slot.reads)
+        rows[torch.arange(count), start + torch.arange(count)] = 1.0
+        parts.append(_answers(module, rows).float() - none)
+    matrix = torch.cat(parts).mT
+    if slot.bias:
+        matrix = torch.cat([matrix, none.mT], 1)
+    matrix = matrix[None].contiguous()
+    _matrices[key] = (answer, matrix)
+    for gone in [ref for ref in _matrices if ref() is None]:
+        del _matrices[gone]
+    while len(_matrices) > 1 and sum(m.numel() * 4 for _, m in _matrices.values()) > _KEPT_BYTES:
+        _matrices.popitem(last=False)
+    return matrix.clone()

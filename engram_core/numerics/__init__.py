@@ -1,0 +1,1 @@
+"""Numbers: one precision for everything computed here, eigendecompositions, and several of them at once."""

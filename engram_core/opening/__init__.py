@@ -1,0 +1,1 @@
+"""Opening a model with its concepts: the samples, or your own; checked first, prepared once."""

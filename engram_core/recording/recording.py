@@ -1,0 +1,363 @@
+"""Record a model: one forward pass over all concepts, statistics of every covered layer's input."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from ..concepts.batches import BACKGROUND, Owned, Part, Reader, mixed, plain
+from ..concepts.concepts import Concept, ConceptSet
+from ..concepts.inputs import MODEL_ERRORS, Inputs
+from ..concepts.row_axes import too_many_arguments
+from ..concepts.row_owners import Owner
+from ..errors import CoverageError, DataError, EngramError, ModelMismatchError, suggest
+from ..models.identity import ModelIdentity
+from ..models.layers import LayerInfo, find_slots, list_layers, select_layers
+from ..models.linear_maps.experts import open_experts
+from ..models.packed_attention import open_attention
+from ..models.usage import NEVER_CALLED, Usage
+from ..models.view import base_of, device_of, shared_copy, walk
+from ..numerics.precision import exactly
+from .kept_inputs import Probe, ProbeKeeper
+from .listener import Listener
+from .statistics import Source
+
+__all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record", "record_batches"]
+
+_SHOWN = 8  # arguments that an error names
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with (done, total or None, what is being done)."""
+
+
+@dataclass
+class Recording:
+    """What one forward pass over all concepts left behind.
+
+    Attributes:
+        concepts: names of the concepts, in order (without the background).
+        sources: the distinct row streams.
+        source_of: index into `sources` for every recorded layer, in forward order.
+        counts: number of inputs per concept (and of the background).
+        layers: coverage of the whole model, with reasons for what is skipped.
+        identity: the model this was made from.
+        about: what its file carries besides (texts, settings); yours to fill, as JSON can hold it.
+        probes: a few of the inputs, on which edits are shown to act.
+    """
+
+    concepts: tuple[str, ...]
+    sources: list[Source]
+    source_of: dict[str, int]
+    counts: dict[str, int]
+    layers: list[LayerInfo]
+    identity: ModelIdentity
+    about: dict[str, Any] = field(default_factory=dict)
+    probes: tuple[Probe, ...] = ()
+
+    def rows(self, layer: str, concept: str) -> int:
+        """Return how many rows `concept` put into `layer`."""
+        if layer not in self.source_of:
+            raise suggest("layer", layer, self.source_of)
+        statistics = self.sources[self.source_of[layer]].statistics.get(concept)
+        return 0 if statistics is None else statistics.count
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the statistics take."""
+        total = 0
+        for source in self.sources:
+            for s in source.statistics.values():
+                parts = [*s.chunks, *(t for t in (s.moment, s.total) if t is not None)]
+                total += sum(p.numel() * p.element_size() for p in parts)
+        return total
+
+    @exactly
+    def merge(self, other: Recording) -> Recording:
+        """Return the recording of both inputs together; neither is changed.
+
+        Concepts of one name are joined. Equal to recording both in one pass. So is what they carry in
+        `about`; where both say something else under one key, this recording's word stands.
+
+        Raises:
+            ModelMismatchError: if the two come from different models or layers.
+        """
+        if self.identity.digest != other.identity.digest:
+            raise ModelMismatchError("The two recordings come from different models; they cannot be merged.")
+        layers = list(dict.fromkeys((*self.source_of, *other.source_of)))
+        different = [n for n in layers if not (self._listened(n) and other._listened(n))]
+        if different:
+            raise ModelMismatchError(
+                f"The two recordings cover different layers ({', '.join(different[:4])}). "
+                "Record both with the same layers."
+            )
+        sources: list[Source] = []
+        source_of: dict[str, int] = {}
+        places: dict[tuple[int | None, int | None], int] = {}
+        for layer in layers:
+            # Layers that share rows in one recording but not in the other do not share them in both.
+            pair = (self.source_of.get(layer), other.source_of.get(layer))
+            if pair not in places:
+                parts = [r.sources[i] for r, i in zip((self, other), pair, strict=True) if i is not None]
+                joined = parts[0].copy()
+                for part in parts[1:]:
+                    for name, statistics in part.statistics.items():
+                        joined.of(name).absorb(statistics)
+                places[pair] = len(sources)
+                sources.append(joined)
+            source_of[layer] = places[pair]
+        counts = dict(self.counts)
+        for name, count in other.counts.items():
+            counts[name] = counts.get(name, 0) + count
+        concepts = tuple(dict.fromkeys((*self.concepts, *other.concepts)))
+        infos = [
+            theirs if mine.reason == NEVER_CALLED else mine
+            for mine, theirs in zip(self.layers, other.layers, strict=True)
+        ]
+        return Recording(
+            concepts, sources, source_of, counts, infos, self.identity, {**other.about, **self.about},
+            probes=(*self.probes, *other.probes),
+        )  # fmt: skip
+
+    def _listened(self, layer: str) -> bool:
+        """Whether `layer` was listened to, even if no input ever reached it."""
+        silent = {info.name for info in self.layers if info.reason == NEVER_CALLED}
+        return layer in self.source_of or layer in silent
+
+    def save(self, path: Any) -> None:
+        """Write one safetensors file (see `storage`)."""
+        from ..storing.tensors import save_recording
+
+        save_recording(self, path)
+
+    @staticmethod
+    def load(path: Any) -> Recording:
+        """Read a file written by `save`."""
+        from ..storing.tensors import load_recording
+
+        return load_recording(path)
+
+
+@exactly
+def record(
+    model: nn.Module,
+    concepts: ConceptSet | Mapping[str, Inputs | Concept],
+    *,
+    masks: Mapping[str, Any] | None = None,
+    layers: str | Iterable[str] | None = None,
+    blocks: Iterable[int] | None = None,
+    batch_size: int = 256,
+    batch_axis: int | str | None = "auto",
+    mix: bool = False,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Recording:
+    """Record what every covered layer reads, for all concepts, in one forward pass.
+
+    The model is used in evaluation mode through a view: its own mode, hooks and weights stay as they
+    are, other threads may use it meanwhile. Memory is bounded by the statistics (at most one
+    second moment per concept and distinct layer input), not by the data. docs/science.md sections 1 and 3.
+
+    Args:
+        model: any module; it is called as ``model(*args, **kwargs)`` with each batch.
+        concepts: a ConceptSet, or a mapping from names to inputs (see `concepts`).
+        masks: per concept, which inputs (shape (inputs,)) or positions (shape (inputs, positions)) count: a
+            tensor, or one per batch if the inputs are batches. Positions are those of the one argument that
+            has as many; where several have, or for more than one mask, a mapping from the argument (its name,
+            or its place among the positional ones) to its mask. Layers that read the positions of other
+            arguments count all theirs. Default: what a batch's own two-dimensional ``attention_mask`` and
+            ``…_attention_mask`` mark, so that padding is no row, else all; None for a concept: all, padding
+            included.
+        layers: which layers (see `layers.select_layers`); default all covered ones.
+        blocks: only layers whose first number in the path is one of these.
+        batch_size: largest number of inputs per forward pass. Batches that are given are not divided.
+        batch_axis: see `ConceptSet`, whose own choice stands unless this is given. By default a few inputs
+            are run together and apart, and are divided only where every layer reads the same rows either way.
+        mix: let different concepts share a forward pass, where their inputs can be joined. Faster for many
+            small concepts.
+        device: where statistics are kept; default: where the model is.
+        progress: called with (done, total or None, text) after every batch.
+
+    Raises:
+        DataError: an empty concept, a mask that does not fit, fewer than one row.
+        NonFiniteError: NaN or infinity; names layer and concept.
+        CoverageError: no layer to record.
+    """
+    concepts = ConceptSet.of(concepts)
+    if BACKGROUND in concepts:
+        raise DataError(f"{BACKGROUND!r} is the name of the rows that are no concept; choose another name.")
+    prepared = concepts.prepared(base_of(model))
+    if prepared is not None:
+        if masks:
+            raise DataError("These concepts choose their own positions; masks= cannot be given as well.")
+        names, stream, counts, total = prepared
+        return record_batches(
+            model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device,
+            progress=progress,
+        )  # fmt: skip
+    if masks is not None and not isinstance(masks, Mapping):
+        raise DataError(f"masks is a mapping from concepts to their masks; found {type(masks).__name__}.")
+    masks = dict(masks or {})
+    groups = [*concepts, *([BACKGROUND] if concepts.background is not None else [])]
+    for name in masks:
+        if name not in groups:
+            raise suggest("concept", name, groups)
+    index = {name: i for i, name in enumerate(groups)}
+    counts = dict.fromkeys(groups, 0)
+    axis = concepts.batch_axis if batch_axis == "auto" else batch_axis
+    reader = Reader(model, batch_size=batch_size, axis=axis)
+    sizes = [reader.count(c.record, name) for name, c in concepts.items()]
+    sizes += [reader.count(concepts.background, BACKGROUND)] if concepts.background is not None else []
+    total = None if any(s is None for s in sizes) else sum(s for s in sizes if s is not None)
+
+    def counted() -> Iterator[Part]:
+        for part in reader.parts(concepts, masks):
+            counts[part.concept] += part.batch.size
+            yield part
+            del part  # what was read is let go before the next is made
+
+    owned = mixed(counted(), index, reader) if mix else plain(counted(), index, reader)
+    return record_batches(
+        model, tuple(groups), owned, counts, total=total, layers=layers, blocks=blocks, device=device,
+        progress=progress,
+    )  # fmt: skip
+
+
+@exactly
+def record_batches(
+    model: nn.Module,
+    names: tuple[str, ...],
+    stream: Iterable[Owned],
+    counts: dict[str, int],
+    *,
+    total: int | None = None,
+    layers: str | Iterable[str] | None = None,
+    blocks: Iterable[int] | None = None,
+    device: torch.device | str | None = None,
+    progress: Progress | None = None,
+) -> Recording:
+    """Record batches whose owners are already known; `record` is made of this.
+
+    Args:
+        model: see `record`.
+        names: what the numbers in an owner stand for; may include `BACKGROUND`.
+        stream: text, batch and owner (see `batching`); consumed once.
+        counts: inputs per name, filled while the stream is consumed.
+        total: number of inputs, if known, for the progress.
+        layers: see `record`.
+        blocks: see `record`.
+        device: see `record`.
+        progress: see `record`.
+    """
+    base = base_of(model)
+    slots = find_slots(base)
+    chosen = set(select_layers([s.name for s in slots], layers, blocks))
+    slots = [s for s in slots if s.name in chosen]
+    place = device_of(base)
+    listener = Listener(slots, None if device is None else torch.device(device))
+    listener.groups = names
+    view = shared_copy(base)
+    open_attention(view)
+    open_experts(view, slots)
+    view.eval()
+    _stop_at_lazy(view)
+    listener.attach(view)
+    usage = Usage(view, slots, base)
+    keeper = ProbeKeeper(names, base, slots)
+    counted: set[int] = set()
+    done = 0
+    with torch.no_grad():
+        for name, batch, owner in stream:
+            counted |= _owners(owner)
+            keeper.before(batch, owner)
+            try:
+                with usage.watching(batch.args, batch.kwargs):
+                    listener.forward(view, batch.to(place).own(), owner)
+            except EngramError:
+                raise
+            except MODEL_ERRORS as error:
+                found = [f"{label} {tuple(t.shape)} {t.dtype}" for label, t in batch.tensors()]
+                more = [f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else []
+                shapes = ", ".join([*found[:_SHOWN], *more])
+                raise DataError(
+                    f"{type(base).__name__} could not run the inputs of concept {name!r} ({shapes}): "
+                    f"{too_many_arguments(base, batch) or error}"
+                ) from error
+            keeper.after(listener.stream_of)
+            done += batch.size
+            if progress is not None:
+                progress(done, total, f"recording {name}")
+    marked = {name for number, name in enumerate(names) if number in counted}
+    return _finish(
+        listener, base, [name for name in names if name != BACKGROUND], counts, usage, keeper, marked
+    )
+
+
+def _stop_at_lazy(view: nn.Module) -> None:
+    """Let a layer that would be given random weights by its first call refuse that call."""
+    for name, module in walk(view):
+        if not any(p is not None and is_lazy(p) for p in module._parameters.values()):
+            continue
+
+        def refuse(module: nn.Module, args: Any, name: str = name) -> None:
+            raise CoverageError(
+                f"Layer {name or type(module).__name__!r} ({type(module).__name__}) has no weights yet: run "
+                "the model once, so that they are made, and record then."
+            )
+
+        module.register_forward_pre_hook(refuse, prepend=True)
+
+
+def _owners(owner: int | torch.Tensor | Owner) -> set[int]:
+    if isinstance(owner, Owner):
+        owner = owner.counted()
+    return {owner} if isinstance(owner, int) else set(owner.unique().tolist())
+
+
+def _finish(
+    listener: Listener,
+    base: nn.Module,
+    concepts: Sequence[str],
+    counts: dict[str, int],
+    usage: Usage,
+    keeper: ProbeKeeper,
+    marked: set[str],
+) -> Recording:
+    reasons = usage.excluded() | listener.beyond
+    for name in reasons:
+        listener.leave_out(name)
+    heard = list(listener.stream_of)
+    for slot in listener.slots:
+        if slot.name not in listener.stream_of:
+            reasons.setdefault(slot.name, usage.why_silent(slot.name))
+    infos = [
+        LayerInfo(i.name, i.kind, i.width, i.outputs, False, reasons[i.name]) if i.name in reasons else i
+        for i in list_layers(base)
+    ]
+    for concept in concepts:
+        if concept not in marked and counts.get(concept):
+            raise DataError(f"Concept {concept!r} put no row into any layer: its mask leaves nothing.")
+    if not heard:
+        told = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:6])
+        raise CoverageError(
+            f"No layer of this {type(base).__name__} that could hold an engram is used as a layer by its "
+            f"forward pass. {told}."
+        )
+    for concept in concepts:
+        if not any(s.source.of(concept).count for s in listener.streams if s.members):
+            shown = ", ".join(heard[:4]) + (" …" if len(heard) > 4 else "")
+            raise DataError(
+                f"Concept {concept!r} put no row into any layer: its inputs reach none of those that the "
+                f"others reach ({shown}). Leave it out, or check how the model treats its inputs."
+            )
+    streams = [s for s in listener.streams if s.members]
+    places = {id(s): i for i, s in enumerate(streams)}
+    source_of = {name: places[id(listener.stream_of[name])] for name in heard}
+    return Recording(
+        tuple(concepts), [s.source for s in streams], source_of, counts, infos, ModelIdentity(base),
+        probes=keeper.settle(),
+    )  # fmt: skip

@@ -1,0 +1,377 @@
+"""What took long and can be had again, kept on this machine's disk: converted models, solved engrams.
+
+Every entry is a folder with a manifest: written whole or not at all, checked when it is read, removed when it
+is damaged or when others need its room. Without a place to write, everything works as before, only slower.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, StorageError, suggest
+from .files import discard, locked, new_file, new_folder, reason, sweep
+
+__all__ = [
+    "MANIFEST",
+    "Entry",
+    "cache_folder",
+    "cache_limit",
+    "clear",
+    "discard",
+    "entries",
+    "age",
+    "find",
+    "is_whole",
+    "keep",
+    "only_one",
+    "sha256",
+    "slug",
+]
+
+MANIFEST = "engram-manifest.json"
+_USED = "used"  # its time of change is when the entry was last opened
+_LIMIT = 8 << 30  # bytes
+_SHARE = 0.5  # of what is free beside the cache and what it holds, at most
+_TICK = 50_000_000  # ns; file systems tell times apart no finer than some milliseconds
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+_LOG = logging.getLogger(__name__)
+_said: set[str] = set()
+_swept: set[Path] = set()
+
+
+def _say_once(text: str) -> None:
+    if text not in _said:
+        _said.add(text)
+        _LOG.warning(text)
+
+
+# -- where ----------------------------------------------------------------------------------------
+
+
+def cache_folder() -> Path | None:
+    """Return where things are kept, or None if there is no such place; it need not exist yet.
+
+    ``$ENGRAM_CACHE`` (``off``: nowhere), else a folder in the user's cache folder: ``$XDG_CACHE_HOME``,
+    ``~/.cache``, on Windows ``%LOCALAPPDATA%``.
+    """
+    chosen = os.environ.get("ENGRAM_CACHE", "")
+    if chosen.casefold() == "off":
+        return None
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        general = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
+        if os.path.isabs(general):  # the XDG specification: one that is not is ignored
+            return Path(general) / "engram-explorer"
+        home = Path.home()
+    except RuntimeError:  # neither HOME nor an entry in the list of users
+        _say_once("There is no home folder, so nothing is kept for the next start. Set ENGRAM_CACHE=FOLDER.")
+        return None
+    if not home.is_dir():
+        # A home that is not there is no accident on servers; it is not ours to make one.
+        _say_once(f"The home folder {home} does not exist, so nothing is kept for the next start. "
+                  "Set ENGRAM_CACHE=FOLDER.")  # fmt: skip
+        return None
+    return home / ".cache" / "engram-explorer"
+
+
+def cache_limit() -> int:
+    """Return how many bytes may be kept in all: ``$ENGRAM_CACHE_LIMIT`` (500MB, 2.5 GB), default 8 GB.
+
+    Raises:
+        DataError: if the variable is no size.
+    """
+    text = os.environ.get("ENGRAM_CACHE_LIMIT", "").strip()
+    if not text:
+        return _LIMIT
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
+    if found is None:
+        raise DataError(f"ENGRAM_CACHE_LIMIT must be a size such as 500MB or 2GB; found {text!r}.")
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def slug(name: str) -> str:
+    """Return a name as the start of a folder's name."""
+    return re.sub(r"[^\w.-]+", "-", name).strip(".-")[:40] or "model"
+
+
+def _swept_folder() -> Path | None:
+    """Return the folder; at the first time, free of what ended processes left in it."""
+    root = cache_folder()
+    if root is not None and root not in _swept:
+        _swept.add(root)
+        for path in sweep(root):
+            _LOG.info("Removed %s, which a process that ended had left behind.", path)
+        with contextlib.suppress(OSError):
+            for path in root.glob(".*.lock"):
+                with locked(path, patience=0.0):
+                    pass
+    return root
+
+
+# -- entries --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing that is kept.
+
+    Attributes:
+        name: of its folder.
+        folder: where it is.
+        kind: ``"model"`` or ``"engrams"``.
+        of: the model it belongs to, as it was called.
+        about: what it is, in a few words.
+        size: bytes.
+        made: when, seconds since 1970.
+        used: when last.
+    """
+
+    name: str
+    folder: Path
+    kind: str
+    of: str
+    about: str
+    size: int
+    made: float
+    used: float
+
+
+def _entry(folder: Path) -> Entry | None:
+    try:
+        written = (folder / MANIFEST).stat().st_mtime
+        used = (folder / _USED).stat().st_mtime if (folder / _USED).exists() else written
+        size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    except OSError:
+        return None
+    told = _read_manifest(folder) or {}  # damaged, or of an earlier version: what there was then
+    made = told.get("made")
+    return Entry(
+        folder.name, folder, str(told.get("kind", "model")), str(told.get("of", folder.name[:-17])),
+        str(told.get("about", "")), size, float(made) if isinstance(made, int | float) else written, used,
+    )  # fmt: skip
+
+
+def entries() -> list[Entry]:
+    """Return what is kept, the last used first; folders that are no entry of ours are left out."""
+    root = cache_folder()
+    try:
+        folders = [] if root is None else [f for f in root.iterdir() if (f / MANIFEST).is_file()]
+    except OSError:
+        return []
+    found = [entry for folder in folders if (entry := _entry(folder)) is not None]
+    return sorted(found, key=lambda entry: (-entry.used, entry.name))
+
+
+def clear(names: Iterable[str] | None = None) -> list[Entry]:
+    """Remove entries, and what ended processes left behind.
+
+    Args:
+        names: of entries or of models; default all.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        UnknownNameError: if nothing of a name is kept.
+        StorageError: if an entry cannot be removed.
+    """
+    kept = entries()
+    chosen = kept
+    if names is not None:
+        chosen = []
+        for name in dict.fromkeys(names):
+            mine = [entry for entry in kept if name in (entry.name, entry.of)]
+            if not mine:
+                raise suggest("kept entry", name, [*(e.of for e in kept), *(e.name for e in kept)])
+            chosen += [entry for entry in mine if entry not in chosen]
+    root = cache_folder()
+    if root is not None:
+        sweep(root)
+    for entry in chosen:
+        discard(entry.folder)
+        if (entry.folder / MANIFEST).exists():
+            raise StorageError(f"Could not remove {entry.folder}: it may belong to somebody else.")
+    return chosen
+
+
+# -- reading --------------------------------------------------------------------------------------
+
+
+def _read_manifest(folder: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sums = manifest["sha256"]
+        # Names only: a path could lead out of the folder.
+        good = all(Path(name).name == name and isinstance(told, str) for name, told in sums.items())
+        return manifest if sums and good else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether every file of an entry is there and is what was written.
+
+    A file whose size and times are those it was written with is taken for the same; any other is read and
+    compared, so that a cache that was copied is checked once and a changed byte is found.
+    """
+    manifest = _read_manifest(folder)
+    if manifest is None:
+        return False
+    stamps, read = manifest.get("stamps"), False
+    stamps = stamps if isinstance(stamps, dict) else {}
+    try:
+        written = (folder / MANIFEST).stat().st_mtime_ns
+        for name, told in manifest["sha256"].items():
+            stamp = _stamp(folder / name)
+            # What changed in the same moment as the manifest bears the same time.
+            if stamps.get(name) == stamp and stamp[2] + _TICK < written:
+                continue
+            if sha256(folder / name) != told:
+                return False
+            read = True
+    except OSError:
+        return False
+    if read:
+        with contextlib.suppress(StorageError):  # a cache that cannot be written is read again each time
+            _write_manifest(folder, manifest)
+    return True
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> list[int]:
+    found = path.stat()
+    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    stamps = {name: _stamp(folder / name) for name in manifest["sha256"]}
+    with new_file(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(manifest | {"stamps": stamps}, indent=1), encoding="utf-8")
+
+
+def find(name: str) -> Path | None:
+    """Return the folder of an entry that is whole; what is there and is damaged is removed."""
+    root = _swept_folder()
+    if root is None or not (root / name).exists():
+        return None
+    if not is_whole(root / name):
+        discard(root / name)
+        return None
+    with contextlib.suppress(OSError):
+        (root / name / _USED).touch()
+    return root / name
+
+
+# -- writing --------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def only_one(name: str, waiting: Callable[[float], None] | None = None) -> Iterator[bool]:
+    """Let one process at a time, and one thread, make an entry; the next one then finds it made.
+
+    Args:
+        name: of the entry.
+        waiting: see `files.locked`.
+    """
+    root = _swept_folder()
+    if root is None or not _made(root):
+        yield False
+        return
+    with locked(root / f".{name}.lock", waiting=waiting) as held:
+        yield held
+
+
+def _made(root: Path) -> bool:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        _say_once(f"{root} cannot be written ({error.strerror}), so nothing is kept for the next start. "
+                  "Set ENGRAM_CACHE=FOLDER to keep it elsewhere.")  # fmt: skip
+        return False
+    return True
+
+
+def keep(
+    name: str, write: Callable[[Path], None], *, size: int, kind: str, of: str, about: str = ""
+) -> Path | None:
+    """Keep something; what was used longest ago goes if there is no room for it otherwise.
+
+    Args:
+        name: of the entry; the first to write one of a name wins.
+        write: fills a folder with files.
+        size: about how many bytes these have.
+        kind: see `Entry`.
+        of: see `Entry`.
+        about: see `Entry`.
+
+    Returns:
+        The folder, or None if it could not be kept; the log says why, once.
+    """
+    root = _swept_folder()
+    if root is None or not _made(root):
+        return None
+    folder = root / name
+    try:
+        if not _room(root, size):
+            return None
+        with new_folder(folder, good=is_whole) as parts:
+            write(parts)
+            sums = {path.name: sha256(path) for path in sorted(parts.iterdir()) if path.is_file()}
+            about_it = {"kind": kind, "of": of, "about": about, "made": time.time(), "sha256": sums}
+            _write_manifest(parts, about_it)
+    except (StorageError, OSError) as error:
+        # The sentence of the writer names temporary files.
+        _say_once(f"Nothing could be kept for the next start in {root}: {reason(error.__cause__ or error)}.")
+        return None
+    return folder if folder.is_dir() else None
+
+
+def _room(root: Path, size: int) -> bool:
+    try:
+        limit = cache_limit()
+    except DataError as error:
+        _say_once(f"{error} {_LIMIT >> 30} GB count.")
+        limit = _LIMIT
+    kept = entries()
+    held = sum(entry.size for entry in kept)
+    allowed = min(limit, int(_SHARE * (shutil.disk_usage(root).free + held)))
+    if size > allowed:
+        _say_once(
+            f"{size / 2**20:,.0f} MB are not kept for the next start: {root} may hold "
+            f"{allowed / 2**20:,.0f} MB (ENGRAM_CACHE_LIMIT, and half of what is free)."
+        )
+        return False
+    while held + size > allowed:
+        oldest = kept.pop()
+        discard(oldest.folder)
+        held -= oldest.size
+    return True
+
+
+def age(seconds: float) -> str:
+    """Return a time in the past in words; a clock that was set back since makes it now."""
+    passed = max(0.0, time.time() - seconds)
+    for size, word in ((86_400, "day"), (3600, "hour"), (60, "minute")):
+        if passed >= size:
+            count = int(passed // size)
+            return f"{count} {word}{'s' * (count != 1)} ago"
+    return "just now"

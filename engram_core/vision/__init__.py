@@ -1,0 +1,1 @@
+"""Image classifiers: folders of pictures, models from elsewhere, plain architectures."""
