@@ -21,7 +21,7 @@ def figures(name: str) -> ModuleType:
         DependencyError: if the app or what it draws with is not installed.
     """
     try:
-        return import_module(f"app.figures.{name}")
+        return import_module(f"app.figures.charts.{name}")
     except ModuleNotFoundError as error:
         raise DependencyError(
             f"--html needs {error.name}: install it with  pip install 'engram-explorer[app]'. "
