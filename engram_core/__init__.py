@@ -20,7 +20,7 @@ from .errors import (
 from .mapping.inputs import MapInputs, draw_inputs
 from .mapping.projection import JointProjection, Projection, joint_projection, project
 from .mapping.strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
-from .measuring.by_layer import exclusivity_table, layer_effects, layer_table
+from .measuring.by_layer import layer_effects
 from .measuring.criteria import (
     Criteria,
     criteria,
@@ -43,6 +43,7 @@ from .opening.samples import Sample, load_sample, sample_names
 from .recording.recording import BACKGROUND, Recording, record
 from .solving.similarity import EngramCosines, engram_cosines
 from .solving.spectrum import Sharpness
+from .solving.tables import exclusivity_table, layer_table
 from .tuning.recommend import Recommendation, recommend
 from .tuning.sweep import confirm, draw_concepts, frontier, sham, sweep
 

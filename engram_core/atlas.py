@@ -282,7 +282,7 @@ class Atlas(Mapping[str, "Engram"]):
 
     def energy(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return how large each engram is: layer, concept, norm ``‖E‖``, relative ``‖E‖/‖W‖``, rank."""
-        from .measuring.by_layer import size_table
+        from .solving.tables import size_table
 
         return size_table(self, layers=layers)
 
@@ -309,13 +309,13 @@ class Atlas(Mapping[str, "Engram"]):
 
     def certificates(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the leak certificate of every layer and concept; see `layer_tables.layer_table`."""
-        from .measuring.by_layer import certificate_table
+        from .solving.tables import certificate_table
 
         return certificate_table(self, layers=layers)
 
     def exclusivity(self, layers: Iterable[str] | None = None) -> pd.DataFrame:
         """Return the exclusivity spectrum; see `layer_tables.exclusivity_table`."""
-        from .measuring.by_layer import exclusivity_table
+        from .solving.tables import exclusivity_table
 
         return exclusivity_table(self, layers=layers)
 

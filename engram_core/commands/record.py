@@ -10,10 +10,10 @@ import typer
 from ..atlas import extract as extract_atlas
 from ..errors import EngramError
 from ..language.export import atlas_settings
-from ..measuring.by_layer import layer_table
 from ..recording.recording import Recording
 from ..recording.recording import record as record_model
 from ..solving.spectrum import Sharpness
+from ..solving.tables import layer_table
 from .shared import (
     AsJson,
     Blocks,

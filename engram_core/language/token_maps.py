@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from ..atlas import Atlas
 from ..errors import NonFiniteError
-from ..measuring.by_layer import size_table
 from ..models.groups import layer_groups
 from ..models.layers import Slot, block_of
 from ..models.linear_maps.experts import open_experts
@@ -19,6 +18,7 @@ from ..models.packed_attention import open_attention
 from ..models.view import base_of, device_of, shared_copy, submodule
 from ..recording.recording import Progress
 from ..recording.statistics import homogeneous_rows
+from ..solving.tables import size_table
 from .decoding import Stop, stopper, token_text
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextItem

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from ..atlas import Atlas
 from ..errors import CoverageError, NonFiniteError
-from ..measuring.options import chosen_concepts
 from ..models.linear_maps.linear import Slot
 from ..numerics.precision import exactly, exactly_all
 from ..recording.recording import Progress
 from ..recording.statistics import homogeneous_rows
+from ..solving.choosing import chosen_concepts
 from .inputs import MapInputs, listen, owners_of, some_concepts
 
 __all__ = ["HiddenStates", "TraceMeter", "TraceStrengths", "hidden_states", "trace_strengths"]

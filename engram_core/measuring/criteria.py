@@ -17,8 +17,9 @@ from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
 from ..recording.recording import Progress
+from ..solving.choosing import chosen_concepts
 from .layer_responses import one_measure, reactivation, reactivation_of, responses, specificity
-from .options import CONTROL_SEEDS, SHAMS, TAILS, check_options, check_subject, chosen_concepts, subset_shams
+from .options import CONTROL_SEEDS, SHAMS, TAILS, check_options, check_subject, subset_shams
 from .scores import necessity, sufficiency
 
 __all__ = ["Criteria", "criteria", "necessity", "reactivation", "responses", "specificity", "sufficiency"]

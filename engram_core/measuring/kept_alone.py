@@ -21,7 +21,8 @@ from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
 from ..recording.recording import Progress
-from .options import check_subject, chosen_concepts, draw_others
+from ..solving.choosing import chosen_concepts
+from .options import check_subject, draw_others
 
 __all__ = ["ALL_LAYERS", "sufficiency_by_layer"]
 

@@ -15,7 +15,8 @@ from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
 from ..recording.recording import Progress, Recording, Source, record
 from ..recording.statistics import homogeneous_moment, homogeneous_rows
-from .options import CONTROL_SEEDS, add_control, check_options, check_subject, chosen_concepts, subset_shams
+from ..solving.choosing import chosen_concepts
+from .options import CONTROL_SEEDS, add_control, check_options, check_subject, subset_shams
 from .shams import gaussian_matrices
 
 __all__ = ["one_measure", "reactivation", "reactivation_of", "responses", "specificity"]

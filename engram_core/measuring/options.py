@@ -12,6 +12,7 @@ from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, ModelMismatchError
 from ..recording.recording import Progress
+from ..solving.choosing import chosen_concepts
 from .shams import significance, subset_atlas
 
 __all__ = [
@@ -21,7 +22,6 @@ __all__ = [
     "add_control",
     "check_options",
     "check_subject",
-    "chosen_concepts",
     "draw_concepts",
     "draw_others",
     "subset_shams",
@@ -86,18 +86,6 @@ def check_subject(subject: Subject, atlas: Atlas) -> None:
         atlas.identity.check(subject.model)
     except ModelMismatchError as error:
         raise ModelMismatchError(f"The atlas and the subject do not belong together. {error}") from None
-
-
-def chosen_concepts(atlas: Atlas, concepts: Iterable[str] | None) -> list[str]:
-    """Return the names of the concepts to measure; None for all."""
-    if concepts is None:
-        return list(atlas.concepts)
-    names = [concepts] if isinstance(concepts, str) else list(concepts)
-    if not names:
-        raise DataError("concepts names none to measure; leave it out to measure all.")
-    for name in names:
-        atlas[name]  # raises for an unknown one
-    return names
 
 
 def draw_concepts(

@@ -17,6 +17,7 @@ from ..editing.live_edit import Edit, apply_edit, edit_sizes, live_edit
 from ..errors import DataError
 from ..numerics.precision import exactly
 from ..recording.recording import Progress
+from ..solving.choosing import chosen_concepts
 from .options import (
     CONTROL_SEEDS,
     SHAMS,
@@ -24,7 +25,6 @@ from .options import (
     add_control,
     check_options,
     check_subject,
-    chosen_concepts,
     draw_others,
     subset_shams,
 )

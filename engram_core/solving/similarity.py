@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from ..atlas import Atlas, engram_matrix
-from ..measuring.options import chosen_concepts
 from ..numerics.precision import exactly
 from ..recording.recording import Progress
+from .choosing import chosen_concepts
 
 __all__ = ["EngramCosines", "engram_cosines"]
 

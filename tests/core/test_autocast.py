@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.atlas import Atlas
-from engram_core.measuring.by_layer import layer_table
+from engram_core.solving.tables import layer_table
 
 FEW = {"a": 3, "b": 4}
 MANY = {"a": 60, "b": 70}
