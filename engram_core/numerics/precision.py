@@ -7,10 +7,11 @@ numbers for good (an engram rounded to bfloat16 stays rounded) or make tensors t
 from __future__ import annotations
 
 import functools
+import inspect
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -82,7 +83,9 @@ def _accelerators() -> tuple[str, ...]:
 
 
 def exactly(function: _Function) -> _Function:
-    """Let a function compute in `exact` arithmetic."""
+    """Let a function compute in `exact` arithmetic; a generator does so in every step, and never between two."""
+    if inspect.isgeneratorfunction(function):
+        return _exactly_stepwise(function)
 
     @functools.wraps(function)
     def calm(*args: Any, **kwargs: Any) -> Any:
@@ -92,6 +95,22 @@ def exactly(function: _Function) -> _Function:
             return function(*args, **kwargs)
 
     return calm  # type: ignore[return-value]
+
+
+def _exactly_stepwise(function: Any) -> Any:
+    @functools.wraps(function)
+    def calm(*args: Any, **kwargs: Any) -> Any:
+        with closing(function(*args, **kwargs)) as steps:
+            while True:
+                # What is switched on may change between two steps, and must be found as it was.
+                with exact() if _disturbed() else nullcontext():
+                    try:
+                        step = next(steps)
+                    except StopIteration as end:
+                        return end.value
+                yield step
+
+    return calm
 
 
 def exactly_all(kind: _Kind) -> _Kind:
