@@ -17,8 +17,9 @@ from .models.layers import LayerInfo, Slot, find_slots, select_layers
 from .models.view import base_of
 from .numerics.parallel import solve_each
 from .numerics.precision import exactly, exactly_all
+from .progress import Progress
 from .recording.kept_inputs import Probe
-from .recording.recording import BACKGROUND, Progress, Recording
+from .recording.recording import BACKGROUND, Recording
 from .recording.statistics import Source, Statistics
 from .solving.spectrum import Sharpness, Spectrum, Trace
 

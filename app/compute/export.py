@@ -21,7 +21,7 @@ from engram_core.errors import EngramError
 from engram_core.language import about_texts, adapter_folders, atlas_settings, save_edited, save_lora
 from engram_core.language.export import edit_record
 from engram_core.language.lora import check_lora
-from engram_core.recording.recording import Progress
+from engram_core.progress import Progress
 from engram_core.storing.files import Scratch
 
 from ..choice.choice import ERASE, Choice

@@ -22,7 +22,7 @@ from ..models.layers import Slot
 from ..models.linear_maps.experts import close_experts
 from ..models.view import base_of, own_copy, own_parameter, refresh, shared_copy, submodule, walk
 from ..numerics.precision import exactly, exactly_all
-from ..recording.recording import Progress
+from ..progress import Progress
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward
 from .proof import known_to_act, remember, show_it_acts, still_layers, structure
 from .protection import protect

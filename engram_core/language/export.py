@@ -16,7 +16,7 @@ from ..models.identity import model_hash
 from ..models.linear_maps.adapted import inner_model, merged_model
 from ..models.view import base_of
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..storing.files import new_folder
 from .concepts import LanguageConcepts
 

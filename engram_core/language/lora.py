@@ -26,7 +26,7 @@ from ..atlas import Atlas
 from ..errors import CoverageError, DataError, StorageError
 from ..models.linear_maps.adapted import adapted_path
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..storing.files import new_files, reason
 from .lora_form import lora_config, lora_tensors, why_no_lora
 

@@ -12,7 +12,7 @@ from torch import nn
 from ..errors import StorageError
 from ..libraries import TRANSFORMERS, need
 from ..opening.samples import Sample, checked_bytes, read_story
-from ..recording.recording import Progress
+from ..progress import Progress
 from .concepts import LanguageConcepts
 from .recall import Recall
 from .smollm2 import PackagedModel

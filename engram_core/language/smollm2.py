@@ -19,7 +19,7 @@ from torch import nn
 
 from ..errors import DependencyError, StorageError
 from ..libraries import TRANSFORMERS, need
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..storing.cache import cache_folder, find, keep, only_one
 from ..storing.cache import sha256 as _sha256
 

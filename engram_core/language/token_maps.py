@@ -16,7 +16,7 @@ from ..models.layers import Slot, block_of
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
 from ..models.view import base_of, device_of, shared_copy, submodule
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..recording.statistics import homogeneous_rows
 from ..solving.tables import size_table
 from .decoding import Stop, stopper, token_text

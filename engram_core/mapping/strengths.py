@@ -14,7 +14,7 @@ from ..atlas import Atlas
 from ..errors import CoverageError, NonFiniteError
 from ..models.linear_maps.linear import Slot
 from ..numerics.precision import exactly, exactly_all
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..recording.statistics import homogeneous_rows
 from ..solving.choosing import chosen_concepts
 from .inputs import MapInputs, listen, owners_of, some_concepts

@@ -15,7 +15,7 @@ from ..editing.live_edit import Edit, apply_edit, live_edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from .options import check_options, check_subject
 from .shams import gaussian_view
 

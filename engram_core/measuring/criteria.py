@@ -16,7 +16,7 @@ import pandas as pd
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.choosing import chosen_concepts
 from .layer_responses import one_measure, reactivation, reactivation_of, responses, specificity
 from .options import CONTROL_SEEDS, SHAMS, TAILS, check_options, check_subject, subset_shams

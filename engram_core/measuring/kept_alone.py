@@ -20,7 +20,7 @@ from ..editing.live_edit import Edit, apply_edit, live_edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.choosing import chosen_concepts
 from .options import check_subject, draw_others
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
-from ..recording.recording import Progress, Recording, Source, record
+from ..progress import Progress
+from ..recording.recording import Recording, Source, record
 from ..recording.statistics import homogeneous_moment, homogeneous_rows
 from ..solving.choosing import chosen_concepts
 from .options import CONTROL_SEEDS, add_control, check_options, check_subject, subset_shams

@@ -11,7 +11,7 @@ import pandas as pd
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, ModelMismatchError
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.choosing import chosen_concepts
 from .shams import significance, subset_atlas
 

@@ -16,7 +16,7 @@ from ..concepts.tasks import Scores, Subject
 from ..editing.live_edit import Edit, apply_edit, edit_sizes, live_edit
 from ..errors import DataError
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.choosing import chosen_concepts
 from .options import (
     CONTROL_SEEDS,

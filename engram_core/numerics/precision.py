@@ -83,7 +83,7 @@ def _accelerators() -> tuple[str, ...]:
 
 
 def exactly(function: _Function) -> _Function:
-    """Let a function compute in `exact` arithmetic; a generator does so in every step, and never between two."""
+    """Let a function compute in `exact` arithmetic; a generator does so in every step, not between."""
     if inspect.isgeneratorfunction(function):
         return _exactly_stepwise(function)
 

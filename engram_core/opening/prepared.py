@@ -30,7 +30,8 @@ from ..concepts.tasks import Classification, Subject
 from ..errors import EngramError, ModelMismatchError
 from ..models import identity
 from ..models.view import base_of
-from ..recording.recording import Progress, record
+from ..progress import Progress
+from ..recording.recording import record
 from ..solving.spectrum import Sharpness
 from ..storing.cache import cache_folder, discard, find, keep, only_one, slug
 from ..storing.files import new_file

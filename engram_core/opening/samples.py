@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..concepts.concepts import Concept, ConceptSet
 from ..concepts.tasks import Classification, Subject
 from ..errors import DependencyError, EngramError, StorageError, suggest
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..vision.architectures import build
 
 __all__ = [

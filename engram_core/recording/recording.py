@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,16 +23,14 @@ from ..models.packed_attention import open_attention
 from ..models.usage import NEVER_CALLED, Usage
 from ..models.view import base_of, device_of, shared_copy, walk
 from ..numerics.precision import exactly
+from ..progress import Progress
 from .kept_inputs import Probe, ProbeKeeper
 from .listener import Listener
 from .statistics import Source
 
-__all__ = ["BACKGROUND", "Progress", "Recording", "Source", "record", "record_batches"]
+__all__ = ["BACKGROUND", "Recording", "Source", "record", "record_batches"]
 
 _SHOWN = 8  # arguments that an error names
-
-Progress = Callable[[int, int | None, str], None]
-"""Called with (done, total or None, what is being done)."""
 
 
 @dataclass

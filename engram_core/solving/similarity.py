@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..atlas import Atlas, engram_matrix
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from .choosing import chosen_concepts
 
 __all__ = ["EngramCosines", "engram_cosines"]

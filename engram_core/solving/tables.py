@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..numerics.eigen import eigvalsh
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from .choosing import chosen_concepts
 from .spectrum import Trace
 

@@ -12,7 +12,7 @@ from ..concepts.tasks import Subject
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.spectrum import Sharpness
 from .effects import Figures, Step, Trial, averaged, collected, targets_of
 

@@ -20,7 +20,7 @@ from ..errors import DataError
 from ..measuring.options import draw_concepts
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..recording.recording import Progress
+from ..progress import Progress
 from ..solving.spectrum import Sharpness
 from .confirm import confirm, confirm_steps, sham, sham_steps
 from .effects import SETTING, Figures, Step, Trial, averaged, collected, targets_of, with_strength
