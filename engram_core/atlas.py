@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .errors import DataError, EngramError, suggest
 from .models.identity import ModelIdentity
-from .models.layers import LayerInfo, Slot, find_slots, select_layers
+from .models.layers import LayerInfo, LinearMap, find_linear_maps, select_layers
 from .models.view import base_of
 from .numerics.parallel import solve_each
 from .numerics.precision import exactly, exactly_all
@@ -72,7 +72,7 @@ class Atlas(Mapping[str, "Engram"]):
         model: nn.Module,
         *,
         concepts: Iterable[str],
-        slots: Mapping[str, Slot],
+        slots: Mapping[str, LinearMap],
         key_of: Mapping[str, Any],
         spectra: Mapping[Any, Spectrum],
         traces: Mapping[tuple[Any, str], Trace],
@@ -126,7 +126,7 @@ class Atlas(Mapping[str, "Engram"]):
 
     # -- the parts ------------------------------------------------------------------------------
 
-    def slot(self, layer: str) -> Slot:
+    def slot(self, layer: str) -> LinearMap:
         """Return the slot of a layer; unknown names raise with the nearest known ones."""
         if layer not in self.slots:
             raise suggest("layer", layer, self.slots)
@@ -508,7 +508,7 @@ def extract(
     names = recording.concepts if concepts is None else tuple(concepts)
     _check_concepts(names, recording.concepts)
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
-    slots = {slot.name: slot for slot in find_slots(model)}
+    slots = {slot.name: slot for slot in find_linear_maps(model)}
     chosen = select_layers(recording.source_of, layers, blocks)
     whole = recording if total is None else total
     if total is not None:

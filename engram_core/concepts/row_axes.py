@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EngramError
-from ..models.layers import Slot, find_slots
+from ..models.layers import LinearMap, find_linear_maps
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
 from ..models.unwritten import Unwritten
@@ -56,26 +56,30 @@ class Prober:
 
     def __init__(self, model: nn.Module):
         base = base_of(model)
-        self._slots = find_slots(base)
+        self._linear_maps = find_linear_maps(base)
         self._view = shared_copy(base)
         open_attention(self._view)
-        open_experts(self._view, self._slots)
+        open_experts(self._view, self._linear_maps)
         self._view.eval()
         self._unwritten = Unwritten(self._view, base)
         self._place = next((p.device for p in base.parameters()), torch.device("cpu"))
         self._heard: Heard = {}
-        self.blocks = {slot.name: slot.module for slot in self._slots if slot.routed}
-        for slot in self._slots:
-            submodule(self._view, slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
+        self.blocks = {
+            linear_map.name: linear_map.module for linear_map in self._linear_maps if linear_map.routed
+        }
+        for linear_map in self._linear_maps:
+            submodule(self._view, linear_map.port).register_forward_pre_hook(
+                self._hook(linear_map), with_kwargs=True
+            )
 
-    def _hook(self, slot: Slot) -> Any:
+    def _hook(self, linear_map: LinearMap) -> Any:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
                 return
-            positions = (int(args[2]),) if slot.routed else slot.positions(x)
-            self._heard.setdefault(slot.name, []).append(
-                Call(positions, _marks(slot, x), _ALIKE.get(x.dtype, 1e-3))
+            positions = (int(args[2]),) if linear_map.routed else linear_map.positions(x)
+            self._heard.setdefault(linear_map.name, []).append(
+                Call(positions, _marks(linear_map, x), _ALIKE.get(x.dtype, 1e-3))
             )
 
         return hook
@@ -126,9 +130,9 @@ class Prober:
         return first is not None and second is not None and _alike(first, [second])
 
 
-def _marks(slot: Slot, x: Tensor) -> Tensor:
+def _marks(linear_map: LinearMap, x: Tensor) -> Tensor:
     """Return two numbers for every row of a layer's input (for every place, where rows are patches)."""
-    places = len(getattr(getattr(slot, "inner", slot), "kernel", ()))
+    places = len(getattr(getattr(linear_map, "inner", linear_map), "kernel", ()))
     x = x.detach().movedim(x.ndim - 1 - places, -1)
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     generator = torch.Generator().manual_seed(0)

@@ -267,7 +267,7 @@ class Owner:
         Args:
             layer: its name.
             call: which of its calls in this pass, from 0.
-            positions: what indexes its rows (see `slots.Slot.positions`).
+            positions: what indexes its rows (see `LinearMap.positions`).
             read: of a convolution over positions, how many it reads: it may have more places, and the owner
                 is then that of what it reads.
 

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, is_grad_enabled, nn
 
-from ..models.layers import Slot
+from ..models.layers import LinearMap
 
 __all__ = ["InputEdit", "OutputEdit", "edit_forward", "restore_forward"]
 
@@ -143,7 +143,9 @@ class OutputEdit:
         return edited if edited.dtype is output.dtype else edited.to(output.dtype)
 
 
-def edit_forward(module: nn.Module, slot: Slot, edit: InputEdit | OutputEdit, *, last: bool = True) -> None:
+def edit_forward(
+    module: nn.Module, slot: LinearMap, edit: InputEdit | OutputEdit, *, last: bool = True
+) -> None:
     """Let a view's module compute through `edit`; `restore_forward` ends it.
 
     Args:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..atlas import Atlas, Engram, engram_matrix
 from ..errors import DataError, EngramError, suggest
 from ..models.identity import counters
-from ..models.layers import Slot
+from ..models.layers import LinearMap
 from ..models.linear_maps.experts import close_experts
 from ..models.view import base_of, own_copy, own_parameter, refresh, shared_copy, submodule, walk
 from ..numerics.precision import exactly, exactly_all
@@ -203,7 +203,7 @@ class LiveEdit:
         self._inputs: dict[tuple[Any, ...], InputEdit | OutputEdit] = {}
         self._routed: list[nn.Module] = []  # whose forward the view has replaced
         self._structure: Any = None  # of what is installed: all but the weights of the rows
-        self._written: list[Slot] = []  # whose parameters the view has replaced
+        self._written: list[LinearMap] = []  # whose parameters the view has replaced
         self._counters = counters(base_of(view))  # of the base when it was last known to be the recorded one
         # The fused path of these never calls the layers inside, and takes nested tensors that hooks break.
         self._fused = tuple(
@@ -395,7 +395,7 @@ class LiveEdit:
             refresh(self._view)
             return
         factors = self._factors(taken)
-        groups: dict[tuple[Any, ...], list[Slot]] = {}
+        groups: dict[tuple[Any, ...], list[LinearMap]] = {}
         for layer in self._layers:
             if factors[layer] or self._edit.from_nothing:
                 key = (self.atlas.source_key(layer), factors[layer])
@@ -434,8 +434,8 @@ class LiveEdit:
 
     def _witness(
         self,
-        dense: list[Slot],
-        thin: dict[tuple[Any, ...], tuple[InputEdit | OutputEdit, list[Slot]]],
+        dense: list[LinearMap],
+        thin: dict[tuple[Any, ...], tuple[InputEdit | OutputEdit, list[LinearMap]]],
         taken: Mapping[str, float],
         factors: Mapping[str, float],
     ) -> nn.Module | None:
@@ -457,14 +457,14 @@ class LiveEdit:
             _route(witness, edit, slots)
         keys = {slot.name: key for key, (_, slots) in thin.items() for slot in slots}
 
-        def edited(slot: Slot, rows: Tensor) -> Tensor:
+        def edited(slot: LinearMap, rows: Tensor) -> Tensor:
             stack, weights = self._stack(slot.name, taken), thin[keys[slot.name]][0].weights
             spans = [stack.spans[name] for name in stack.spans if name in taken]
             duals, own = _picked(stack.duals, spans).to(rows), _picked(stack.rows, spans).to(rows)
             share = (rows @ duals.mT) * (weights if isinstance(weights, float) else weights.to(rows))
             return (0.0 if self._edit.from_nothing else rows) - share @ own
 
-        def of_interest(slot: Slot) -> Tensor | None:
+        def of_interest(slot: LinearMap) -> Tensor | None:
             for name in taken:
                 trace = self.atlas.trace(slot.name, name)
                 rows = trace.moment if trace.folded else trace.rows
@@ -490,7 +490,7 @@ class LiveEdit:
             _restore(self._view, base_of(self._view), slot)
         self._routed, self._written, self._inputs, self._structure = [], [], {}, None
 
-    def _dense_members(self, slots: list[Slot], taken: Mapping[str, float]) -> list[Slot]:
+    def _dense_members(self, slots: list[LinearMap], taken: Mapping[str, float]) -> list[LinearMap]:
         """Return those of the layers with one input whose weights are to be replaced."""
         traces = [self.atlas.trace(slots[0].name, concept) for concept in taken]
         if not traces or any(trace.folded for trace in traces):
@@ -538,8 +538,8 @@ class LiveEdit:
         return _stacked(parts)
 
     def _thin(
-        self, key: tuple[Any, ...], slots: list[Slot], taken: Mapping[str, float]
-    ) -> tuple[InputEdit | OutputEdit, list[Slot]] | None:
+        self, key: tuple[Any, ...], slots: list[LinearMap], taken: Mapping[str, float]
+    ) -> tuple[InputEdit | OutputEdit, list[LinearMap]] | None:
         """Return the edit of layers at the input they share, or of one with few outputs at its output."""
         stack = self._stack(slots[0].name, taken)
         names = [name for name in stack.spans if name in taken]
@@ -603,7 +603,7 @@ def _picked(tensor: Tensor, spans: list[slice]) -> Tensor:
     return torch.cat([tensor[span] for span in spans])
 
 
-def _route(view: nn.Module, edit: InputEdit | OutputEdit, slots: list[Slot]) -> list[nn.Module]:
+def _route(view: nn.Module, edit: InputEdit | OutputEdit, slots: list[LinearMap]) -> list[nn.Module]:
     """Let the layers of a view compute through an edit; return their modules."""
     modules = []
     for slot in slots:
@@ -614,9 +614,9 @@ def _route(view: nn.Module, edit: InputEdit | OutputEdit, slots: list[Slot]) -> 
     return modules
 
 
-def _adopt(view: nn.Module, other: nn.Module, slot: Slot) -> bool:
+def _adopt(view: nn.Module, other: nn.Module, slot: LinearMap) -> bool:
     """Let `view` hold the parameters that another view of the same model holds; False if it holds none."""
-    if type(slot).hold is not Slot.hold:
+    if type(slot).hold is not LinearMap.hold:
         return False
     mine, theirs = submodule(view, slot.module), submodule(other, slot.module)
     found = False
@@ -634,7 +634,7 @@ def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
     return submodule(module, head), attribute
 
 
-def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
+def _restore(view: nn.Module, base: nn.Module, slot: LinearMap) -> None:
     if slot.release(view):
         return
     edited, original = submodule(view, slot.module), submodule(base, slot.module)
@@ -645,7 +645,7 @@ def _restore(view: nn.Module, base: nn.Module, slot: Slot) -> None:
 
 
 @exactly
-def write_matrix(model: nn.Module, slot: Slot, matrix: Tensor, *, own: bool = False) -> None:
+def write_matrix(model: nn.Module, slot: LinearMap, matrix: Tensor, *, own: bool = False) -> None:
     """Give `model` its own parameters for a slot; what a parameter held before is not written to.
 
     Only if `own` says that nobody else holds the parameters, and only fused experts, are they written in

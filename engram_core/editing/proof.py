@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EffectError
-from ..models.layers import find_slots, list_layers
-from ..models.linear_maps.derived import DerivedSlot, held_layer
-from ..models.linear_maps.linear import Slot
+from ..models.layers import find_linear_maps, list_layers
+from ..models.linear_maps.derived import DerivedMap, held_layer
+from ..models.linear_maps.linear import LinearMap
 from ..models.packed_attention import open_attention
 from ..models.usage import NEVER_CALLED, Usage
 from ..models.view import shared_copy, submodule
@@ -29,7 +29,7 @@ __all__ = ["Form", "known_to_act", "remember", "show_it_acts", "still_layers", "
 Form = tuple[str, str]
 """A layer's name and how it is edited: ``"weights"``, ``"input"`` or ``"output"``."""
 
-Edited = Callable[[Slot, Tensor], Tensor]
+Edited = Callable[[LinearMap, Tensor], Tensor]
 """Turns rows with their bias column, (rows, width), into what the edit makes of them."""
 
 _ATOMS = (bool, int, float, str, type(None))
@@ -68,10 +68,10 @@ def remember(base: nn.Module, built: Any, forms: Iterable[Form]) -> None:
 def show_it_acts(
     witness: nn.Module,
     base: nn.Module,
-    forms: Sequence[tuple[Slot, str]],
+    forms: Sequence[tuple[LinearMap, str]],
     probes: Iterable[Probe],
     edited: Edited,
-    rows_of: Callable[[Slot], Tensor | None],
+    rows_of: Callable[[LinearMap], Tensor | None],
 ) -> None:
     """Run a witness and compare what its edited layers answer with what they should.
 
@@ -129,7 +129,7 @@ def show_it_acts(
 class _Check:
     """The comparison for one layer, made at its first call."""
 
-    def __init__(self, slot: Slot, form: str, base: nn.Module, witness: nn.Module, edited: Edited):
+    def __init__(self, slot: LinearMap, form: str, base: nn.Module, witness: nn.Module, edited: Edited):
         self.slot, self.form, self.done = slot, form, False
         self._base, self._witness, self._edited = base, witness, edited
 
@@ -175,7 +175,7 @@ class _Check:
         held = held_layer(module) if self.form == "weights" else None
         if held is not None:
             module = held
-        elif isinstance(self.slot, DerivedSlot):
+        elif isinstance(self.slot, DerivedMap):
             module = self.slot.plain(module)
         shell = shared_copy(module).eval()
         vars(shell).pop("forward", None)
@@ -241,10 +241,10 @@ def _attach(module: nn.Module, checks: list[_Check], usage: Usage) -> None:
     module.register_forward_hook(hook, with_kwargs=True, prepend=True)
 
 
-def still_layers(base: nn.Module, slots: Iterable[Slot]) -> None:
+def still_layers(base: nn.Module, slots: Iterable[LinearMap]) -> None:
     """Raise EffectError unless the model's layers are what they were when their slots were found."""
     infos = {info.name: info for info in list_layers(base)}
-    now = set(find_slots(base)) if any(info.covered for info in infos.values()) else set()
+    now = set(find_linear_maps(base)) if any(info.covered for info in infos.values()) else set()
     for slot in slots:
         if slot in now:
             continue
@@ -262,7 +262,7 @@ def still_layers(base: nn.Module, slots: Iterable[Slot]) -> None:
 
 
 def _call_alone(
-    witness: nn.Module, forms: Sequence[tuple[Slot, str]], rows_of: Callable[[Slot], Tensor | None]
+    witness: nn.Module, forms: Sequence[tuple[LinearMap, str]], rows_of: Callable[[LinearMap], Tensor | None]
 ) -> None:
     """Call every layer by itself on recorded rows, where no input of the model is at hand."""
     witness.eval()
@@ -288,7 +288,7 @@ def _could_not_run(base: nn.Module, probe: Probe, error: Exception) -> EffectErr
     )
 
 
-def _unused(base: nn.Module, slots: Sequence[Slot], probes: Iterable[Probe]) -> EffectError:
+def _unused(base: nn.Module, slots: Sequence[LinearMap], probes: Iterable[Probe]) -> EffectError:
     view = shared_copy(base)
     open_attention(view)
     usage = Usage(view, slots, base)

@@ -78,11 +78,11 @@ def save_lora(
     rows = []
     biased = any(atlas.slot(name).bias for name in chosen)
     for done, name in enumerate(chosen, start=1):
-        slot = atlas.slot(name)
+        linear_map = atlas.slot(name)
         left, right, error = _truncated(*engram.factors(name), rank)
         rows.append((name, right.shape[-2], error))
-        path = adapted_path(atlas.model, slot.module)
-        down, up, column = lora_tensors(slot, left, right)
+        path = adapted_path(atlas.model, linear_map.module)
+        down, up, column = lora_tensors(linear_map, left, right)
         ranks[path] = len(down)
         stem = f"base_model.model.{path}"
         tensors[f"{stem}.lora_A.weight"], tensors[f"{stem}.lora_B.weight"] = down, up

@@ -7,53 +7,53 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..models.linear_maps.adapted import inner_model
-from ..models.linear_maps.conv import ConvSlot
-from ..models.linear_maps.derived import DerivedSlot
-from ..models.linear_maps.linear import Conv1DSlot, Slot
+from ..models.linear_maps.conv import ConvMap
+from ..models.linear_maps.derived import DerivedMap
+from ..models.linear_maps.linear import Conv1DMap, LinearMap
 
 __all__ = ["lora_config", "lora_tensors", "why_no_lora"]
 
 
-def _inner(slot: Slot) -> Slot:
-    return slot.inner if isinstance(slot, DerivedSlot) else slot
+def _inner(linear_map: LinearMap) -> LinearMap:
+    return linear_map.inner if isinstance(linear_map, DerivedMap) else linear_map
 
 
-def why_no_lora(slot: Slot, model: nn.Module) -> str:
+def why_no_lora(linear_map: LinearMap, model: nn.Module) -> str:
     """Say why PEFT's LoRA cannot carry an engram of a layer; empty if it can.
 
     Args:
-        slot: the layer.
+        linear_map: that of the layer.
         model: the base.
     """
-    inner = _inner(slot)
-    if isinstance(inner, ConvSlot):
+    inner = _inner(linear_map)
+    if isinstance(inner, ConvMap):
         if inner.padding_mode != "zeros":
             return f"PEFT pads with zeros, this layer with {inner.padding_mode!r}"
         if any(step != 1 for step in inner.dilation):
             return "PEFT knows no dilation"
-    elif type(inner) not in (Slot, Conv1DSlot) and not inner.opaque:
+    elif type(inner) not in (LinearMap, Conv1DMap) and not inner.opaque:
         return "PEFT has no LoRA of this form for it"
-    if not slot.module or model.get_submodule(slot.module) is inner_model(model):
+    if not linear_map.module or model.get_submodule(linear_map.module) is inner_model(model):
         return "PEFT adapts layers inside a model, and this layer is the whole model"
-    if "modules_to_save" in slot.module.split("."):
+    if "modules_to_save" in linear_map.module.split("."):
         return "it is a trained copy that belongs to another adapter (modules_to_save)"
     return ""
 
 
-def lora_tensors(slot: Slot, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def lora_tensors(linear_map: LinearMap, left: Tensor, right: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return ``A``, ``B`` and the bias of ``B`` for an engram ``left · right``.
 
     Args:
-        slot: the layer.
+        linear_map: that of the layer.
         left: (out, r), or (groups, out / groups, r).
         right: (r, width), or (groups, r, width).
     """
     left, right = (t if t.ndim == 3 else t.unsqueeze(0) for t in (left, right))
-    weights = right[..., : slot.columns]
-    column = (left @ right[..., slot.columns :].sum(-1, keepdim=True)).reshape(-1)
+    weights = right[..., : linear_map.columns]
+    column = (left @ right[..., linear_map.columns :].sum(-1, keepdim=True)).reshape(-1)
     groups, rank = weights.shape[:2]
-    inner = _inner(slot)
-    if not isinstance(inner, ConvSlot):
+    inner = _inner(linear_map)
+    if not isinstance(inner, ConvMap):
         return weights[0].contiguous(), left[0].contiguous(), column.contiguous()
     # PEFT's first convolution reads all channels, whatever the groups: those of the others count 0.
     taps = weights.reshape(groups, rank, -1, *inner.kernel)

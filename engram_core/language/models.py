@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import NonFiniteError
-from ..models.layers import find_slots
+from ..models.layers import find_linear_maps
 from ..models.view import base_of, shared_copy
 
 __all__ = ["call_options", "embedding_rows", "first_not_finite", "not_finite", "token_limit"]
@@ -36,7 +36,7 @@ def _head_is_all(model: nn.Module) -> bool:
     if head is not None and head.weight is not table.weight:
         return False
     body = f"{getattr(model, 'base_model_prefix', '')}."
-    return all(slot.name.startswith(body) for slot in find_slots(model))
+    return all(linear_map.name.startswith(body) for linear_map in find_linear_maps(model))
 
 
 def token_limit(model: nn.Module) -> int | None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..atlas import Atlas
 from ..errors import NonFiniteError
 from ..models.groups import layer_groups
-from ..models.layers import Slot, block_of
+from ..models.layers import LinearMap, block_of
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
 from ..models.view import base_of, device_of, shared_copy, submodule
@@ -132,27 +132,29 @@ def reactivation_map(
     return pd.concat(frames, ignore_index=True)
 
 
-def _inputs(base: nn.Module, slots: list[Slot], ids: tuple[int, ...]) -> dict[str, tuple[Tensor, list[int]]]:
-    """Return what every slot reads, (rows, columns), and the token that each row belongs to."""
+def _inputs(
+    base: nn.Module, linear_maps: list[LinearMap], ids: tuple[int, ...]
+) -> dict[str, tuple[Tensor, list[int]]]:
+    """Return what every linear map reads, (rows, columns), and the token that each row belongs to."""
     view = shared_copy(base).eval()
     open_attention(view)
-    open_experts(view, slots)
+    open_experts(view, linear_maps)
     heard: dict[str, tuple[Tensor, list[int]]] = {}
 
-    def hook(slot: Slot) -> Any:
+    def hook(linear_map: LinearMap) -> Any:
         def listen(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             given = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
-            if not given or slot.groups > 1:
+            if not given or linear_map.groups > 1:
                 return
-            rows = slot.rows(given[0].detach())[0]
-            places = given[1].tolist() if slot.routed else list(range(len(ids)))
+            rows = linear_map.rows(given[0].detach())[0]
+            places = given[1].tolist() if linear_map.routed else list(range(len(ids)))
             if len(rows) == len(places):
-                heard[slot.name] = (rows.clone(), places)  # what follows may write in place
+                heard[linear_map.name] = (rows.clone(), places)  # what follows may write in place
 
         return listen
 
-    for slot in slots:
-        submodule(view, slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+    for linear_map in linear_maps:
+        submodule(view, linear_map.port).register_forward_pre_hook(hook(linear_map), with_kwargs=True)
     device = device_of(view)
     with torch.no_grad():
         view(input_ids=torch.tensor([ids], device=device), **call_options(base))
@@ -168,8 +170,8 @@ class _Reader:
 
     def ratios(self, layer: str, x: Tensor) -> Tensor:
         """Return ``‖E_c x‖ / ‖W x‖`` of every row; NaN where W gives no response at all."""
-        slot, matrix = self._atlas.slot(layer), self._atlas.matrix(layer)[0]
-        rows = homogeneous_rows(x[None].to(matrix.dtype), slot.bias)[0]
+        linear_map, matrix = self._atlas.slot(layer), self._atlas.matrix(layer)[0]
+        rows = homogeneous_rows(x[None].to(matrix.dtype), linear_map.bias)[0]
         trace = self._atlas.trace(layer, self._concept)
         if trace.folded and self._atlas.sharpness.plain:
             answer = rows @ self._atlas.dense(layer, self._concept)[0].mT

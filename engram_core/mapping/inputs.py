@@ -17,7 +17,7 @@ from ..concepts.row_owners import Owner, spread_owner
 from ..concepts.tasks import Subject
 from ..editing.live_edit import LiveEdit, apply_edit
 from ..errors import DataError, suggest
-from ..models.layers import Slot
+from ..models.layers import LinearMap
 from ..models.packed_attention import open_attention
 from ..models.view import base_of, device_of, shared_copy, submodule
 from ..numerics.precision import exactly
@@ -180,12 +180,12 @@ def _stream(model: nn.Module, inputs: MapInputs) -> Iterator[Owned]:
     return mixed(reader.parts(singles, {}), index, reader)
 
 
-Hear = Callable[[Slot, Tensor, Tensor], None]
+Hear = Callable[[LinearMap, Tensor, Tensor], None]
 """Called with a layer, what it reads, and the number of the input behind each of the first dimensions."""
 
 
 @exactly
-def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hear) -> None:
+def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[LinearMap], hear: Hear) -> None:
     """Run a model over inputs and hand what each layer reads to `hear`.
 
     Args:
@@ -201,7 +201,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
     owner: list[Tensor | Owner] = []
     calls: dict[str, int] = {}
 
-    def hook(slot: Slot) -> Callable[..., None]:
+    def hook(slot: LinearMap) -> Callable[..., None]:
         def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
@@ -227,7 +227,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[Slot], hear: Hea
             view(*there.args, **there.kwargs)
 
 
-def owners_of(slot: Slot, x: Tensor, owner: Tensor) -> Tensor:
+def owners_of(slot: LinearMap, x: Tensor, owner: Tensor) -> Tensor:
     """Return the number of the input behind every row of a layer."""
     return spread_owner(slot.placed(owner, x), slot.positions(x), slot.name)
 

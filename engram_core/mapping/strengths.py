@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..atlas import Atlas
 from ..errors import CoverageError, NonFiniteError
-from ..models.linear_maps.linear import Slot
+from ..models.linear_maps.linear import LinearMap
 from ..numerics.precision import exactly, exactly_all
 from ..progress import Progress
 from ..recording.statistics import homogeneous_rows
@@ -161,7 +161,7 @@ class TraceMeter:
         sums = {name: torch.zeros(shape, dtype=torch.float64) for name in self.layers}
         weights = {name: torch.zeros(len(inputs), dtype=torch.float64) for name in self.layers}
 
-        def hear(slot: Slot, x: Tensor, owner: Tensor) -> None:
+        def hear(slot: LinearMap, x: Tensor, owner: Tensor) -> None:
             step = slot.piece(x)
             if slot.positions(x)[0] != x.shape[0]:  # a picture without a batch dimension
                 step = x.shape[0]
@@ -181,7 +181,7 @@ class TraceMeter:
         return TraceStrengths(values, self.layers, self.concepts, inputs)
 
     def _hear(
-        self, slot: Slot, x: Tensor, owner: Tensor, sums: dict[str, Tensor], weights: dict[str, Tensor]
+        self, slot: LinearMap, x: Tensor, owner: Tensor, sums: dict[str, Tensor], weights: dict[str, Tensor]
     ) -> None:
         rows, owners = slot.rows(x), owners_of(slot, x, owner)
         used = owners >= 0
@@ -293,7 +293,7 @@ def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str)
     sums: Tensor | None = None
     counts = torch.zeros(len(inputs), 1, dtype=torch.float64)
 
-    def hear(slot: Slot, x: Tensor, owner: Tensor) -> None:
+    def hear(slot: LinearMap, x: Tensor, owner: Tensor) -> None:
         nonlocal sums
         if slot.whole:
             # One row per input: the whole of what it puts in.

@@ -13,13 +13,13 @@ from torch.nn.utils import parametrize
 
 from ..errors import CoverageError, suggest
 from .linear_maps.adapted import is_adapted
-from .linear_maps.kinds import slots_of, why_no_slots
-from .linear_maps.linear import Slot
+from .linear_maps.kinds import linear_maps_of, why_no_linear_maps
+from .linear_maps.linear import LinearMap
 from .linear_maps.opaque import hides_weight
 from .twins import is_compiled
 from .view import base_of, plain_path, submodule, walk
 
-__all__ = ["LayerInfo", "Slot", "block_of", "find_slots", "list_layers", "select_layers"]
+__all__ = ["LayerInfo", "LinearMap", "block_of", "find_linear_maps", "list_layers", "select_layers"]
 
 _QUANTISED = "quantised: its stored values are not the weights"
 _COMPLEX = "complex-valued: an engram is made of real rows and weights"
@@ -53,7 +53,7 @@ class LayerInfo:
 def _why_not(module: nn.Module) -> str:
     """Say why a module with parameters of its own holds no engram."""
     kind = type(module).__name__
-    reason = _scripted_or_lazy(module) or why_no_slots(module)
+    reason = _scripted_or_lazy(module) or why_no_linear_maps(module)
     if reason:
         return reason
     if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
@@ -176,11 +176,11 @@ def _overlap(a: Tensor, b: Tensor) -> bool:
     return bool(taken.as_strided(b.shape, b.stride(), b.storage_offset() - start).any())
 
 
-def _blocked(module: nn.Module, slots: Sequence[Slot], memory: _Memory) -> str:
+def _blocked(module: nn.Module, linear_maps: Sequence[LinearMap], memory: _Memory) -> str:
     """Say why a module of a covered kind still cannot be edited; empty if it can."""
-    for slot in slots:
-        weights = slot.weights(module)
-        if not weights and slot.opaque:
+    for linear_map in linear_maps:
+        weights = linear_map.weights(module)
+        if not weights and linear_map.opaque:
             continue  # an edit never touches what is stored
         if not weights:
             return "its weight is computed from other parameters at every call"
@@ -200,7 +200,7 @@ def _blocked(module: nn.Module, slots: Sequence[Slot], memory: _Memory) -> str:
     return ""
 
 
-def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
+def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[LinearMap]]:
     model = base_of(model)
     memory = _Memory(model)
     seen: dict[int, tuple[str, nn.Module]] = {}
@@ -209,13 +209,13 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
             seen.setdefault(id(module), (plain_path(name), module))
     modules = list(seen.values())
     infos: list[LayerInfo] = []
-    slots: list[Slot] = []
+    linear_maps: list[LinearMap] = []
     inside: set[int] = set()
-    found_in: dict[int, tuple[list[Slot] | None, str]] = {}
+    found_in: dict[int, tuple[list[LinearMap] | None, str]] = {}
     for name, module in modules:
         if id(module) in inside:
             continue
-        found = None if _scripted_or_lazy(module) else slots_of(name, module)
+        found = None if _scripted_or_lazy(module) else linear_maps_of(name, module)
         reason = _blocked(module, found, memory) if found else ""
         found_in[id(module)] = found, reason
         attention = type(module) is nn.MultiheadAttention  # uses its out-projection past that layer's forward
@@ -233,13 +233,15 @@ def _survey(model: nn.Module) -> tuple[list[LayerInfo], list[Slot]]:
                 continue
         found, reason = found_in[id(module)]
         if found and not reason:
-            for slot in found:
-                slots.append(slot)
-                infos.append(LayerInfo(slot.name, slot.kind, slot.width, slot.outputs, True))
+            for linear_map in found:
+                linear_maps.append(linear_map)
+                infos.append(
+                    LayerInfo(linear_map.name, linear_map.kind, linear_map.width, linear_map.outputs, True)
+                )
             continue
         kind = getattr(module, "original_name", kind)  # what a scripted layer was
         infos.append(LayerInfo(name or kind, kind, None, None, False, reason or _why_not(module)))
-    return infos, slots
+    return infos, linear_maps
 
 
 def _scripted_or_lazy(module: nn.Module) -> str:
@@ -258,20 +260,20 @@ def list_layers(model: nn.Module) -> list[LayerInfo]:
     return _survey(model)[0]
 
 
-def find_slots(model: nn.Module) -> list[Slot]:
+def find_linear_maps(model: nn.Module) -> list[LinearMap]:
     """Return every covered linear map of `model`.
 
     Raises:
         CoverageError: if there is none; the message says what was found instead.
     """
-    infos, slots = _survey(model)
-    if not slots:
+    infos, linear_maps = _survey(model)
+    if not linear_maps:
         found = "; ".join(f"{i.name} ({i.kind}): {i.reason}" for i in infos[:6]) or "no layer with parameters"
         raise CoverageError(
             f"{type(model).__name__} has no layer that can hold an engram (Linear, Conv1D, convolutions, "
             f"MultiheadAttention, fused experts). Found: {found}."
         )
-    return slots
+    return linear_maps
 
 
 def select_layers(

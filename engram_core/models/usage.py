@@ -18,8 +18,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from .linear_maps.linear import Slot
-from .linear_maps.parametrized import HookedSlot
+from .linear_maps.linear import LinearMap
+from .linear_maps.parametrized import HookedMap
 from .tensor_twins import extent
 from .unwritten import Unwritten, storage_of, tensors_in
 from .view import submodule
@@ -50,7 +50,7 @@ class _Owner:
 
     path: str
     module: nn.Module
-    slots: list[str]
+    names: list[str]
     running: int = 0  # calls of its forward that have not ended
     called: bool = False  # whether its forward ever ran
     outside: str = ""  # by what its weight was used while none ran
@@ -62,29 +62,31 @@ class Usage:
 
     Args:
         view: the view; its covered modules' forward is wrapped.
-        slots: the covered layers.
+        linear_maps: those of the covered layers.
         base: the model it is a view of.
     """
 
-    def __init__(self, view: nn.Module, slots: Sequence[Slot], base: nn.Module) -> None:
+    def __init__(self, view: nn.Module, linear_maps: Sequence[LinearMap], base: nn.Module) -> None:
         self._held = {id(module) for module in base.modules()}
         self._owners: dict[str, _Owner] = {}
         self._ranges: dict[int, list[tuple[int, int, _Owner]]] = {}
         self._seen: set[Any] = set()
         self._unwritten = Unwritten(view, base)
         self.paused = False
-        self._routed = {slot.name for slot in slots if slot.routed}
-        for slot in slots:
-            owner = self._owners.get(slot.module)
+        self._routed = {linear_map.name for linear_map in linear_maps if linear_map.routed}
+        for linear_map in linear_maps:
+            owner = self._owners.get(linear_map.module)
             if owner is None:
-                owner = self._owners[slot.module] = _Owner(slot.module, submodule(view, slot.module), [])
+                owner = self._owners[linear_map.module] = _Owner(
+                    linear_map.module, submodule(view, linear_map.module), []
+                )
                 _wrap(owner)
-            owner.slots.append(slot.name)
-            if isinstance(slot, HookedSlot):
+            owner.names.append(linear_map.name)
+            if isinstance(linear_map, HookedMap):
                 continue  # its weight is made by a hook, before its forward
             # An edited view holds weights of its own; whoever still reads the base's goes past the edit.
-            held = (submodule(model, slot.module) for model in (view, base))
-            for parameter in (p for module in held for p in slot.weights(module).values()):
+            held = (submodule(model, linear_map.module) for model in (view, base))
+            for parameter in (p for module in held for p in linear_map.weights(module).values()):
                 place = _span(parameter)
                 if place is not None:
                     entries = self._ranges.setdefault(place[0], [])
@@ -133,12 +135,12 @@ class Usage:
 
     def excluded(self) -> dict[str, str]:
         """Return the layers whose weight is used past their own forward, each with what uses it."""
-        return {name: o.outside for o in self._owners.values() if o.outside for name in o.slots}
+        return {name: o.outside for o in self._owners.values() if o.outside for name in o.names}
 
     def why_silent(self, name: str) -> str:
         """Say why nothing was heard of a layer."""
         for owner in self._owners.values():
-            if name in owner.slots:
+            if name in owner.names:
                 if owner.called and name not in self._routed:
                     return DIRECT
                 return owner.outside or NEVER_CALLED

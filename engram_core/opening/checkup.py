@@ -18,7 +18,7 @@ from torch import nn
 from ..concepts.batches import BACKGROUND, Reader
 from ..concepts.concepts import Concept, ConceptSet
 from ..errors import CoverageError, EngramError
-from ..models.layers import find_slots, list_layers
+from ..models.layers import find_linear_maps, list_layers
 from ..models.view import base_of
 from ..numerics.precision import exactly
 from ..recording.recording import NEVER_CALLED, Recording, record
@@ -111,7 +111,7 @@ def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> Chec
     problems: list[str] = []
     counts, units = _counts(base, concepts, problems)
     try:
-        find_slots(base)
+        find_linear_maps(base)
         covered = True
     except CoverageError as error:
         problems.append(str(error))

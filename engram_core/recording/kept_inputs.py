@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ..concepts.inputs import Batch
 from ..concepts.row_owners import Owner
-from ..models.linear_maps.linear import Slot
+from ..models.linear_maps.linear import LinearMap
 from ..models.packed_attention import open_attention
 from ..models.view import device_of, shared_copy, submodule
 from ..numerics.precision import callers_device
@@ -89,7 +89,7 @@ class ProbeKeeper:
         slots: the layers that are listened to.
     """
 
-    def __init__(self, groups: tuple[str, ...], base: nn.Module, slots: Iterable[Slot]) -> None:
+    def __init__(self, groups: tuple[str, ...], base: nn.Module, slots: Iterable[LinearMap]) -> None:
         self._groups = groups
         self._base = base
         self._slots = [slot for slot in slots if not slot.routed]

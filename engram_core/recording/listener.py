@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..concepts.inputs import Batch
 from ..concepts.row_owners import Owner, spread_owner
 from ..errors import DataError, NonFiniteError
-from ..models.layers import Slot
+from ..models.layers import LinearMap
 from ..models.view import submodule
 from ..numerics.precision import callers_device
 from .statistics import Source
@@ -34,7 +34,7 @@ class _Stream:
     """A source while it is being recorded."""
 
     source: Source
-    members: dict[str, Slot]
+    members: dict[str, LinearMap]
     born: int  # number of the forward pass that created it
     address: int = 0
     held: list[Tensor] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Listener:
     with a copy of the common history.
     """
 
-    def __init__(self, slots: list[Slot], device: torch.device | None) -> None:
+    def __init__(self, slots: list[LinearMap], device: torch.device | None) -> None:
         self.slots = slots
         self.device = device
         self.streams: list[_Stream] = []
@@ -68,7 +68,7 @@ class Listener:
         for slot in self.slots:
             submodule(view, slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
 
-    def _hook(self, slot: Slot) -> Callable[..., None]:
+    def _hook(self, slot: LinearMap) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
@@ -82,7 +82,7 @@ class Listener:
 
         return hook
 
-    def _owner_of(self, slot: Slot, x: Tensor) -> int | Tensor:
+    def _owner_of(self, slot: LinearMap, x: Tensor) -> int | Tensor:
         """Return the owner of what a layer reads in this call: where it is known, one for every row."""
         call = self._calls.get(slot.name, 0)
         self._calls[slot.name] = call + 1
@@ -109,7 +109,7 @@ class Listener:
         if stream is not None:
             del stream.members[name]
 
-    def _hear(self, slot: Slot, x: Tensor, owner: int | Tensor) -> None:
+    def _hear(self, slot: LinearMap, x: Tensor, owner: int | Tensor) -> None:
         stream = self.stream_of.get(slot.name)
         if stream is None:
             stream = self._find(slot, x, owner)
@@ -137,7 +137,7 @@ class Listener:
         if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
             self._release(stream)
 
-    def _hear_routed(self, slot: Slot, x: Tensor, tokens: Tensor, total: int) -> None:
+    def _hear_routed(self, slot: LinearMap, x: Tensor, tokens: Tensor, total: int) -> None:
         """Take in the rows of one expert: no other layer reads these, so nothing is held or compared.
 
         Args:
@@ -165,7 +165,7 @@ class Listener:
             self.stream_of[slot.name] = stream
         self._fold_piece(stream, slot, x, owner, owned=True)
 
-    def _open(self, slot: Slot, source: Source) -> _Stream:
+    def _open(self, slot: LinearMap, source: Source) -> _Stream:
         stream = _Stream(source, {slot.name: slot}, self.pass_number)
         self.streams.append(stream)
         self.stream_of[slot.name] = stream
@@ -178,7 +178,7 @@ class Listener:
                 oldest.closed = True
         return stream
 
-    def _find(self, slot: Slot, x: Tensor, owner: int | Tensor) -> _Stream | None:
+    def _find(self, slot: LinearMap, x: Tensor, owner: int | Tensor) -> _Stream | None:
         """Find a stream without history whose first input is this very tensor, unchanged."""
         for stream in reversed(self.streams):
             if stream.born != self.pass_number:
@@ -191,7 +191,7 @@ class Listener:
                 return stream
         return None
 
-    def _part(self, stream: _Stream, slot: Slot) -> None:
+    def _part(self, stream: _Stream, slot: LinearMap) -> None:
         """Give a layer a stream of its own, with the history it had in common."""
         seen = stream.seen.get(slot.name, 0)
         agreed = list(zip(stream.held[:seen], stream.owners[:seen], strict=True))
@@ -231,7 +231,7 @@ class Listener:
             self._fold_piece(stream, slot, x[start : start + step], some, owned=False)
 
     def _fold_piece(
-        self, stream: _Stream, slot: Slot, x: Tensor, owner: int | Tensor, *, owned: bool
+        self, stream: _Stream, slot: LinearMap, x: Tensor, owner: int | Tensor, *, owned: bool
     ) -> None:
         checked = isinstance(owner, int)
         if checked:  # every value counts, so the input itself can be checked: patches repeat each pixel
@@ -252,7 +252,7 @@ class Listener:
             stream.source.of(name).add(kept)
 
     def _parts(
-        self, slot: Slot, x: Tensor, rows: Tensor, owner: int | Tensor
+        self, slot: LinearMap, x: Tensor, rows: Tensor, owner: int | Tensor
     ) -> Iterator[tuple[int, Tensor]]:
         if isinstance(owner, int):
             yield owner, rows

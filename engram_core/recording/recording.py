@@ -17,7 +17,7 @@ from ..concepts.row_axes import too_many_arguments
 from ..concepts.row_owners import Owner
 from ..errors import CoverageError, DataError, EngramError, ModelMismatchError, suggest
 from ..models.identity import ModelIdentity
-from ..models.layers import LayerInfo, find_slots, list_layers, select_layers
+from ..models.layers import LayerInfo, find_linear_maps, list_layers, select_layers
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
 from ..models.usage import NEVER_CALLED, Usage
@@ -252,7 +252,7 @@ def record_batches(
         progress: see `record`.
     """
     base = base_of(model)
-    slots = find_slots(base)
+    slots = find_linear_maps(base)
     chosen = set(select_layers([s.name for s in slots], layers, blocks))
     slots = [s for s in slots if s.name in chosen]
     place = device_of(base)

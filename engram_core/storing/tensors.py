@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..atlas import Atlas
 from ..errors import ModelMismatchError, StorageError, suggest
 from ..models.identity import ModelIdentity
-from ..models.layers import LayerInfo, find_slots
+from ..models.layers import LayerInfo, find_linear_maps
 from ..models.view import base_of
 from ..recording.kept_inputs import probes_from, probes_state
 from ..recording.recording import Recording, Source
@@ -296,7 +296,7 @@ def load_atlas(path: str | os.PathLike[str], model: nn.Module) -> Atlas:
     except ModelMismatchError as error:
         raise ModelMismatchError(f"{path} cannot be used here. {error}") from None
     model = base_of(model)  # an edited view has the base's identity, and other weights
-    known = {slot.name: slot for slot in find_slots(model)}
+    known = {slot.name: slot for slot in find_linear_maps(model)}
     try:
         parts: dict[str, dict[str, Tensor]] = {}
         for full, tensor in tensors.items():

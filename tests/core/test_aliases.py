@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import CoverageError
-from engram_core.models.layers import find_slots, list_layers
+from engram_core.models.layers import find_linear_maps as find_slots
+from engram_core.models.layers import list_layers
 from engram_core.models.view import shared_copy
 
 A, B = torch.randn(2, 20, 12, generator=torch.Generator().manual_seed(0)) + 1

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import DataError
-from engram_core.models.layers import find_slots, list_layers
+from engram_core.models.layers import find_linear_maps as find_slots
+from engram_core.models.layers import list_layers
 
 FORWARD = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 BACKWARD = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

@@ -20,10 +20,13 @@ from transformers import (
 
 import engram_core as ec
 from engram_core.editing.live_edit import write_matrix
-from engram_core.models.layers import find_slots, list_layers, select_layers
+from engram_core.models.layers import find_linear_maps as find_slots
+from engram_core.models.layers import list_layers, select_layers
+from engram_core.models.linear_maps.experts import (
+    ExpertMap as ExpertSlot,
+)
 from engram_core.models.linear_maps.experts import (
     ExpertPort,
-    ExpertSlot,
     OpenExperts,
     close_experts,
     open_experts,

@@ -9,7 +9,9 @@ from torch.nn.utils import parametrizations
 from transformers.pytorch_utils import Conv1D
 
 from engram_core.errors import CoverageError, DataError, UnknownNameError
-from engram_core.models.layers import LayerInfo, Slot, find_slots, list_layers, select_layers
+from engram_core.models.layers import LayerInfo, list_layers, select_layers
+from engram_core.models.layers import LinearMap as Slot
+from engram_core.models.layers import find_linear_maps as find_slots
 from engram_core.models.packed_attention import open_attention
 from engram_core.models.view import shared_copy
 

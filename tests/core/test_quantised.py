@@ -13,7 +13,8 @@ import engram_core as ec
 from engram_core.editing.live_edit import Edit
 from engram_core.errors import CoverageError, ModelMismatchError
 from engram_core.measuring.shams import gaussian_view
-from engram_core.models.layers import find_slots, list_layers
+from engram_core.models.layers import find_linear_maps as find_slots
+from engram_core.models.layers import list_layers
 
 
 def dynamic(model: nn.Module) -> nn.Module:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import MixtralConfig, MixtralForCausalLM, Qwen3MoeConfig, Qwen3MoeForCausalLM
 
 import engram_core as ec
-from engram_core.models.linear_maps.experts import ExpertSlot
+from engram_core.models.linear_maps.experts import ExpertMap as ExpertSlot
 
 reference = pytest.importorskip("engram", reason="the reference package is a development dependency")
 moe = pytest.importorskip("engram.moe")

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from ...errors import CoverageError
 from ..view import submodule
-from .derived import DerivedSlot, filled, held_layer, hold_forward, release_forward
+from .derived import DerivedMap, filled, held_layer, hold_forward, release_forward
 
 __all__ = [
-    "AdaptedSlot",
+    "AdaptedMap",
     "adapted_path",
     "adapter_name",
     "adapter_states",
@@ -116,7 +116,7 @@ def _compare(module: Any, run: Callable[[nn.Module, Tensor], Tensor], shape: tup
 
 
 @dataclass(frozen=True)
-class AdaptedSlot(DerivedSlot):
+class AdaptedMap(DerivedMap):
     """A layer with its adapters: the sum of both is the map, and both are in a baked model."""
 
     def plain(self, module: nn.Module) -> nn.Module:

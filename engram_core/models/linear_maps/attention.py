@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from ..view import submodule
-from .linear import Slot
+from .linear import LinearMap
 
-__all__ = ["AttentionSlot"]
+__all__ = ["AttentionMap"]
 
 
 @dataclass(frozen=True)
-class AttentionSlot(Slot):
+class AttentionMap(LinearMap):
     """One of the four maps of ``nn.MultiheadAttention``: q, k, v or out.
 
     Attributes:

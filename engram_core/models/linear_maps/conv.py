@@ -9,16 +9,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...errors import DataError
-from .linear import Slot
+from .linear import LinearMap
 
-__all__ = ["ConvSlot", "check_pictures", "conv_slot"]
+__all__ = ["ConvMap", "check_pictures", "conv_map"]
 
 _PIECE_VALUES = 1 << 22  # patches made at once: 16 MB in float32, which the cache can still help with
 _AXES = {1: "length", 2: "height, width", 3: "depth, height, width"}
 
 
 @dataclass(frozen=True)
-class ConvSlot(Slot):
+class ConvMap(LinearMap):
     """A convolution of one, two or three dimensions.
 
     Attributes:
@@ -112,11 +112,11 @@ class ConvSlot(Slot):
         return matrix.reshape(self.outputs, self.columns // math.prod(self.kernel), *self.kernel)
 
 
-def check_pictures(slot: Slot, x: Tensor, channels: int, axes: int) -> Tensor:
+def check_pictures(linear_map: LinearMap, x: Tensor, channels: int, axes: int) -> Tensor:
     """Return the input of a convolution with an axis of inputs, which a single one may lack.
 
     Args:
-        slot: the convolution.
+        linear_map: that of the convolution.
         x: (inputs, channels, …) or (channels, …).
         channels: how many it reads.
         axes: along how many it moves.
@@ -128,7 +128,7 @@ def check_pictures(slot: Slot, x: Tensor, channels: int, axes: int) -> Tensor:
     if batched.ndim != axes + 2 or batched.shape[1] != channels:
         what = "images" if axes == 2 else "inputs"
         raise DataError(
-            f"Layer {slot.name!r} reads {what} of shape (inputs, {channels}, {_AXES[axes]}); "
+            f"Layer {linear_map.name!r} reads {what} of shape (inputs, {channels}, {_AXES[axes]}); "
             f"found {tuple(x.shape)}."
         )
     return batched
@@ -148,8 +148,8 @@ def _padding(module: nn.modules.conv._ConvNd) -> tuple[int, ...]:
     return tuple(sides)
 
 
-def conv_slot(label: str, path: str, module: nn.Module) -> ConvSlot:
-    """Return the slot of a ``Conv1d``, ``Conv2d`` or ``Conv3d``.
+def conv_map(label: str, path: str, module: nn.Module) -> ConvMap:
+    """Return the linear map of a ``Conv1d``, ``Conv2d`` or ``Conv3d``.
 
     Args:
         label: public name of the layer.
@@ -158,7 +158,7 @@ def conv_slot(label: str, path: str, module: nn.Module) -> ConvSlot:
     """
     assert isinstance(module, nn.modules.conv._ConvNd)
     kind = f"Conv{len(module.kernel_size)}d"
-    return ConvSlot(
+    return ConvMap(
         label, path, kind if module.groups == 1 else f"{kind} (grouped)", module.out_channels,
         module.in_channels // module.groups * math.prod(module.kernel_size), module.bias is not None,
         module.groups, kernel=tuple(module.kernel_size), stride=tuple(module.stride),

@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from ..view import base_of, submodule
-from .linear import Slot
+from .linear import LinearMap
 
-__all__ = ["DerivedSlot", "filled", "hold_forward", "held_layer", "release_forward"]
+__all__ = ["DerivedMap", "filled", "hold_forward", "held_layer", "release_forward"]
 
 
 @dataclass(frozen=True)
-class DerivedSlot(Slot):
+class DerivedMap(LinearMap):
     """A map with the rows of another kind, whose weight is computed.
 
     Attributes:
         inner: the map that a plain layer with this weight would be; its module is the layer itself.
     """
 
-    inner: Slot = field(default_factory=lambda: Slot("", "", "", 0, 0, False))
+    inner: LinearMap = field(default_factory=lambda: LinearMap("", "", "", 0, 0, False))
 
     encloses = True
 

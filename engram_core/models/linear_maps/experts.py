@@ -2,8 +2,9 @@
 
 Since transformers 5 the experts of a block are two parameters, ``gate_up_proj`` (experts, 2 · inner,
 hidden) and ``down_proj`` (experts, hidden, inner), multiplied in one grouped call that no hook reaches.
-Every slice is a slot here, named ``….experts.gate_up_proj[3]``; its rows are the tokens that the router sends
-to that expert. A view's experts get the class below, which computes the same through a port per expert.
+Every slice is a linear map here, named ``….experts.gate_up_proj[3]``; its rows are the tokens that the
+router sends to that expert. A view's experts get the class below, which computes the same through a port per
+expert.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..view import base_of, submodule
-from .linear import Slot
+from .linear import LinearMap
 
-__all__ = ["ExpertPort", "ExpertSlot", "close_experts", "expert_slots", "open_experts"]
+__all__ = ["ExpertPort", "ExpertMap", "close_experts", "expert_maps", "open_experts"]
 
 # What transformers' experts decorator sets; together they say how the slices are multiplied.
 _MARKS = ("has_gate", "has_bias", "has_post_expert_norm", "is_transposed", "num_experts", "_apply_gate")
 
 
 @dataclass(frozen=True)
-class ExpertSlot(Slot):
+class ExpertMap(LinearMap):
     """One expert's slice of a three-dimensional parameter.
 
     Attributes:
@@ -133,8 +134,8 @@ def _first(module: nn.Module) -> str:
     return "gate_up_proj" if module.has_gate else "up_proj"
 
 
-def expert_slots(name: str, module: nn.Module) -> list[Slot] | None:
-    """Return the slots of a block of fused experts, or None if `module` is none that is known.
+def expert_maps(name: str, module: nn.Module) -> list[LinearMap] | None:
+    """Return the linear maps of a block of fused experts, or None if `module` is none that is known.
 
     Args:
         name: path of the module.
@@ -143,7 +144,7 @@ def expert_slots(name: str, module: nn.Module) -> list[Slot] | None:
     if not all(hasattr(module, mark) for mark in _MARKS) or getattr(module, "_is_expert_parallel", False):
         return None
     stem = f"{name}." if name else ""
-    slots: list[Slot] = []
+    linear_maps: list[LinearMap] = []
     for parameter in (_first(module), "down_proj"):
         weight, bias = getattr(module, parameter, None), getattr(module, f"{parameter}_bias", None)
         if not isinstance(weight, Tensor) or weight.ndim != 3 or len(weight) != module.num_experts:
@@ -152,14 +153,14 @@ def expert_slots(name: str, module: nn.Module) -> list[Slot] | None:
             return None
         transposed = bool(module.is_transposed)
         outputs, columns = weight.shape[:0:-1] if transposed else weight.shape[1:]
-        slots += [
-            ExpertSlot(
+        linear_maps += [
+            ExpertMap(
                 f"{stem}{parameter}[{expert}]", name, "Expert", int(outputs), int(columns),
                 bool(module.has_bias), parameter=parameter, expert=expert, transposed=transposed,
             )
             for expert in range(len(weight))
         ]  # fmt: skip
-    return slots
+    return linear_maps
 
 
 class ExpertPort(nn.Module):
@@ -249,9 +250,11 @@ def _open(module: nn.Module) -> None:
     module.__class__ = _opened(kind)
 
 
-def open_experts(view: nn.Module, slots: list[Slot]) -> None:
-    """Give the blocks that `slots` belong to a port per expert; `view` must be a private copy."""
-    for path in dict.fromkeys(slot.module for slot in slots if isinstance(slot, ExpertSlot)):
+def open_experts(view: nn.Module, linear_maps: list[LinearMap]) -> None:
+    """Give the blocks that `linear_maps` belong to a port per expert; `view` must be a private copy."""
+    for path in dict.fromkeys(
+        linear_map.module for linear_map in linear_maps if isinstance(linear_map, ExpertMap)
+    ):
         _open(submodule(view, path))
 
 

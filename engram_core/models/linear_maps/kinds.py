@@ -10,23 +10,23 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from ..view import shared_copy
-from .adapted import AdaptedSlot, adapter_name, is_adapted, why_not_adapted
-from .attention import AttentionSlot
-from .conv import ConvSlot, conv_slot
-from .derived import DerivedSlot
-from .experts import expert_slots
-from .linear import Conv1DSlot, Slot
-from .opaque import holds_values, is_frozen, opaque_slot, why_opaque
-from .parametrized import HookedSlot, ParametrizedSlot, hooks_of, parametrization_names
-from .transposed import TransposedConvSlot, transposed_slot
+from .adapted import AdaptedMap, adapter_name, is_adapted, why_not_adapted
+from .attention import AttentionMap
+from .conv import ConvMap, conv_map
+from .derived import DerivedMap
+from .experts import expert_maps
+from .linear import Conv1DMap, LinearMap
+from .opaque import holds_values, is_frozen, opaque_map, why_opaque
+from .parametrized import HookedMap, ParametrizedMap, hooks_of, parametrization_names
+from .transposed import TransposedConvMap, transposed_conv_map
 
-__all__ = ["slots_of", "why_no_slots"]
+__all__ = ["linear_maps_of", "why_no_linear_maps"]
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
-def slots_of(name: str, module: nn.Module) -> list[Slot] | None:
+def linear_maps_of(name: str, module: nn.Module) -> list[LinearMap] | None:
     """Return the maps of one module, or None if it is not of a covered kind.
 
     Args:
@@ -38,29 +38,29 @@ def slots_of(name: str, module: nn.Module) -> list[Slot] | None:
         inner, base = _inner(module), module.get_base_layer()  # type: ignore[operator]
         if inner is None and is_frozen(base):
             return _opaque(label, name, module, f"{_frozen_kind(base)} + {adapter_name(module)}")
-        if inner is None or why_no_slots(module):
+        if inner is None or why_no_linear_maps(module):
             return None
-        return [_derived(AdaptedSlot, inner, label, name, f"{inner.kind} + {adapter_name(module)}")]
+        return [_derived(AdaptedMap, inner, label, name, f"{inner.kind} + {adapter_name(module)}")]
     if is_frozen(module) and not hasattr(module, "num_experts"):
         return _opaque(label, name, module, _frozen_kind(module))
-    plain = _plain_slots(label, name, module)
-    if not plain or isinstance(plain[0], AttentionSlot):
-        return plain or expert_slots(name, module)
-    kind: type[DerivedSlot] | None = None
+    plain = _plain_maps(label, name, module)
+    if not plain or isinstance(plain[0], AttentionMap):
+        return plain or expert_maps(name, module)
+    kind: type[DerivedMap] | None = None
     if parametrize.is_parametrized(module):
         computed: Any = module.parametrizations
-        kind = ParametrizedSlot if {"weight", "bias"} & set(computed) else None
+        kind = ParametrizedMap if {"weight", "bias"} & set(computed) else None
     elif {"weight", "bias"} & set(hooks_of(module)):
-        kind = HookedSlot
+        kind = HookedMap
     if kind is None:
         return plain
-    if why_no_slots(module):
+    if why_no_linear_maps(module):
         return None
     said = f"{plain[0].kind} ({', '.join(parametrization_names(module))})"
     return [_derived(kind, replace(plain[0], module=""), label, name, said)]
 
 
-def why_no_slots(module: nn.Module) -> str:
+def why_no_linear_maps(module: nn.Module) -> str:
     """Say why a layer that is wrapped or computed has no map that could be edited; empty if it has."""
     if is_adapted(module):
         inner, name = _inner(module), adapter_name(module)
@@ -84,13 +84,13 @@ def why_no_slots(module: nn.Module) -> str:
     return ""
 
 
-def _plain_slots(label: str, name: str, module: nn.Module) -> list[Slot] | None:
+def _plain_maps(label: str, name: str, module: nn.Module) -> list[LinearMap] | None:
     if type(module) is nn.MultiheadAttention:
         packed = module.in_proj_weight is not None
         size = module.embed_dim
         widths = {"q": size, "k": module.kdim, "v": module.vdim, "out": size}
         return [
-            AttentionSlot(
+            AttentionMap(
                 f"{name}.{part}_proj" if name else f"{part}_proj", name, "MultiheadAttention", size,
                 int(width),
                 bool((module.in_proj_bias if part != "out" else module.out_proj.bias) is not None),
@@ -100,20 +100,20 @@ def _plain_slots(label: str, name: str, module: nn.Module) -> list[Slot] | None:
         ]  # fmt: skip
     if _is_conv1d(module):
         columns, outputs = _shape(module)
-        return [Conv1DSlot(label, name, "Conv1D", outputs, columns, True)]
+        return [Conv1DMap(label, name, "Conv1D", outputs, columns, True)]
     if _inherits(module, nn.Linear) or _is_falcon_linear(module):
         outputs, columns = _shape(module)
-        return [Slot(label, name, "Linear", outputs, columns, module.bias is not None)]
+        return [LinearMap(label, name, "Linear", outputs, columns, module.bias is not None)]
     if any(_inherits(module, kind) and _plainly_applied(module, kind) for kind in _CONVOLUTIONS):
-        return [conv_slot(label, name, module)]
+        return [conv_map(label, name, module)]
     if any(_inherits(module, kind) for kind in _TRANSPOSED):
-        return [transposed_slot(label, name, module)]
+        return [transposed_conv_map(label, name, module)]
     return None
 
 
-def _opaque(label: str, name: str, module: nn.Module, kind: str) -> list[Slot] | None:
-    slot = opaque_slot(label, name, module, kind)
-    return None if slot is None else [slot]
+def _opaque(label: str, name: str, module: nn.Module, kind: str) -> list[LinearMap] | None:
+    linear_map = opaque_map(label, name, module, kind)
+    return None if linear_map is None else [linear_map]
 
 
 def _frozen_kind(module: nn.Module) -> str:
@@ -153,36 +153,36 @@ def _is_falcon_linear(module: nn.Module) -> bool:
     return kind.__name__ == "FalconLinear" and kind.__module__.startswith("transformers.models.falcon")
 
 
-def _inner(module: Any) -> Slot | None:
+def _inner(module: Any) -> LinearMap | None:
     """Return the map of the plain layer that an adapter wraps, or None if it wraps anything else."""
     base = module.get_base_layer()
     if parametrize.is_parametrized(base) or hooks_of(base):
         return None
-    slots = _plain_slots("", "", base)
+    linear_maps = _plain_maps("", "", base)
     weight = getattr(base, "weight", None)
-    if not slots or len(slots) != 1 or not isinstance(weight, nn.Parameter):
+    if not linear_maps or len(linear_maps) != 1 or not isinstance(weight, nn.Parameter):
         return None
     if not weight.is_floating_point() or not holds_values(weight):
         return None
-    return slots[0]
+    return linear_maps[0]
 
 
-def _derived(kind: type[DerivedSlot], inner: Slot, label: str, name: str, said: str) -> DerivedSlot:
-    shared = {f.name: getattr(inner, f.name) for f in fields(Slot)}
+def _derived(kind: type[DerivedMap], inner: LinearMap, label: str, name: str, said: str) -> DerivedMap:
+    shared = {f.name: getattr(inner, f.name) for f in fields(LinearMap)}
     return kind(**shared | {"name": label, "module": name, "kind": said}, inner=inner)
 
 
-def _example(slot: Slot) -> tuple[int, ...]:
+def _example(linear_map: LinearMap) -> tuple[int, ...]:
     """Return the shape of the smallest input that a map surely takes, without the axis of inputs."""
-    if isinstance(slot, ConvSlot):
-        taps = [d * (k - 1) + 1 for d, k in zip(slot.dilation, slot.kernel, strict=True)]
-        channels = slot.columns * slot.groups
-        for size in slot.kernel:
+    if isinstance(linear_map, ConvMap):
+        taps = [d * (k - 1) + 1 for d, k in zip(linear_map.dilation, linear_map.kernel, strict=True)]
+        channels = linear_map.columns * linear_map.groups
+        for size in linear_map.kernel:
             channels //= size
         return (channels, *(tap + 2 for tap in taps))
-    if isinstance(slot, TransposedConvSlot):
-        return (slot.columns * slot.groups, *(3 for _ in slot.kernel))
-    return (slot.columns,)
+    if isinstance(linear_map, TransposedConvMap):
+        return (linear_map.columns * linear_map.groups, *(3 for _ in linear_map.kernel))
+    return (linear_map.columns,)
 
 
 def _run(module: nn.Module, x: Tensor) -> Tensor:

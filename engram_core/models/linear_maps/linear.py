@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from ...errors import DataError
 from ..view import submodule
 
-__all__ = ["Conv1DSlot", "Slot"]
+__all__ = ["Conv1DMap", "LinearMap"]
 
 
 @dataclass(frozen=True)
-class Slot:
+class LinearMap:
     """One linear map of a model: a Linear layer.
 
     Attributes:
@@ -63,7 +63,7 @@ class Slot:
 
     @property
     def row_key(self) -> tuple:
-        """Two slots with one key turn the same input tensor into the same rows."""
+        """Two maps with one key turn the same input tensor into the same rows."""
         return ("rows", self.columns)
 
     def rows(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Slot:
         return self._matrix_to_weight(matrix[..., : self.columns]), bias
 
     def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-        """Return the owning module's parameters with this slot's part replaced, by attribute name."""
+        """Return the owning module's parameters with this map's part replaced, by attribute name."""
         names = self.parameter_names()
         found = {names[0]: weight}
         if bias is not None:
@@ -145,7 +145,7 @@ class Slot:
         """Make the port exist in `view`, a private copy, before an edit hooks it."""
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
-        """Take an edited matrix without replacing the parameters; False if this kind of slot cannot."""
+        """Take an edited matrix without replacing the parameters; False if this kind of map cannot."""
         return False
 
     def release(self, view: nn.Module) -> bool:
@@ -153,7 +153,7 @@ class Slot:
         return False
 
     def _own(self, tensor: Tensor) -> Tensor:
-        """Return this slot's part of a parameter of the owning module."""
+        """Return this map's part of a parameter of the owning module."""
         return tensor
 
     def _weight_to_matrix(self, weight: Tensor) -> Tensor:
@@ -164,7 +164,7 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Conv1DSlot(Slot):
+class Conv1DMap(LinearMap):
     """Hugging Face's ``Conv1D`` (GPT-2): a Linear layer with its weight transposed."""
 
     def _weight_to_matrix(self, weight: Tensor) -> Tensor:

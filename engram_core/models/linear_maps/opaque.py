@@ -22,14 +22,14 @@ from torch.nn.utils import parametrize
 from ...errors import CoverageError
 from ..view import base_of, shared_copy, submodule
 from .derived import filled, held_layer, hold_forward, release_forward
-from .linear import Slot
+from .linear import LinearMap
 
 __all__ = [
-    "OpaqueSlot",
+    "OpaqueMap",
     "hides_weight",
     "holds_values",
     "is_frozen",
-    "opaque_slot",
+    "opaque_map",
     "stored_tensors",
     "why_opaque",
 ]
@@ -56,7 +56,7 @@ _matrices: OrderedDict[weakref.ref[nn.Module], tuple[Tensor, Tensor]] = OrderedD
 
 
 @dataclass(frozen=True)
-class OpaqueSlot(Slot):
+class OpaqueMap(LinearMap):
     """A Linear layer whose stored values are not its weights.
 
     Attributes:
@@ -77,7 +77,7 @@ class OpaqueSlot(Slot):
         module = submodule(model, self.module)
         held = held_layer(module)
         if held is not None:
-            plain = Slot("", "", "", self.outputs, self.columns, self.bias)
+            plain = LinearMap("", "", "", self.outputs, self.columns, self.bias)
             return plain.matrix(held)
         return _asked(module, self)
 
@@ -187,8 +187,8 @@ def stored_tensors(model: nn.Module) -> list[tuple[str, Tensor]]:
     return list(found.items())
 
 
-def opaque_slot(label: str, path: str, module: nn.Module, kind: str) -> OpaqueSlot | None:
-    """Return the slot of a frozen layer, or None if it is no linear map of rows (see `why_opaque`).
+def opaque_map(label: str, path: str, module: nn.Module, kind: str) -> OpaqueMap | None:
+    """Return the linear map of a frozen layer, or None if it is no linear map of rows (see `why_opaque`).
 
     Args:
         label: public name of the layer.
@@ -199,7 +199,7 @@ def opaque_slot(label: str, path: str, module: nn.Module, kind: str) -> OpaqueSl
     size, facts = _size(module), _look(module)
     if size is None or facts.reason:
         return None
-    return OpaqueSlot(label, path, kind, size[1], size[0], facts.bias, reads=facts.reads)
+    return OpaqueMap(label, path, kind, size[1], size[0], facts.bias, reads=facts.reads)
 
 
 def why_opaque(module: nn.Module) -> str:
@@ -256,25 +256,27 @@ def _answers(module: nn.Module, rows: Tensor) -> Tensor:
     return found.detach()
 
 
-def _asked(module: nn.Module, slot: OpaqueSlot) -> Tensor:
+def _asked(module: nn.Module, linear_map: OpaqueMap) -> Tensor:
     """Return ``[W | b]`` from a layer's answers: kept while room lasts and the layer answers the same."""
     key = weakref.ref(module)
-    test = torch.stack([torch.arange(slot.columns) % 3 == 0, torch.ones(slot.columns, dtype=torch.bool)])
-    test = test.to(slot.reads)  # 0 and 1 are the same in every arithmetic
+    test = torch.stack(
+        [torch.arange(linear_map.columns) % 3 == 0, torch.ones(linear_map.columns, dtype=torch.bool)]
+    )
+    test = test.to(linear_map.reads)  # 0 and 1 are the same in every arithmetic
     answer = _answers(module, test)
     known = _matrices.get(key)
     if known is not None and torch.equal(known[0], answer):
         _matrices.move_to_end(key)
         return known[1].clone()
-    none = _answers(module, torch.zeros(1, slot.columns, dtype=slot.reads)).float()
+    none = _answers(module, torch.zeros(1, linear_map.columns, dtype=linear_map.reads)).float()
     parts = []
-    for start in range(0, slot.columns, _CHUNK):
-        count = min(_CHUNK, slot.columns - start)
-        rows = torch.zeros(count, slot.columns, dtype=slot.reads)
+    for start in range(0, linear_map.columns, _CHUNK):
+        count = min(_CHUNK, linear_map.columns - start)
+        rows = torch.zeros(count, linear_map.columns, dtype=linear_map.reads)
         rows[torch.arange(count), start + torch.arange(count)] = 1.0
         parts.append(_answers(module, rows).float() - none)
     matrix = torch.cat(parts).mT
-    if slot.bias:
+    if linear_map.bias:
         matrix = torch.cat([matrix, none.mT], 1)
     matrix = matrix[None].contiguous()
     _matrices[key] = (answer, matrix)

@@ -18,16 +18,16 @@ from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDict
 from torch.nn.utils.weight_norm import WeightNorm
 
 from ..view import shared_copy, submodule
-from .derived import DerivedSlot, filled
+from .derived import DerivedMap, filled
 
-__all__ = ["HookedSlot", "ParametrizedSlot", "hooks_of", "parametrization_buffers", "parametrization_names"]
+__all__ = ["HookedMap", "ParametrizedMap", "hooks_of", "parametrization_buffers", "parametrization_names"]
 
 _KEPT = "_engram_kept"
 _NAMES = ("weight", "bias")
 
 
 @dataclass(frozen=True)
-class ParametrizedSlot(DerivedSlot):
+class ParametrizedMap(DerivedMap):
     """A layer under ``torch.nn.utils.parametrize``."""
 
     def plain(self, module: nn.Module) -> nn.Module:
@@ -98,7 +98,7 @@ def hooks_of(module: nn.Module) -> dict[str, _Hook]:
 
 
 @dataclass(frozen=True)
-class HookedSlot(DerivedSlot):
+class HookedMap(DerivedMap):
     """A layer whose weight a hook computes: the older ``weight_norm`` and ``spectral_norm``, and pruning."""
 
     def plain(self, module: nn.Module) -> nn.Module:

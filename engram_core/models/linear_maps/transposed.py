@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from .conv import check_pictures
-from .linear import Slot
+from .linear import LinearMap
 
-__all__ = ["TransposedConvSlot", "transposed_slot"]
+__all__ = ["TransposedConvMap", "transposed_conv_map"]
 
 
 @dataclass(frozen=True)
-class TransposedConvSlot(Slot):
+class TransposedConvMap(LinearMap):
     """A transposed convolution of one, two or three dimensions.
 
     Its rows are the positions of its input, its map ``x → W x`` is from the channels of one position to the
@@ -60,8 +60,8 @@ class TransposedConvSlot(Slot):
         return matrix.mT.reshape(channels, stamps, *self.kernel)
 
 
-def transposed_slot(label: str, path: str, module: nn.Module) -> TransposedConvSlot:
-    """Return the slot of a ``ConvTranspose1d``, ``ConvTranspose2d`` or ``ConvTranspose3d``.
+def transposed_conv_map(label: str, path: str, module: nn.Module) -> TransposedConvMap:
+    """Return the linear map of a ``ConvTranspose1d``, ``ConvTranspose2d`` or ``ConvTranspose3d``.
 
     Args:
         label: public name of the layer.
@@ -71,7 +71,7 @@ def transposed_slot(label: str, path: str, module: nn.Module) -> TransposedConvS
     assert isinstance(module, nn.modules.conv._ConvTransposeNd)
     kernel = tuple(module.kernel_size)
     kind = f"ConvTranspose{len(kernel)}d"
-    return TransposedConvSlot(
+    return TransposedConvMap(
         label, path, kind if module.groups == 1 else f"{kind} (grouped)",
         module.out_channels * math.prod(kernel), module.in_channels // module.groups, False,
         module.groups, kernel=kernel,
