@@ -189,14 +189,20 @@ def each(
         make: makes the result of a name.
         what: what is said before the name.
         long: whether one takes seconds.
+
+    Yields:
+        A step before every result that is made, and one when all are there.
     """
     places = list(keys)
     found: dict[str, R] = {}
+    made = ""
     for name, key in places:
         known: R | None = memory.get(key)
         if known is None:
             yield Step(len(found), len(places), f"{what} {name}", dict(found), long)
-            known = make(name)
+            known = make(made := name)
             memory.put(key, known)
         found[name] = known
+    if made:
+        yield Step(len(found), len(places), f"{what} {made}", dict(found))
     return found

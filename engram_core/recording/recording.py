@@ -23,12 +23,12 @@ from ..models.packed_attention import open_attention
 from ..models.usage import NEVER_CALLED, Usage
 from ..models.view import base_of, device_of, shared_copy, walk
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Progress, Step, Steps, drain
 from .kept_inputs import Probe, ProbeKeeper
 from .listener import Listener
 from .statistics import Source
 
-__all__ = ["BACKGROUND", "Recording", "Source", "record", "record_batches"]
+__all__ = ["BACKGROUND", "Recording", "Source", "record", "record_batches", "record_steps"]
 
 _SHOWN = 8  # arguments that an error names
 
@@ -185,6 +185,29 @@ def record(
         NonFiniteError: NaN or infinity; names layer and concept.
         CoverageError: no layer to record.
     """
+    return drain(
+        record_steps(
+            model, concepts, masks=masks, layers=layers, blocks=blocks, batch_size=batch_size,
+            batch_axis=batch_axis, mix=mix, device=device,
+        ),
+        progress,
+    )  # fmt: skip
+
+
+@exactly
+def record_steps(
+    model: nn.Module,
+    concepts: ConceptSet | Mapping[str, Inputs | Concept],
+    *,
+    masks: Mapping[str, Any] | None = None,
+    layers: str | Iterable[str] | None = None,
+    blocks: Iterable[int] | None = None,
+    batch_size: int = 256,
+    batch_axis: int | str | None = "auto",
+    mix: bool = False,
+    device: torch.device | str | None = None,
+) -> Steps[Recording]:
+    """Do what `record` does in steps, one after every batch; arguments and errors are the same."""
     concepts = ConceptSet.of(concepts)
     if BACKGROUND in concepts:
         raise DataError(f"{BACKGROUND!r} is the name of the rows that are no concept; choose another name.")
@@ -193,10 +216,11 @@ def record(
         if masks:
             raise DataError("These concepts choose their own positions; masks= cannot be given as well.")
         names, stream, counts, total = prepared
-        return record_batches(
-            model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device,
-            progress=progress,
-        )  # fmt: skip
+        return (
+            yield from _batch_steps(
+                model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device
+            )
+        )
     if masks is not None and not isinstance(masks, Mapping):
         raise DataError(f"masks is a mapping from concepts to their masks; found {type(masks).__name__}.")
     masks = dict(masks or {})
@@ -219,10 +243,11 @@ def record(
             del part  # what was read is let go before the next is made
 
     owned = mixed(counted(), index, reader) if mix else plain(counted(), index, reader)
-    return record_batches(
-        model, tuple(groups), owned, counts, total=total, layers=layers, blocks=blocks, device=device,
-        progress=progress,
-    )  # fmt: skip
+    return (
+        yield from _batch_steps(
+            model, tuple(groups), owned, counts, total=total, layers=layers, blocks=blocks, device=device
+        )
+    )
 
 
 @exactly
@@ -251,6 +276,23 @@ def record_batches(
         device: see `record`.
         progress: see `record`.
     """
+    work = _batch_steps(
+        model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device
+    )
+    return drain(work, progress)
+
+
+def _batch_steps(
+    model: nn.Module,
+    names: tuple[str, ...],
+    stream: Iterable[Owned],
+    counts: dict[str, int],
+    *,
+    total: int | None,
+    layers: str | Iterable[str] | None,
+    blocks: Iterable[int] | None,
+    device: torch.device | str | None,
+) -> Steps[Recording]:
     base = base_of(model)
     slots = find_linear_maps(base)
     chosen = set(select_layers([s.name for s in slots], layers, blocks))
@@ -268,8 +310,15 @@ def record_batches(
     keeper = ProbeKeeper(names, base, slots)
     counted: set[int] = set()
     done = 0
-    with torch.no_grad():
-        for name, batch, owner in stream:
+    pieces = iter(stream)
+    yield Step(0, total, "recording", long=True)
+    while True:
+        with torch.no_grad():  # and not between two steps, where the caller computes
+            piece = next(pieces, None)
+            if piece is None:
+                break
+            name, batch, owner = piece
+            del piece  # what was read is let go before the next is made
             counted |= _owners(owner)
             keeper.before(batch, owner)
             try:
@@ -287,8 +336,7 @@ def record_batches(
                 ) from error
             keeper.after(listener.stream_of)
             done += batch.size
-            if progress is not None:
-                progress(done, total, f"recording {name}")
+        yield Step(done, total, f"recording {name}", long=True)
     marked = {name for number, name in enumerate(names) if number in counted}
     return _finish(
         listener, base, [name for name in names if name != BACKGROUND], counts, usage, keeper, marked

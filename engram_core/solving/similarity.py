@@ -12,10 +12,10 @@ from torch import Tensor
 
 from ..atlas import Atlas, engram_matrix
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Progress, Step, Steps, drain
 from .choosing import chosen_concepts
 
-__all__ = ["EngramCosines", "engram_cosines"]
+__all__ = ["EngramCosines", "engram_cosines", "engram_cosines_steps"]
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,21 @@ def engram_cosines(
     Raises:
         UnknownNameError: for a layer or concept that is not there.
     """
+    return drain(engram_cosines_steps(atlas, layer, concepts=concepts), progress)
+
+
+@exactly
+def engram_cosines_steps(
+    atlas: Atlas, layer: str | None = None, *, concepts: Iterable[str] | None = None
+) -> Steps[EngramCosines]:
+    """Do what `engram_cosines` does in steps, a layer in each; arguments and errors are the same."""
     names = tuple(chosen_concepts(atlas, concepts))
     layers = tuple(atlas.layers) if layer is None else (layer,)
     total = np.zeros((len(names), len(names)))
-    for done, name in enumerate(layers, start=1):
+    for done, name in enumerate(layers):
+        yield Step(done, len(layers), f"comparing engrams in {name}")
         total += _inner(atlas, name, names).cpu().numpy()
-        if progress is not None:
-            progress(done, len(layers), f"comparing engrams in {name}")
+    yield Step(len(layers), len(layers), "compared")
     norms = np.sqrt(np.diag(total).clip(0))
     scale = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
     cosines = ((total + total.T) / 2 * np.outer(scale, scale)).clip(-1, 1)

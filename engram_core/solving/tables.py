@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,17 +11,29 @@ from torch import Tensor
 
 from ..numerics.eigen import eigvalsh
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Memory, Progress, Recent, Step, drain, each
 from .choosing import chosen_concepts
 from .spectrum import Trace
 
 if TYPE_CHECKING:
     from ..atlas import Atlas
 
-__all__ = ["certificate_table", "exclusivity_table", "layer_table", "size_table"]
+__all__ = [
+    "LayerSteps",
+    "certificate_table",
+    "exclusivity_table",
+    "exclusivity_table_steps",
+    "layer_table",
+    "layer_table_steps",
+    "size_table",
+    "size_table_steps",
+]
 
 
 _Part = Callable[["Atlas", str, Sequence[str]], pd.DataFrame]
+
+LayerSteps = Generator[Step[dict[str, pd.DataFrame]], None, pd.DataFrame]
+"""Steps with the tables so far by layer, and the whole table at the end."""
 
 
 @exactly
@@ -49,7 +61,28 @@ def layer_table(
     Raises:
         UnknownNameError: for a layer or concept that the atlas does not have.
     """
-    return _table(atlas, layers, concepts, (_sizes, _certificates), progress)
+    return drain(layer_table_steps(atlas, layers=layers, concepts=concepts), progress)
+
+
+def layer_table_steps(
+    atlas: Atlas,
+    *,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    memory: Memory | None = None,
+) -> LayerSteps:
+    """Do what `layer_table` does in steps, a layer in each.
+
+    Args:
+        atlas: as in `layer_table`, and so on to `concepts`.
+        layers: which layers.
+        concepts: which concepts.
+        memory: of results of this atlas; a layer that is remembered takes no time.
+
+    Yields:
+        The tables so far by layer.
+    """
+    return _table(atlas, layers, concepts, (_sizes, _certificates), memory)
 
 
 @exactly
@@ -61,7 +94,18 @@ def size_table(
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return the first half of `layer_table`: layer, concept, norm, relative, rank."""
-    return _table(atlas, layers, concepts, (_sizes,), progress)
+    return drain(size_table_steps(atlas, layers=layers, concepts=concepts), progress)
+
+
+def size_table_steps(
+    atlas: Atlas,
+    *,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    memory: Memory | None = None,
+) -> LayerSteps:
+    """Do what `size_table` does in steps; see `layer_table_steps`."""
+    return _table(atlas, layers, concepts, (_sizes,), memory)
 
 
 @exactly
@@ -69,24 +113,27 @@ def certificate_table(
     atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """Return the second half of `layer_table`: layer, concept, leak, residue, error."""
-    return _table(atlas, layers, concepts, (_certificates,))
+    return drain(_table(atlas, layers, concepts, (_certificates,)))
 
 
+@exactly
 def _table(
     atlas: Atlas,
     layers: str | Iterable[str] | None,
     concepts: Iterable[str] | None,
-    parts: Iterable[_Part],
-    progress: Progress | None = None,
-) -> pd.DataFrame:
+    parts: Sequence[_Part],
+    memory: Memory | None = None,
+) -> LayerSteps:
     chosen, names = atlas.select(layers), chosen_concepts(atlas, concepts)
-    frames = []
-    for done, layer in enumerate(chosen, start=1):
-        keys = pd.DataFrame({"layer": layer, "concept": names})
-        frames.append(pd.concat([keys, *(part(atlas, layer, names) for part in parts)], axis=1))
-        if progress is not None:
-            progress(done, len(chosen), f"reading {layer}")
-    return pd.concat(frames, ignore_index=True)
+    kinds = tuple(part.__name__ for part in parts)
+    keys = [(layer, ("table", kinds, atlas.sharpness, tuple(names), layer)) for layer in chosen]
+
+    def make(layer: str) -> pd.DataFrame:
+        columns = pd.DataFrame({"layer": layer, "concept": names})
+        return pd.concat([columns, *(part(atlas, layer, names) for part in parts)], axis=1)
+
+    found = yield from each(memory or Recent(), keys, make, what="reading")
+    return pd.concat(found.values(), ignore_index=True)
 
 
 def _sizes(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
@@ -132,16 +179,31 @@ def exclusivity_table(
     Raises:
         UnknownNameError: for a layer or concept that the atlas does not have.
     """
+    return drain(exclusivity_table_steps(atlas, layers=layers, concepts=concepts), progress)
+
+
+@exactly
+def exclusivity_table_steps(
+    atlas: Atlas,
+    *,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    memory: Memory | None = None,
+) -> LayerSteps:
+    """Do what `exclusivity_table` does in steps; see `layer_table_steps`."""
     chosen, names = atlas.select(layers), chosen_concepts(atlas, concepts)
-    frames = []
-    for done, layer in enumerate(chosen, start=1):
+    keys = [(layer, ("exclusivities", tuple(names), layer)) for layer in chosen]
+
+    def make(layer: str) -> pd.DataFrame:
+        frames = []
         for name in names:
             for group, mu in enumerate(_exclusivities(atlas.trace(layer, name))):
                 values = {"direction": range(1, len(mu) + 1), "mu": mu.numpy()}
                 frames.append(pd.DataFrame({"layer": layer, "concept": name, "group": group} | values))
-        if progress is not None:
-            progress(done, len(chosen), f"reading {layer}")
-    return pd.concat(frames, ignore_index=True)
+        return pd.concat(frames, ignore_index=True)
+
+    found = yield from each(memory or Recent(), keys, make, what="reading")
+    return pd.concat(found.values(), ignore_index=True)
 
 
 def _exclusivities(trace: Trace) -> Tensor:

@@ -98,7 +98,10 @@ def test_results_by_name_go_on_where_they_were_left() -> None:
     assert next(steps) == Step(0, 3, "Making a", {})
     assert next(steps) == Step(1, 3, "Making b", {"a": "A"})
     steps.close()
-    assert [step.what for step in each(memory, keys, make, what="Making")] == ["Making b", "Making c"]
+    rest = list(each(memory, keys, make, what="Making"))
+    assert [(step.done, step.what) for step in rest] == [(1, "Making b"), (2, "Making c"), (3, "Making c")]
+    assert rest[-1].partial == {"a": "A", "b": "B", "c": "C"}
+    assert list(each(memory, keys, make, what="Making")) == []
     assert drain(each(memory, keys, make, what="Making")) == {"a": "A", "b": "B", "c": "C"}
     assert made == ["a", "b", "c"]
 
