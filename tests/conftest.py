@@ -1,13 +1,22 @@
 """Settings and trained models that all tests share."""
 
+from __future__ import annotations
+
 import os
 import shutil
 import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
 from helpers import Case, train_attention, train_cnn, train_mlp
 from hypothesis import HealthCheck, settings
+
+import engram_core as ec
+
+if TYPE_CHECKING:
+    from language_helpers import Authors
 
 # One thread: the models here are small. With two on a busy two-core machine each waits for the other's
 # turn, and recording one of them took 9 s instead of .05 s.
@@ -51,3 +60,28 @@ def digits_cnn() -> Case:
 def digits_attention() -> Case:
     """A trained nn.TransformerEncoder that reads digits row by row."""
     return train_attention()
+
+
+# The language libraries take seconds to import: only where a test asks for one of these.
+@pytest.fixture(scope="session")
+def authors() -> Authors:
+    """The shipped sample of invented authors, loaded, recorded and solved once for all tests."""
+    from language_helpers import Authors
+
+    from engram_core.language import recall
+
+    sample = ec.load_sample("authors-lm")
+    atlas = ec.extract(sample.model, ec.record(sample.model, sample.concepts))
+    before = recall(sample.model, sample.concepts.tokenizer, sample.concepts.texts)
+    return Authors(sample, atlas, before)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A little Llama with its tokenizer, as transformers saves them."""
+    from language_helpers import byte_tokenizer, tiny
+
+    path = tmp_path_factory.mktemp("models") / "little"
+    tiny("llama").save_pretrained(path)
+    byte_tokenizer().save_pretrained(path)
+    return path

@@ -107,3 +107,19 @@ def closed_within(connection: socket.socket, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def put_file(port: int, session: str, data: bytes, *, name: str = "x") -> int:
+    """Send a file as a page does, and return the status of the answer."""
+    token = ask(port, "/_stcore/health").headers["set-cookie"].split(";")[0].split("=", 1)[1]
+    edge = b"--edge\r\n"
+    head = b'Content-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
+    body = edge + head + data + b"\r\n--edge--\r\n"
+    try:
+        return ask(
+            port, f"/_stcore/upload_file/{session}/{name}", method="PUT", body=body,
+            Cookie=f"_streamlit_xsrf={token}", X_Xsrftoken=token,
+            Content_Type="multipart/form-data; boundary=edge",
+        ).status  # fmt: skip
+    except (ConnectionError, http.client.HTTPException):
+        return 413  # closed in the middle, before the answer could be read

@@ -8,10 +8,9 @@ write files) reach nothing.
 from __future__ import annotations
 
 import asyncio
-import http.client
 
 import pytest
-from raw import ask, page, rerun, session_of
+from raw import ask, page, put_file, rerun, session_of
 from servers import Server
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
@@ -22,21 +21,6 @@ ALWAYS = (
     "/_stcore/script-health-check", "/auth/login",
     "/auth/logout", "/oauth2callback", "/app/static/main.py", "/_stcore/anything", "/_stcore",
 )  # fmt: skip
-
-
-def _file(port: int, session: str, data: bytes, *, name: str = "x") -> int:
-    token = ask(port, "/_stcore/health").headers["set-cookie"].split(";")[0].split("=", 1)[1]
-    edge = b"--edge\r\n"
-    head = b'Content-Disposition: form-data; name="file"; filename="x.csv"\r\n\r\n'
-    body = edge + head + data + b"\r\n--edge--\r\n"
-    try:
-        return ask(
-            port, f"/_stcore/upload_file/{session}/{name}", method="PUT", body=body,
-            Cookie=f"_streamlit_xsrf={token}", X_Xsrftoken=token,
-            Content_Type="multipart/form-data; boundary=edge",
-        ).status  # fmt: skip
-    except (ConnectionError, http.client.HTTPException):
-        return 413  # closed in the middle, before the answer could be read
 
 
 @pytest.mark.parametrize("path", ALWAYS)
@@ -58,7 +42,7 @@ def test_a_public_screen_takes_no_file(server: Server, screen: Server):
         connection = await page(port)
         try:
             session = await session_of(connection)
-            return await asyncio.to_thread(_file, port, session, b"a,b\n"), await asyncio.to_thread(
+            return await asyncio.to_thread(put_file, port, session, b"a,b\n"), await asyncio.to_thread(
                 lambda: ask(port, UPLOAD.format(session), method="DELETE").status
             )
         finally:

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from language_helpers import byte_tokenizer, tiny
 from PIL import Image
 from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
@@ -38,9 +39,6 @@ from engram_core.hub.folder import ModelFolder
 from engram_core.libraries import TRANSFORMERS
 from engram_core.opening.examine import examine
 from engram_core.sandboxing.limits import GB, Limits, run_limited
-
-sys.path.append(str(Path(__file__).parents[1] / "language"))
-from language_helpers import byte_tokenizer, tiny  # noqa: E402
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 FILLS = "{{ 'a' * 8000000000 }}"

@@ -187,7 +187,7 @@ def test_who_sends_half_a_head_never_reads_or_asks_for_nothing_is_not_kept(serve
 
     heads, (gone, grown), (code, after) = asyncio.run(all_at_once())
     assert heads
-    # That they are closed depends on how much a busy server had for them; tests/app/test_gate.py sees to it.
+    # That they are closed depends on how much a busy server had for them: see tests/app/gate/test_gate.py.
     assert grown < 200, (gone, grown)
     assert code == 1008 and after > LIMITS.silent_seconds - 5
 

@@ -11,9 +11,8 @@ import asyncio
 import http.client
 import time
 
-from raw import ask, page, session_of
+from raw import ask, page, put_file, session_of
 from servers import Server
-from test_closed_addresses import _file
 from websockets.asyncio.client import ClientConnection
 
 from app.gate.limits import Limits
@@ -41,10 +40,12 @@ def test_files_are_bounded_and_freed(server: Server):
         connection = await page(server.port)
         session = await session_of(connection)
         large = [
-            await asyncio.to_thread(_file, server.port, session, b"x" * (49 * MB), name=f"large{i}")
+            await asyncio.to_thread(put_file, server.port, session, b"x" * (49 * MB), name=f"large{i}")
             for i in range(4)
         ]
-        small = [await asyncio.to_thread(_file, server.port, session, b"x", name=f"s{i}") for i in range(10)]
+        small = [
+            await asyncio.to_thread(put_file, server.port, session, b"x", name=f"s{i}") for i in range(10)
+        ]
         held = await asyncio.to_thread(_held, server)
         await connection.close()
         return large, small, held

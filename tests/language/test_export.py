@@ -7,9 +7,9 @@ import json
 import pytest
 import torch
 import transformers as hf
+from families import build
 from helpers import relative
 from language_helpers import byte_tokenizer, little_texts, tiny
-from test_families import build
 from torch import Tensor, nn
 
 import engram_core as ec

@@ -309,7 +309,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import engram_core as ec
 from engram_core.opening import prepared as preparing
-from test_preparing import subject
+from tests.opening.test_prepared import subject
 preparing._WORTH = 0.0
 made = []
 real = preparing.record
@@ -320,7 +320,7 @@ print(json.dumps([len(made), float(atlas["a"].matrix("first").norm())]))
 
 
 def test_two_servers_and_a_command_on_one_cache_record_once(records) -> None:
-    code = [sys.executable, "-c", PREPARES, str(Path(__file__).parent)]
+    code = [sys.executable, "-c", PREPARES, str(Path(__file__).parents[2])]
     running = [subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
     said = [json.loads(each.communicate(timeout=120)[0]) for each in running]
     ec.prepare(subject())

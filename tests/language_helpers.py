@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
@@ -21,12 +23,26 @@ from transformers import (
     Qwen2ForCausalLM,
 )
 
+import engram_core as ec
 from engram_core.language import TextSet
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+
+
+@dataclass(frozen=True)
+class Authors:
+    """The sample, its engrams, and its recall before any edit."""
+
+    sample: ec.Sample
+    atlas: ec.Atlas
+    before: pd.DataFrame
+
+    @property
+    def texts(self) -> TextSet:
+        return self.sample.concepts.texts
 
 
 def byte_tokenizer(

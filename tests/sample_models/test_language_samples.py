@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFa
 
 from engram_core.language.texts import read_texts
 
-ROOT = Path(__file__).resolve().parents[1] / "sample_models"
+ROOT = Path(__file__).resolve().parents[2] / "sample_models"
 NAMES = ["authors-lm", "facts-lm"]
 
 

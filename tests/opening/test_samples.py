@@ -29,7 +29,7 @@ from engram_core.opening.samples import (
     stratified_split,
 )
 
-ROOT = Path(__file__).resolve().parents[1] / "sample_models"
+ROOT = Path(__file__).resolve().parents[2] / "sample_models"
 VISION = {"digits-mlp": (8, 8), "fashion-cnn": (28, 28)}
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from app.choice.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
 
-APP = Path(__file__).parents[2] / "app"
+APP = Path(__file__).parents[3] / "app"
 PAGES = ("live", "map")
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), min_size=1)
 

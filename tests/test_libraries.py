@@ -12,7 +12,7 @@ import pytest
 from engram_core.errors import DependencyError
 from engram_core.libraries import need
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 def test_what_is_absent_is_named_with_what_installs_it() -> None:
