@@ -1,7 +1,8 @@
 """Engram Explorer's core: record a model, extract every concept's engram, edit, measure."""
 
 from .atlas import Atlas, Engram, extract
-from .concepts.concepts import Concept, ConceptSet
+from .concepts.concepts import BACKGROUND, Concept, ConceptSet
+from .concepts.sample import Sample
 from .concepts.tasks import Classification, Scores, Subject, Task
 from .editing.live_edit import Edit, LiveEdit, bake, live_edit
 from .errors import (
@@ -37,10 +38,10 @@ from .models.groups import layer_groups
 from .models.identity import model_hash
 from .models.layers import list_layers
 from .opening.checkup import CheckUp, check_up
-from .opening.own import load_subject
+from .opening.load import load_subject
 from .opening.prepared import prepare
-from .opening.samples import Sample, load_sample, sample_names
-from .recording.recording import BACKGROUND, Recording, record
+from .opening.samples import load_sample, sample_names
+from .recording.recording import Recording, record
 from .solving.similarity import EngramCosines, engram_cosines
 from .solving.spectrum import Sharpness
 from .solving.tables import exclusivity_table, layer_table

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from .concepts.concepts import BACKGROUND
 from .errors import DataError, EngramError, suggest
 from .models.identity import ModelIdentity
 from .models.layers import LayerInfo, LinearMap, find_linear_maps, select_layers
@@ -19,7 +20,7 @@ from .numerics.parallel import solve_each
 from .numerics.precision import exactly, exactly_all
 from .progress import Progress
 from .recording.kept_inputs import Probe
-from .recording.recording import BACKGROUND, Recording
+from .recording.recording import Recording
 from .recording.statistics import Source, Statistics
 from .solving.spectrum import Sharpness, Spectrum, Trace
 

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 import engram_core as ec
+from engram_core.concepts.sample import Sample
 from engram_core.concepts.tasks import Scores, Subject, Task
 from engram_core.libraries import first_line, map_weights
 from engram_core.opening.prepared import Prepared, prepared
-from engram_core.opening.samples import Sample, load_sample
+from engram_core.opening.samples import load_sample
 
 from ..choice.choice import Facts, start_values
 from ..choice.search import STRONGEST

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from engram_core.concepts.sample_files import read_json
 from engram_core.errors import EngramError
-from engram_core.opening.samples import missing_samples, read_json, sample_folder
+from engram_core.opening.samples import missing_samples, sample_folder
 
 if TYPE_CHECKING:
     from .base import Base

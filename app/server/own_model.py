@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 import engram_core as ec
+from engram_core.concepts.sample import Sample
 from engram_core.errors import DataError, EngramError
 from engram_core.libraries import first_line, foreign_errors
 from engram_core.opening.checkup import CheckUp
 from engram_core.opening.examine import Examined, content_of
-from engram_core.opening.samples import Sample, missing_samples, sample_folder, sample_names
+from engram_core.opening.samples import missing_samples, sample_folder, sample_names
 from engram_core.storing.files import Scratch
 
 from . import examined as trial

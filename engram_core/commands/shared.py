@@ -20,7 +20,7 @@ from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, EngramError, suggest
 from ..models.groups import choose_groups
-from ..opening.own import load_model, load_subject, with_positions
+from ..opening.load import load_model, load_subject, with_positions
 from ..opening.prepared import prepare
 from ..opening.samples import load_sample, missing_samples, sample_names
 from ..solving.spectrum import Sharpness
@@ -186,7 +186,7 @@ def open_subject(
         UnknownNameError: for a name that is no sample and looks like no path or hub name.
         DataError: for a model of one's own without concepts, or texts, positions or a template given to a
             model that takes none.
-        StorageError, DependencyError: see `subjects.load_subject`.
+        StorageError, DependencyError: see `load_subject`.
     """
     settle_threads()
     options: dict[str, Any] = {} if positions is None else {"positions": positions}

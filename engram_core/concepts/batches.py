@@ -2,7 +2,7 @@
 
 An *owner* is the number of a concept for a whole batch; or, for one whose inputs or positions do not all
 count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in
-which −1 marks what does not count; or an `owners.Owner`, which also knows whose positions a mask is about.
+which −1 marks what does not count; or an `row_owners.Owner`, which also knows whose positions a mask is about.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
-from .concepts import ConceptSet
+from .concepts import BACKGROUND, ConceptSet
 from .inputs import Batch, Inputs, Key, check_values, is_set, pieces, sets_of
 from .row_axes import Prober, argument_names, cut_of
 from .row_owners import Owner, RowAxes, apart, prefix, row_axes
 
-__all__ = ["BACKGROUND", "Owned", "Part", "Reader", "lying", "mixed", "plain"]
-
-BACKGROUND = "(background)"
-"""Name of the rows that belong to the total and to no concept."""
+__all__ = ["Owned", "Part", "Reader", "lying", "mixed", "plain"]
 
 Owned = tuple[str, Batch, int | Tensor | Owner]
 """What is being recorded, in words; the batch; its owner."""
@@ -60,7 +57,7 @@ class Reader:
     Args:
         model: the model that the batches are for.
         batch_size: most inputs in one call.
-        axis: see `probing.cut_of`.
+        axis: see `row_axes.cut_of`.
     """
 
     def __init__(self, model: nn.Module, *, batch_size: int = 256, axis: int | str | None = "auto"):

@@ -17,7 +17,10 @@ from torch import Tensor
 from ..errors import DataError, suggest
 from .inputs import Batch, Cut, Inputs, as_batch, is_set, pieces, sets_of
 
-__all__ = ["Batch", "Concept", "ConceptSet", "Inputs", "batches", "count_inputs"]
+__all__ = ["BACKGROUND", "Batch", "Concept", "ConceptSet", "Inputs", "batches", "count_inputs"]
+
+BACKGROUND = "(background)"
+"""Name of the rows that belong to the total and to no concept."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class ConceptSet(Mapping[str, Concept]):
         background: inputs that enter the total Σ but are no concept (None: none).
         batch_axis: the dimension along which a set's inputs lie: 0; 1 for sequence-first data; None if every
             set is one input that is never divided (a graph, a picture without a batch dimension); or
-            ``"auto"``: found out on the model that runs them (see `probing.cut_of`).
+            ``"auto"``: found out on the model that runs them (see `row_axes.cut_of`).
     """
 
     def __init__(
@@ -222,7 +225,7 @@ def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> 
     """Yield the batches of `inputs`, without a model to ask: inputs lie along dimension 0.
 
     A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size`. Any other
-    iterable is taken as batches already made, and is consumed once. `batching.Reader` asks the model how its
+    iterable is taken as batches already made, and is consumed once. `batches.Reader` asks the model how its
     inputs lie.
 
     Args:

@@ -1,4 +1,4 @@
-"""Find a model folder, locally or on the Hugging Face hub; what is in it is checked by `model_folder`."""
+"""Find a model folder, locally or on the Hugging Face hub; what is in it is checked by `folder`."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
 def own_story(
     path_or_name: str | os.PathLike[str], folder: Path, model: nn.Module, *, concepts: int, digits: int
 ) -> dict[str, Any]:
-    """Return what can be told of a model of one's own, as those attributes of a `samples.Sample`.
+    """Return what can be told of a model of one's own, as those attributes of a `Sample`.
 
     Args:
         path_or_name: what the user called it.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..concepts.batches import BACKGROUND, Owned
-from ..concepts.concepts import Batch, Concept, ConceptSet, draw
+from ..concepts.batches import Owned
+from ..concepts.concepts import BACKGROUND, Batch, Concept, ConceptSet, draw
 from ..errors import DataError
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextConcept, TextItem, TextSet

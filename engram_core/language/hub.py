@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import DataError, StorageError
+from ..concepts.sample import Sample
+from ..errors import StorageError
 from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..hub.dtype import torch_type
 from ..libraries import first_line, foreign_errors
-from ..opening.samples import Sample
 from .concepts import LanguageConcepts
 from .models import embedding_rows
 from .recall import Recall
@@ -166,13 +167,3 @@ def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
             "damaged, or made to fill the memory."
         )
     return tokenizer
-
-
-def torch_type(dtype: torch.dtype | str | None, device: torch.device) -> torch.dtype | str:
-    """Return the torch type meant: a name is looked up; None is float32 on a CPU, else as stored."""
-    if dtype is None:
-        return torch.float32 if device.type == "cpu" else "auto"
-    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or not found.is_floating_point or found.itemsize < 2:
-        raise DataError(f"dtype must be float32, bfloat16, float16 or float64; found {dtype!r}.")
-    return found

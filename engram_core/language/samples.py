@@ -9,9 +9,10 @@ import torch
 from safetensors.torch import load as load_tensors
 from torch import nn
 
+from ..concepts.sample import Sample
+from ..concepts.sample_files import checked_bytes, read_story
 from ..errors import StorageError
 from ..libraries import TRANSFORMERS, need
-from ..opening.samples import Sample, checked_bytes, read_story
 from ..progress import Progress
 from .concepts import LanguageConcepts
 from .recall import Recall

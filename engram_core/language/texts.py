@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..concepts.concepts import BACKGROUND
 from ..errors import DataError, suggest
-from ..recording.recording import BACKGROUND
 
 __all__ = ["TextConcept", "TextItem", "TextSet", "read_texts"]
 

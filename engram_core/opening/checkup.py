@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from ..concepts.batches import BACKGROUND, Reader
-from ..concepts.concepts import Concept, ConceptSet
+from ..concepts.batches import Reader
+from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
 from ..errors import CoverageError, EngramError
 from ..models.layers import find_linear_maps, list_layers
 from ..models.view import base_of

@@ -83,9 +83,9 @@ def examine(
     """Read a model with concepts and check them up; return it as JSON for `Examined.of`.
 
     Args:
-        model: see `subjects.load_subject`; what comes from the hub is in its cache already.
-        concepts: see `subjects.load_subject`.
-        options: see `subjects.load_subject`.
+        model: see `load_subject`; what comes from the hub is in its cache already.
+        concepts: see `load_subject`.
+        options: see `load_subject`.
         most_concepts: more are refused.
         threads: of torch, for the timed trial.
         report: is told what is being done.
@@ -99,7 +99,7 @@ def examine(
     from ..language.tokenizing import framed
     from ..models.identity import model_hash
     from .checkup import check_up
-    from .own import load_subject
+    from .load import load_subject
 
     torch.set_num_threads(threads)
     report("Reading the model and the concepts")

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..concepts.batches import BACKGROUND, Owned, Part, Reader, mixed, plain
-from ..concepts.concepts import Concept, ConceptSet
+from ..concepts.batches import Owned, Part, Reader, mixed, plain
+from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
 from ..concepts.inputs import MODEL_ERRORS, Inputs
 from ..concepts.row_axes import too_many_arguments
 from ..concepts.row_owners import Owner
@@ -28,7 +28,7 @@ from .kept_inputs import Probe, ProbeKeeper
 from .listener import Listener
 from .statistics import Source
 
-__all__ = ["BACKGROUND", "Recording", "Source", "record", "record_batches", "record_steps"]
+__all__ = ["Recording", "Source", "record", "record_batches", "record_steps"]
 
 _SHOWN = 8  # arguments that an error names
 

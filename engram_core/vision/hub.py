@@ -15,14 +15,14 @@ from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from ..concepts.concepts import Concept, ConceptSet
+from ..concepts.sample import Sample
 from ..concepts.tasks import Classification
 from ..errors import DataError, StorageError, suggest
 from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..hub.dtype import torch_type
 from ..hub.folder import read_json
 from ..hub.safetensors_header import read_header
-from ..language.hub import torch_type
 from ..libraries import first_line, maps_weights
-from ..opening.samples import Sample
 from .architectures import build
 from .image_folder import ImageForm, load_image_folder
 

@@ -17,7 +17,7 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from training import accuracy, arguments, confusion_text, predict, train, write_sample  # noqa: E402
 
-from engram_core.opening.samples import scaled, stratified_split  # noqa: E402
+from engram_core.vision.samples import scaled, stratified_split  # noqa: E402
 
 CLASSES = [str(digit) for digit in range(10)]
 

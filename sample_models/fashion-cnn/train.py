@@ -33,7 +33,7 @@ from training import (  # noqa: E402
     write_sample,
 )
 
-from engram_core.opening.samples import read_idx, scaled  # noqa: E402
+from engram_core.vision.samples import read_idx, scaled  # noqa: E402
 
 PACKAGE_FOLDER = Path("usr/share/datasets/fashion-mnist")
 CLASSES = [

@@ -15,7 +15,7 @@ from engram_core.commands import shared
 from engram_core.errors import DataError, EngramError, UnknownNameError
 from engram_core.language import LanguageConcepts
 from engram_core.opening import prepared as preparing
-from engram_core.opening.own import with_positions
+from engram_core.opening.load import with_positions
 
 NAMES = ("sky", "grass", "sea")
 

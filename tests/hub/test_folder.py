@@ -19,7 +19,7 @@ from engram_core.hub.downloads import find_folder, inspect_folder
 from engram_core.language import LanguageConcepts, TextSet, generate
 from engram_core.language.hub import load_language_model
 from engram_core.opening.checkup import check_up
-from engram_core.opening.own import load_model
+from engram_core.opening.load import load_model
 
 INDEX = "model.safetensors.index.json"
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 import engram_core as ec
 from engram_core.errors import StorageError
 from engram_core.hub.downloads import inspect_folder
-from engram_core.opening.own import load_model
+from engram_core.opening.load import load_model
 
 
 @pytest.fixture

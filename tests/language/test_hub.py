@@ -20,7 +20,7 @@ from engram_core.errors import DataError, NonFiniteError, StorageError
 from engram_core.language import LanguageConcepts, TextSet, perplexity, recall
 from engram_core.language.hub import load_language_model, load_language_subject
 from engram_core.opening.checkup import check_up
-from engram_core.opening.own import load_subject
+from engram_core.opening.load import load_subject
 
 
 @pytest.fixture(scope="module")

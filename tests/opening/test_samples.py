@@ -16,18 +16,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from engram_core.concepts.sample import Sample
 from engram_core.concepts.tasks import Classification
 from engram_core.errors import StorageError, UnknownNameError
 from engram_core.models.identity import model_hash
 from engram_core.opening import samples
-from engram_core.opening.samples import (
-    Sample,
-    describe_sample,
-    load_sample,
-    read_idx,
-    sample_names,
-    stratified_split,
-)
+from engram_core.opening.samples import describe_sample, load_sample, sample_names
+from engram_core.vision.samples import read_idx, stratified_split
 
 ROOT = Path(__file__).resolve().parents[2] / "sample_models"
 VISION = {"digits-mlp": (8, 8), "fashion-cnn": (28, 28)}

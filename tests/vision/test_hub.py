@@ -21,7 +21,7 @@ from transformers import ViTConfig, ViTForImageClassification
 import engram_core as ec
 from engram_core.errors import DataError, DependencyError, EngramError, StorageError
 from engram_core.opening.checkup import check_up
-from engram_core.opening.own import load_subject
+from engram_core.opening.load import load_subject
 from engram_core.vision.architectures import build
 from engram_core.vision.hub import load_image_model, load_image_subject
 from engram_core.vision.image_folder import ImageForm, load_image_folder

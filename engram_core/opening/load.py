@@ -1,4 +1,4 @@
-"""Your own model with your own concepts, of whichever kind: the same as a sample from there on."""
+"""Load any model with any concepts, of whichever kind: the same as a sample from there on."""
 
 from __future__ import annotations
 
@@ -11,10 +11,18 @@ from typing import Any
 
 from torch import nn
 
+from ..concepts.sample import Sample
 from ..errors import DataError, UnknownNameError
+from ..hub.downloads import find_folder, inspect_folder
+from ..language.concepts import LanguageConcepts
+from ..language.hub import load_language_subject, load_weights
+from ..language.recall import Recall
+from ..language.texts import read_texts
+from ..language.tokens import check_template
 from ..libraries import first_line
+from ..vision.hub import is_image_model, load_image_subject, load_image_weights
 from ..vision.image_folder import ImageForm, load_image_folder
-from .samples import Sample, load_sample, missing_samples, sample_names
+from .samples import load_sample, missing_samples, sample_names
 
 __all__ = ["load_model", "load_subject", "with_positions"]
 
@@ -31,7 +39,7 @@ def load_subject(
             (which then has these concepts instead of its own; give a folder of that name as a `Path`).
         concepts_path: a JSONL or CSV file of texts (see `language.read_texts`), or a folder or zip of class
             folders with pictures (see `image_folder.load_image_folder`).
-        options: of `language.hub.load_language_subject` or of `vision_hub.load_image_subject`; a language
+        options: of `language.hub.load_language_subject` or of `vision.hub.load_image_subject`; a language
             sample takes ``positions`` and ``template``, an image sample ``held_out`` and ``seed``.
 
     Returns:
@@ -59,13 +67,9 @@ def load_subject(
             )
         return _sample_with(sample, path, options)
     if texts:
-        from ..language.hub import load_language_subject
-
         _check_options(options, _options_of(load_language_subject), "language model")
         return load_language_subject(path_or_name, path, **options)
     if folder or path.suffix.casefold() == ".zip":
-        from ..vision.hub import load_image_subject
-
         _check_options(options, _options_of(load_image_subject), "image model")
         return load_image_subject(path_or_name, path, **options)
     raise DataError(
@@ -85,10 +89,6 @@ def load_model(path_or_name: str | os.PathLike[str]) -> nn.Module:
             classifier too.
         DependencyError: if transformers is needed and not installed.
     """
-    from ..hub.downloads import find_folder, inspect_folder
-    from ..language.hub import load_weights
-    from ..vision.hub import is_image_model, load_image_weights
-
     folder = inspect_folder(find_folder(path_or_name))
     return load_image_weights(folder) if is_image_model(folder) else load_weights(folder)
 
@@ -113,9 +113,6 @@ def with_positions(sample: Sample, *, positions: Any = "all", template: bool = F
 
 
 def _with_texts(sample: Sample, texts: Any, options: dict[str, Any]) -> Sample:
-    from ..language import LanguageConcepts, Recall
-    from ..language.tokens import check_template
-
     tokenizer, template = sample.task.tokenizer, bool(options.get("template", False))  # type: ignore[attr-defined]
     if template:
         check_template(tokenizer, sample.name)
@@ -139,8 +136,6 @@ def _check_options(options: dict[str, Any], known: Iterable[str], what: str) -> 
 def _sample_with(sample: Sample, path: Path, options: dict[str, Any]) -> Sample:
     """Return a sample with other concepts."""
     if sample.image_shape is None:
-        from ..language import read_texts
-
         _check_options(options, ("positions", "template"), "language sample")
         return _with_texts(sample, read_texts(path), options)
     _check_options(options, ("held_out", "seed"), "sample of images")
