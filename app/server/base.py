@@ -273,7 +273,7 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class PausingTask:
+class PausingTask(Task):
     """A task that scores in portions: what the core measures in one go, and long, others can come between.
 
     Attributes:

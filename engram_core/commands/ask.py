@@ -80,7 +80,7 @@ def ask(
     if by is not None and tokens is None:
         raise EngramError("--by goes with --tokens TEXT (--tokens '' for the prompt itself).")
     subject = open_subject(model, concepts_file, positions=positions, template=template)
-    if not hasattr(subject.task, "tokenizer"):
+    if not subject.task.reads_text:
         raise EngramError(f"{model} is no language model, so there is nothing to ask it. Use engram erase.")
     with bar_of_progress() as bar:
         view = edited_view(

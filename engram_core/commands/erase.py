@@ -93,7 +93,7 @@ def erase(
     if rank is not None and lora is None:
         raise EngramError("--rank cuts the adapters that --lora FOLDER writes; name the folder.")
     sample = open_subject(model, concepts_file, positions=positions, template=template)
-    spoken = hasattr(sample.task, "tokenizer")
+    spoken = sample.task.reads_text
     if (folder or lora or rest) and not spoken:
         raise EngramError(f"--folder, --lora and --rest are for language models; {model} is none.")
     with bar_of_progress() as bar:
@@ -182,7 +182,7 @@ def _measured(
         Score by model and concept; and for a language model one entry per named concept and phrasing, and
         for the others together, with exact, nll and first by model.
     """
-    if not hasattr(sample.task, "tokenizer"):
+    if not sample.task.reads_text:
         task = sample.task
         return {k: task.measure(m, sample.concepts).score for k, m in models.items()}, None
     from ..language import recall_summary

@@ -239,11 +239,7 @@ def extracted(subject: Subject, bar: Any, *, cut: float | None = None, **options
 
 def about_subject(subject: Subject) -> dict[str, Any]:
     """Return what a file of this subject carries of its concepts: of a language model, its texts."""
-    if not hasattr(subject.concepts, "texts"):
-        return {}
-    from ..language import about_texts
-
-    return about_texts(subject.concepts)  # type: ignore[arg-type]
+    return subject.concepts.about()
 
 
 def picked_concepts(

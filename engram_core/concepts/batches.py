@@ -2,7 +2,8 @@
 
 An *owner* is the number of a concept for a whole batch; or, for one whose inputs or positions do not all
 count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in
-which −1 marks what does not count; or an `row_owners.Owner`, which also knows whose positions a mask is about.
+which −1 marks what does not count; or a `row_owners.Owner`, which also knows whose positions a mask is
+about.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 
 from ..errors import DataError, suggest
 from .inputs import Batch, Cut, Inputs, as_batch, is_set, pieces, sets_of
+
+if TYPE_CHECKING:
+    from .inspection import Inspection
 
 __all__ = ["BACKGROUND", "Batch", "Concept", "ConceptSet", "Inputs", "batches", "count_inputs"]
 
@@ -49,6 +52,9 @@ class ConceptSet(Mapping[str, Concept]):
             set is one input that is never divided (a graph, a picture without a batch dimension); or
             ``"auto"``: found out on the model that runs them (see `row_axes.cut_of`).
     """
+
+    texts: Any = None
+    """The texts that it was made of (see `language.TextSet`); None if its inputs are no texts."""
 
     def __init__(
         self,
@@ -179,6 +185,35 @@ class ConceptSet(Mapping[str, Concept]):
         A set that knows better how its inputs share forward passes (see `language.concepts`) says so here.
         """
         return None
+
+    def inspected(self, model: Any) -> Inspection | None:
+        """Return what can be said of its inputs before they run, or None to have them counted batch by batch.
+
+        Args:
+            model: the model that will read them.
+        """
+        return None
+
+    def few(self, model: Any, count: int) -> tuple[ConceptSet, int] | None:
+        """Return a set of a few of its inputs with their number of rows, or None to have them drawn by batch.
+
+        Args:
+            model: the model that will read them.
+            count: how many inputs, at most.
+        """
+        return None
+
+    def warnings(self, model: Any) -> list[str]:
+        """Return what a model cannot do with this kind of inputs although it can record them, in sentences.
+
+        Args:
+            model: the model that will read them.
+        """
+        return []
+
+    def about(self) -> dict[str, Any]:
+        """Return what a file of engrams carries of these concepts, as JSON can hold it."""
+        return {}
 
 
 def _beside(tensor: Tensor, axis: int) -> tuple[int, ...]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from ..errors import DataError, UnknownNameError, suggest
+from ..errors import DataError, suggest
 from ..models.view import device_of, evaluated
 from .batches import Reader
 from .concepts import ConceptSet
@@ -35,17 +36,101 @@ class Scores:
     details: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-class Task(Protocol):
-    """Anything that can score a model on concepts."""
+class Task(ABC):
+    """How a model's outputs are read and scored, concept by concept.
+
+    What differs between kinds of model is asked here, so that nobody else asks which kind a model is. A task
+    of your own derives from this class and needs `unit` and `measure`; the rest may stay as it is.
+    """
+
+    reads_text: ClassVar[bool] = False
+    """Whether the model is asked in words. Such a task has `tokenizer`, `texts`, `template` and `table`."""
+
+    @property
+    @abstractmethod
+    def unit(self) -> str:
+        """What a score is, in a word."""
+
+    @abstractmethod
+    def measure(self, model: nn.Module, concepts: ConceptSet, probes: Iterable[str] | None = None) -> Scores:
+        """Score a model.
+
+        Args:
+            model: any model of this kind, edited or not.
+            concepts: whose held-out inputs are used.
+            probes: names of the concepts to score (default: all).
+
+        Returns:
+            One score per probed concept.
+
+        Raises:
+            DataError: if a concept has nothing to be scored on.
+        """
+
+    def check_names(self, names: Iterable[str]) -> None:  # noqa: B027  (most tasks can score any concept)
+        """Raise an UnknownNameError for a concept that this task could never score; by default there is none.
+
+        Args:
+            names: of the concepts.
+        """
+
+    def answers(self, model: nn.Module, inputs: ConceptSet) -> tuple[str, ...]:
+        """Return what a model says to every input of a set, in words; "" where it says nothing.
+
+        Args:
+            model: any model of this kind.
+            inputs: one input per concept (see `ConceptSet.singles`); the recorded inputs are asked.
+
+        Returns:
+            One word per concept, in order.
+        """
+        return ("",) * len(inputs)
+
+    def depends_on(self, concepts: ConceptSet) -> Sequence[Any] | None:
+        """Return all that a model's scores depend on beside the model; None if that cannot be known.
+
+        Args:
+            concepts: what would be scored.
+
+        Returns:
+            Values whose content can be hashed: texts, numbers, tensors, containers of these, concept sets.
+        """
+        return None
+
+    def rehearse(self, model: nn.Module, report: Callable[[str], None]) -> None:  # noqa: B027  (most bring nothing)
+        """Try what a model from elsewhere brings along for this task, before anybody waits for it.
+
+        Args:
+            model: the model.
+            report: is told what is being tried.
+
+        Raises:
+            DataError: if something fails, or takes as long as nobody waits for.
+        """
+
+    @staticmethod
+    def of(task: Any) -> Task:
+        """Return a task as it is; an object that has `unit` and `measure` alone gets the rest of one."""
+        return task if isinstance(task, Task) else _MeasureAlone(task)
+
+
+@dataclass(frozen=True)
+class _MeasureAlone(Task):
+    """A task made of somebody's object with `unit` and `measure`, whose other attributes stay in reach."""
+
+    task: Any
 
     @property
     def unit(self) -> str:
-        """What a score is, in a word."""
-        ...
+        return self.task.unit
 
     def measure(self, model: nn.Module, concepts: ConceptSet, probes: Iterable[str] | None = None) -> Scores:
-        """Score `model` on the held-out inputs of the named concepts (default: all)."""
-        ...
+        return self.task.measure(model, concepts, probes)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "task":  # not there yet: asked while the object is being copied or unpickled
+            raise AttributeError(name)
+        return getattr(self.task, name)
 
 
 def logits_of(output: Any) -> Tensor:
@@ -58,7 +143,7 @@ def logits_of(output: Any) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Classification:
+class Classification(Task):
     """One class per concept; the score is the accuracy on held-out inputs.
 
     Attributes:
@@ -72,7 +157,14 @@ class Classification:
     unit: str = field(default="accuracy", init=False)
 
     def index(self, concept: str) -> int:
-        """Return the output index of a concept."""
+        """Return the output index of a concept.
+
+        Args:
+            concept: its name.
+
+        Raises:
+            UnknownNameError: if no class has it.
+        """
         try:
             return self.classes.index(concept)
         except ValueError:
@@ -85,6 +177,9 @@ class Classification:
             model: any model.
             inputs: see `inputs`.
             batch_axis: see `ConceptSet`.
+
+        Raises:
+            DataError: if the model returns anything but (inputs, classes).
         """
         reader = Reader(model, batch_size=self.batch_size, axis=batch_axis)
         with evaluated(model) as ready, torch.no_grad():
@@ -97,11 +192,29 @@ class Classification:
             return torch.cat([run(batch) for batch in reader.batches(inputs, "inputs")])
 
     def probabilities(self, model: nn.Module, inputs: Inputs) -> Tensor:
-        """Return the class probabilities, shape (inputs, classes)."""
+        """Return the class probabilities.
+
+        Args:
+            model: any model.
+            inputs: see `inputs`.
+
+        Returns:
+            Shape (inputs, classes); every row sums to 1.
+        """
         return self.logits(model, inputs).softmax(-1)
 
     def measure(self, model: nn.Module, concepts: ConceptSet, probes: Iterable[str] | None = None) -> Scores:
-        """Return accuracy and answers on the held-out inputs of each probed concept."""
+        """Return accuracy and answers on the held-out inputs of each probed concept.
+
+        Args:
+            model: any classifier with these classes.
+            concepts: whose held-out inputs are classified.
+            probes: names of the concepts to score (default: all).
+
+        Raises:
+            DataError: if a concept has no held-out inputs.
+            UnknownNameError: if no class has a concept's name.
+        """
         names = list(concepts) if probes is None else list(probes)
         parts = []
         for name in names:
@@ -120,6 +233,33 @@ class Classification:
             says[name] = {c: float(share[i]) for i, c in enumerate(self.classes)}
             score[name] = says[name][name]
         return Scores(score, says)
+
+    def check_names(self, names: Iterable[str]) -> None:
+        """Raise an UnknownNameError for a concept that is no class.
+
+        Args:
+            names: of the concepts.
+        """
+        for name in names:
+            self.index(name)
+
+    def answers(self, model: nn.Module, inputs: ConceptSet) -> tuple[str, ...]:
+        """Return the class that a model gives to every input.
+
+        Args:
+            model: any classifier with these classes.
+            inputs: one input per concept.
+        """
+        parts: list[Any] = [concept.record for concept in inputs.values()]
+        if all(isinstance(part, Tensor) for part in parts):
+            parts = [torch.cat(parts)]
+        predicted = torch.cat([self.logits(model, part) for part in parts]).argmax(-1)
+        return tuple(self.classes[i] for i in predicted.tolist())
+
+    def depends_on(self, concepts: ConceptSet) -> Sequence[Any]:
+        """Return the kind of task, the classes, and every held-out input."""
+        probes = {name: concept.probe for name, concept in concepts.items()}
+        return (type(self).__name__, self.classes, probes)
 
     def _predict_all(self, model: nn.Module, parts: list[Inputs], axis: int | str | None) -> list[Tensor]:
         """Predict several parts in shared batches: a small part alone wastes the processor."""
@@ -144,10 +284,5 @@ class Subject:
     task: Task
 
     def __post_init__(self) -> None:
-        classes = getattr(self.task, "classes", None)
-        if classes is not None:
-            unknown: UnknownNameError | None = next(
-                (suggest("class", name, classes) for name in self.concepts if name not in classes), None
-            )
-            if unknown is not None:
-                raise unknown
+        object.__setattr__(self, "task", Task.of(self.task))
+        self.task.check_names(self.concepts)

@@ -11,7 +11,10 @@ from torch import nn
 
 from ..concepts.batches import Owned
 from ..concepts.concepts import BACKGROUND, Batch, Concept, ConceptSet, draw
-from ..errors import DataError
+from ..concepts.inspection import Inspection
+from ..errors import DataError, EngramError
+from .continuing import check_continues_text
+from .inspection import Texts, few_texts, inspect_texts
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextConcept, TextItem, TextSet
 from .tokens import POSITIONS, Encoded, Positions, by_length, encode, padded, pick_positions
@@ -134,3 +137,39 @@ class LanguageConcepts(ConceptSet):
 
         total = sum(len(concept.record) for concept in texts.concepts) + len(texts.background)
         return names, stream(), counts, total
+
+    def inspected(self, model: nn.Module) -> Inspection:
+        """Return how many texts and tokens there are, and which texts cannot be read or asked."""
+        return inspect_texts(self._read_by(model))
+
+    def few(self, model: nn.Module, count: int) -> tuple[LanguageConcepts, int]:
+        """Return a few of the texts as one concept, and how many of their tokens count."""
+        drawn = few_texts(self._read_by(model), count)
+        concept = TextConcept("a few", tuple(item for item, _ in drawn))
+        return self._of([concept]), sum(rows for _, rows in drawn)
+
+    def warnings(self, model: nn.Module) -> list[str]:
+        """Return why a model cannot be asked in texts, if it cannot."""
+        try:
+            check_continues_text(model)
+        except EngramError as error:
+            return [str(error)]
+        return []
+
+    def about(self) -> dict[str, Any]:
+        """Return the texts and how they are recorded, as JSON can hold them."""
+        rows = [
+            {"concept": concept.name, "split": split, "prompt": item.prompt, "answer": item.answer}
+            for concept in self.texts.concepts
+            for split, items in (("record", concept.record), ("probe", concept.probe))
+            for item in items
+        ]
+        return {
+            "texts": rows,
+            "background": list(self.texts.background),
+            "positions": self.positions,
+            "template": self.template,
+        }
+
+    def _read_by(self, model: nn.Module) -> Texts:
+        return Texts(model, self.tokenizer, self.texts, positions=self.positions, template=self.template)

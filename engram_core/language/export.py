@@ -122,18 +122,7 @@ def about_texts(concepts: LanguageConcepts, atlas: Atlas | None = None) -> dict[
         concepts: the set that was recorded.
         atlas: what was extracted from it; its settings are then among the result (see `atlas_settings`).
     """
-    rows = [
-        {"concept": concept.name, "split": split, "prompt": item.prompt, "answer": item.answer}
-        for concept in concepts.texts.concepts
-        for split, items in (("record", concept.record), ("probe", concept.probe))
-        for item in items
-    ]
-    about = {
-        "texts": rows,
-        "background": list(concepts.texts.background),
-        "positions": concepts.positions,
-        "template": concepts.template,
-    }
+    about = concepts.about()
     return about if atlas is None else about | {"settings": atlas_settings(atlas)}
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..concepts.tasks import Scores
+from ..concepts.concepts import ConceptSet
+from ..concepts.tasks import Scores, Task
 from ..errors import DataError
 from ..models.view import device_of, evaluated
+from .concepts import LanguageConcepts
 from .continuing import check_continues_text, logits_of
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet
+from .tokenizer_speed import try_tokenizer
+from .tokenizing import framed
 from .tokens import Encoded, by_length, check_question, encode, padded
 
 __all__ = ["OTHERS", "Recall", "perplexity", "recall", "recall_summary"]
@@ -191,8 +195,8 @@ def _losses(model: nn.Module, encoded: Sequence[Encoded]) -> tuple[float, int]:
 
 
 @dataclass(frozen=True)
-class Recall:
-    """The task of a language model: exact recall per concept. A `tasks.Task`.
+class Recall(Task):
+    """The task of a language model: exact recall per concept.
 
     Attributes:
         tokenizer: of the model.
@@ -205,6 +209,7 @@ class Recall:
     texts: TextSet
     split: str = "all"
     template: bool = False
+    reads_text: ClassVar[bool] = True
     unit: str = field(default="exact recall", init=False)
     # Tokens of every concept asked so far: a sweep asks the same questions hundreds of times.
     _asked: dict[tuple[str, int | None, int | None], list[_Question]] = field(
@@ -259,6 +264,45 @@ class Recall:
         names = list(dict.fromkeys(concepts if probes is None else probes))
         questions = self._asked_of(model, names)
         return _table(questions, _answer_scores(model, questions))
+
+    def answers(self, model: nn.Module, inputs: ConceptSet) -> tuple[str, ...]:
+        """Return "right" or "wrong" for every question, "" for a text that asks nothing.
+
+        Args:
+            model: any model with this tokenizer.
+            inputs: one text per concept; a set of anything but texts has no answers.
+        """
+        verdicts = dict.fromkeys(inputs, "")
+        asked = [] if inputs.texts is None else [c.name for c in inputs.texts.concepts if c.record[0].is_fact]
+        if asked:
+            table = recall(model, self.tokenizer, inputs.texts, concepts=asked, template=self.template)
+            for name, exact in zip(table["concept"], table["exact"], strict=True):
+                verdicts[name] = "right" if exact else "wrong"
+        return tuple(verdicts.values())
+
+    def depends_on(self, concepts: ConceptSet) -> Sequence[Any] | None:
+        """Return every question, how it is asked, and what the tokenizer makes of it."""
+        if type(self) is not Recall:
+            return None  # somebody else's code may depend on more
+        asked = [(c.name, c.record, c.probe) for c in self.texts.concepts]
+        encoded = LanguageConcepts(self.tokenizer, self.texts, template=self.template)
+        return (repr((self.split, self.template, asked)), encoded, encoded.held_out())
+
+    def rehearse(self, model: nn.Module, report: Callable[[str], None]) -> None:
+        """Try the tokenizer on hard texts, its chat template if that is used, and whether the model writes.
+
+        Args:
+            model: the model.
+            report: is told what is being tried.
+
+        Raises:
+            DataError: if one of them fails or takes too long.
+        """
+        report("Trying its tokenizer")
+        try_tokenizer(self.tokenizer)
+        if self.template:
+            framed(self.tokenizer, "Hello")  # one that loops would be asked once for every text
+        check_continues_text(model)
 
     def _asked_of(self, model: nn.Module, names: Iterable[str]) -> list[_Question]:
         """Return the questions of all of these concepts, each of which must have one."""

@@ -246,24 +246,4 @@ def answers(subject: Subject, inputs: MapInputs, model: nn.Module | None = None)
         inputs: what to ask.
         model: default the subject's.
     """
-    model = subject.model if model is None else model
-    task: Any = subject.task
-    singles = inputs.singles()
-    if hasattr(task, "classes"):
-        parts: list[Any] = [concept.record for concept in singles.values()]
-        if all(isinstance(part, Tensor) for part in parts):
-            parts = [torch.cat(parts)]
-        told = torch.cat([task.logits(model, part) for part in parts])
-        return tuple(task.classes[i] for i in told.argmax(-1).tolist())
-    texts = getattr(singles, "texts", None)
-    if texts is None or not hasattr(task, "tokenizer"):
-        return ("",) * len(inputs)
-    from ..language.recall import recall
-
-    asked = [concept.name for concept in texts.concepts if concept.record[0].is_fact]
-    found = dict.fromkeys((str(i) for i in range(len(inputs))), "")
-    if asked:
-        table = recall(model, task.tokenizer, texts, concepts=asked, template=task.template)
-        for name, exact in zip(table["concept"], table["exact"], strict=True):
-            found[name] = "right" if exact else "wrong"
-    return tuple(found.values())
+    return subject.task.answers(subject.model if model is None else model, inputs.singles())

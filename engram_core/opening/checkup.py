@@ -6,31 +6,23 @@ clock, and the rest is counted from them.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import nn
 
-from ..concepts.batches import Reader
-from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
+from ..concepts.concepts import BACKGROUND, ConceptSet
+from ..concepts.inspection import Inspection, inspect_concepts
 from ..errors import CoverageError, EngramError
-from ..models.layers import find_linear_maps, list_layers
+from ..models.layers import find_linear_maps
 from ..models.view import base_of
 from ..numerics.precision import exactly
-from ..recording.recording import NEVER_CALLED, Recording, record
 from ..sandboxing.limits import free_bytes
+from .estimate import NOT_CALLED, TimedRecording, estimated_layers, solve_seconds, timed_recording
 
 __all__ = ["CheckUp", "check_up"]
-
-_TRIED = 8  # inputs that go through the model at first
-_ENOUGH = 0.1  # seconds that are long enough to tell
-_EACH = 1e-3  # seconds per concept and layer input, measured on authors-lm (100 concepts)
-# An eigendecomposition of D × D takes as long as this many D³ multiply-adds of a product (measured: 5 to 10).
-_EIGH = 8
 
 
 @dataclass(frozen=True)
@@ -108,21 +100,21 @@ def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> Chec
         DataError: if `concepts` is no set of concepts at all.
     """
     base, concepts = base_of(model), ConceptSet.of(concepts)
-    problems: list[str] = []
-    counts, units = _counts(base, concepts, problems)
+    held = inspect_concepts(base, concepts)
+    problems = list(held.problems)
     try:
         find_linear_maps(base)
         covered = True
     except CoverageError as error:
         problems.append(str(error))
         covered = False
-    recording, tried, seconds = None, 0, 0.0
-    if covered and any(units.values()):
+    timed = None
+    if covered and any(held.rows.values()):
         try:
-            recording, tried, seconds = _trial(base, concepts, counts)
+            timed = timed_recording(base, concepts, sum(held.inputs.values()))
         except EngramError as error:
             problems.append(str(error))
-    table = _layer_table(base, recording, units, tried)
+    table = estimated_layers(base, timed, held.rows)
     parameters = sum(p.numel() for p in base.parameters())
     model_bytes = sum(p.numel() * p.element_size() for p in base.parameters())
     memory = int(table["bytes"].sum())
@@ -132,249 +124,45 @@ def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> Chec
             f"About {memory / 2**30:,.1f} GB are needed beside the model and {free / 2**30:,.1f} GB are "
             "free. Take fewer concepts, or only some layers (layers=…)."
         )
-    total = sum(units.values())
+    total = sum(held.rows.values())
     return CheckUp(
         layers=table,
         concepts=pd.DataFrame(
-            [(n, counts[n][0], units[n], counts[n][1]) for n in counts],
+            [(name, held.inputs[name], held.rows[name], held.held_out[name]) for name in held.inputs],
             columns=["concept", "inputs", "rows", "held_out"],
         ),
         problems=tuple(problems),
-        notes=tuple(_notes(base, concepts, counts, units, table, recording)),
+        notes=tuple(_notes(base, concepts, held, table, timed)),
         parameters=parameters,
         model_bytes=model_bytes,
         memory_bytes=memory,
-        forward_seconds=seconds * total / tried if tried else 0.0,
-        solve_seconds=_solve_seconds(table, len(concepts)),
+        forward_seconds=timed.seconds * total / timed.rows if timed is not None else 0.0,
+        solve_seconds=solve_seconds(table, len(concepts)),
     )
-
-
-def _is_text(concepts: ConceptSet) -> bool:
-    return hasattr(concepts, "texts") and hasattr(concepts, "tokenizer")
-
-
-def _counts(
-    model: nn.Module, concepts: ConceptSet, problems: list[str]
-) -> tuple[dict[str, tuple[int, int]], dict[str, int]]:
-    """Return (inputs, held-out inputs) and rows per concept; a row is a token, or an input."""
-    counts: dict[str, tuple[int, int]] = {}
-    units: dict[str, int] = {}
-    if _is_text(concepts):
-        for name, number, item, rows in _tokens(model, concepts):
-            if isinstance(rows, EngramError):
-                problems.append(f"{name}, text {number} ({item[:40]!r}): {rows}")
-                rows = 0
-            units[name] = units.get(name, 0) + rows
-            inputs = counts.get(name, (0, 0))[0] + 1
-            probes: Any = () if name == BACKGROUND else concepts[name].probe or ()
-            counts[name] = (inputs, len(probes))
-        problems.extend(_unaskable(model, concepts))
-        return counts, units
-    groups: dict[str, Concept] = dict(concepts)
-    if concepts.background is not None:
-        groups[BACKGROUND] = Concept(BACKGROUND, concepts.background)
-    reader = Reader(model, axis=concepts.batch_axis)
-    for name, concept in groups.items():
-        sizes = []
-        for part in (concept.record, concept.probe):
-            try:
-                size = 0 if part is None else reader.count(part, name)
-            except EngramError as error:
-                problems.append(str(error))
-                size = 0
-            sizes.append(0 if size is None else size)
-        if isinstance(concept.record, Iterator):
-            problems.append(
-                f"Concept {name!r}: its inputs can be read only once, so none was tried or counted: "
-                f"recording "
-                "would miss them. Give a list of them."
-            )
-        elif not sizes[0]:
-            problems.append(f"Concept {name!r}: its inputs are none, or cannot be counted beforehand.")
-        counts[name], units[name] = (sizes[0], sizes[1]), sizes[0]
-    return counts, units
-
-
-def _tokens(model: nn.Module, concepts: Any) -> Iterator[tuple[str, int, str, int | EngramError]]:
-    """Yield concept, number of the text, the text, and how many of its positions count (or what is wrong)."""
-    from ..language.models import embedding_rows, token_limit
-    from ..language.texts import TextItem
-    from ..language.tokens import Positions, encode, pick_positions
-
-    limit, rows, options = token_limit(model), embedding_rows(model), concepts._options
-    groups = [(c.name, tuple(c.record)) for c in concepts.texts.concepts]
-    groups.append((BACKGROUND, tuple(TextItem("", text) for text in concepts.texts.background)))
-    for name, items in groups:
-        for number, item in enumerate(items, start=1):
-            try:
-                encoded = encode(
-                    concepts.tokenizer, item, template=options["template"], limit=limit, rows=rows
-                )
-            except EngramError as error:
-                yield name, number, item.text, error
-                continue
-            whole = name == BACKGROUND
-            positions: Positions = "all" if whole else options["positions"]
-            yield name, number, item.text, len(pick_positions(encoded, positions, fact=item.is_fact))
-
-
-def _unaskable(model: nn.Module, concepts: Any) -> Iterator[str]:
-    """Yield what is wrong with texts that are asked, which would only show when they are."""
-    from ..language.models import embedding_rows, token_limit
-    from ..language.tokens import check_question, encode
-
-    limit, rows, template = token_limit(model), embedding_rows(model), concepts.template
-    for concept in concepts.texts.concepts:
-        for split, items in (("record", concept.record), ("probe", concept.probe)):
-            for number, item in enumerate(items, start=1):
-                try:
-                    encoded = encode(concepts.tokenizer, item, template=template, limit=limit, rows=rows)
-                except EngramError as error:
-                    if split == "probe":  # one that is recorded has been told of
-                        yield f"{concept.name}, text {number} ({item.text[:40]!r}): {error}"
-                    continue
-                try:
-                    if item.is_fact:
-                        check_question(item, encoded, f"Concept {concept.name!r}, {split} {number}: ")
-                except EngramError as error:
-                    yield str(error)
-
-
-def _trial(
-    model: nn.Module, concepts: ConceptSet, counts: dict[str, tuple[int, int]]
-) -> tuple[Recording, int, float]:
-    """Record a few inputs by the clock; return the recording, how many rows they are, and the seconds."""
-    count, tried, inputs = _TRIED, 0, sum(count for count, _ in counts.values())
-    while True:
-        few, units = _few(model, concepts, count)
-        if not tried:
-            record(model, few)
-        start = time.perf_counter()
-        recording = record(model, few)
-        seconds = time.perf_counter() - start
-        # Of a fast model a few inputs would time the calls and not the work.
-        if seconds > _ENOUGH or count >= inputs or units == tried:
-            return recording, units, seconds
-        count, tried = 8 * count, units
-
-
-def _few(model: nn.Module, concepts: Any, count: int) -> tuple[ConceptSet, int]:
-    if _is_text(concepts):
-        from ..language.texts import TextConcept
-
-        good = [
-            (name, number)
-            for name, number, _, rows in _tokens(model, concepts)
-            if name != BACKGROUND and not isinstance(rows, EngramError) and rows
-        ]
-        step = max(1, len(good) // count)
-        items = [
-            concepts[name].record[number - 1]
-            for name, number in good[::step][:count]
-            if number <= len(concepts[name].record)
-        ]
-        few = concepts._of([TextConcept("a few", tuple(items))])
-        return few, sum(rows for *_, rows in _tokens(model, few) if isinstance(rows, int))
-    # What can be read only once is left to the recording.
-    names = [name for name in concepts if not isinstance(concepts[name].record, Iterator)]
-    chosen = names[:: max(1, len(names) // 4)][:4]
-    found = {}
-    units = 0
-    for name in chosen:
-        reader = Reader(model, batch_size=max(1, count // len(chosen)), axis=concepts.batch_axis)
-        batch = next(reader.batches(concepts[name].record, name))
-        found[name] = [batch.args] if batch.args else [batch.kwargs]
-        units += batch.size
-    return ConceptSet((Concept(n, x) for n, x in found.items()), batch_axis=concepts.batch_axis), units
-
-
-def _layer_table(
-    model: nn.Module, recording: Recording | None, units: dict[str, int], tried: int
-) -> pd.DataFrame:
-    columns = [
-        "layer", "kind", "covered", "reason", "width", "outputs", "rows", "form", "bytes", "shares",
-    ]  # fmt: skip
-    rows: list[tuple[Any, ...]] = []
-    owners: dict[int, str] = {}
-    for info in list_layers(model) if recording is None else recording.layers:
-        if recording is None or info.name not in recording.source_of:
-            silent = info.reason == NEVER_CALLED
-            reason = "not called with the few inputs tried" if silent else info.reason
-            rows.append((info.name, info.kind, info.covered or silent, reason, info.width, info.outputs,
-                         0, "", 0, ""))  # fmt: skip
-            continue
-        place = recording.source_of[info.name]
-        source = recording.sources[place]
-        each = source.count / tried
-        parts = [round(each * n) for n in units.values()]
-        total, width = sum(parts), int(info.width or source.columns)
-        folded = [n for n in parts if n >= source.columns]
-        dual = total < width and not folded
-        shared = owners.setdefault(place, info.name)
-        size = 0 if shared != info.name else _bytes(parts, folded, width, source.groups, dual)
-        rows.append((info.name, info.kind, True, "", info.width, info.outputs, total,
-                     "dual" if dual else "primal", size, "" if shared == info.name else shared))  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _bytes(parts: list[int], folded: list[int], width: int, groups: int, dual: bool) -> int:
-    """Return the bytes of statistics and solution of one layer input (rows float32, the rest float64)."""
-    few = sum(parts) - sum(folded)
-    kept = 4 * few * width + 8 * len(folded) * width**2
-    if dual:
-        total = sum(parts)
-        return groups * (kept + 2 * 4 * total * width + 2 * 8 * total**2)
-    # The total's eigenvectors, and per concept its second moment, or its rows and their duals.
-    return groups * (kept + 8 * width**2 + 8 * len(folded) * width**2 + 2 * 4 * few * width)
-
-
-def _solve_seconds(table: pd.DataFrame, concepts: int) -> float:
-    rate = _multiply_adds_per_second()
-    work, solved = 0.0, table[table["bytes"] > 0]
-    for row in solved.itertuples():
-        n, d = float(row.rows), float(row.width)  # type: ignore[arg-type]
-        work += n * n * d + n**3 if row.form == "dual" else _EIGH * d**3 + n * d * d
-    return work / rate + _EACH * concepts * len(solved)
-
-
-def _multiply_adds_per_second() -> float:
-    size = 320
-    matrix = torch.ones(size, size, dtype=torch.float64)
-    matrix @ matrix
-    start = time.perf_counter()
-    for _ in range(3):
-        matrix @ matrix
-    return 3 * size**3 / max(time.perf_counter() - start, 1e-6)
 
 
 def _notes(
     model: nn.Module,
     concepts: ConceptSet,
-    counts: dict[str, tuple[int, int]],
-    units: dict[str, int],
+    held: Inspection,
     table: pd.DataFrame,
-    recording: Recording | None,
+    timed: TimedRecording | None,
 ) -> Iterator[str]:
-    total = sum(units.values())
-    if _is_text(concepts) and recording is not None:
-        from ..language.continuing import check_continues_text
-
-        try:
-            check_continues_text(model)
-        except EngramError as error:
-            yield str(error)
-    if len(units) == 1:
+    total = sum(held.rows.values())
+    if timed is not None:
+        yield from concepts.warnings(model)
+    if len(held.rows) == 1:
         yield (
             "There is one concept and nothing else in the total, so its engram is the whole layer. Add "
             "concepts or a background."
         )
-    for name, rows in units.items():
-        if name != BACKGROUND and len(units) > 1 and total and rows / total > 0.5:
+    for name, rows in held.rows.items():
+        if name != BACKGROUND and len(held.rows) > 1 and total and rows / total > 0.5:
             yield (
                 f"Concept {name!r} is {rows / total:.0%} of all rows; what is not in the total is not "
                 "protected."
             )
-    without = [name for name, (_, held) in counts.items() if not held and name != BACKGROUND]
+    without = [name for name, count in held.held_out.items() if not count and name != BACKGROUND]
     if without:
         shown = ", ".join(map(repr, without[:3])) + (" …" if len(without) > 3 else "")
         yield (
@@ -384,7 +172,7 @@ def _notes(
     skipped = table[~table["covered"].astype(bool)]
     if len(skipped):
         yield f"{len(skipped)} of {len(table)} layers hold no engram; the table says why."
-    silent = table[table["reason"] == "not called with the few inputs tried"]
+    silent = table[table["reason"] == NOT_CALLED]
     if len(silent):
         yield (
             f"{len(silent)} layers were not called with the few inputs tried (experts that were not chosen, "

@@ -8,16 +8,21 @@ from __future__ import annotations
 import hashlib
 import itertools
 import stat
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ..errors import DataError, EngramError
+from ..hub.downloads import find_folder
+from ..models.identity import model_hash
 from ..sandboxing.limits import Limits
 from ..vision.image_folder import MAX_FILES
-from .checkup import CheckUp
+from .checkup import CheckUp, check_up
+from .load import load_subject
+from .samples import missing_samples, sample_names
 
 __all__ = ["Examined", "content_of", "examine", "is_path", "limits_of"]
 
@@ -25,9 +30,6 @@ _READ = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 """Endings of the files beside the weights that are read."""
 _MOST_READ = 256 << 20  # bytes; a file of more is refused when it is read
 _SAMPLE = 1 << 30  # bytes to count for the weights of a sample, which are ours
-_HARD = ("a", "A", "1", " ", "\n", "\t ", "'", "-", ".", "ab", "a ", "a1", "é", "字", "\u0301", "\u200d")
-_LONG = 4000  # characters, as many as a page takes
-_SLOW = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,6 @@ def examine(
     Raises:
         EngramError: what is wrong with the model or the concepts; or they were changed meanwhile.
     """
-    import torch
-
-    from ..language.continuing import check_continues_text
-    from ..language.tokenizing import framed
-    from ..models.identity import model_hash
-    from .checkup import check_up
-    from .load import load_subject
-
     torch.set_num_threads(threads)
     report("Reading the model and the concepts")
     before = content_of(model, concepts)
@@ -110,13 +104,7 @@ def examine(
             f"There are {len(sample.concepts):,} concepts; these pages show at most {most_concepts:,}. Take "
             "fewer, or use the command line, which has no such limit."
         )
-    tokenizer = getattr(sample.task, "tokenizer", None)
-    if tokenizer is not None:
-        report("Trying its tokenizer")
-        try_tokenizer(tokenizer)
-        if options.get("template"):
-            framed(tokenizer, "Hello")  # one that loops would be asked once for every text
-        check_continues_text(sample.model)  # every page asks it
+    sample.task.rehearse(sample.model, report)
     report("A few inputs go through the model by the clock")
     check = check_up(sample.model, sample.concepts)
     report("Comparing what was read with what is there")
@@ -127,31 +115,6 @@ def examine(
             "to them."
         )
     return {"check": check.state(), "content": before, "model": digest}
-
-
-def try_tokenizer(tokenizer: Any) -> None:
-    """Give a tokenizer texts that are hard for a search pattern, as long as a page takes.
-
-    A pattern such as ``(a|a)*b`` is quick until somebody types the one text it cannot decide.
-
-    Raises:
-        DataError: it fails on one of them, or takes as long as nobody waits for.
-    """
-    from ..language.tokenizing import tokenized
-
-    if not getattr(tokenizer, "is_fast", False):
-        return  # written in Python, with patterns of its own
-    for unit in _HARD:
-        text = (unit * _LONG)[: _LONG - 1]
-        for tried in (text, text + "!"):
-            begun = time.perf_counter()
-            tokenized(tokenizer, tried, special=True)
-            seconds = time.perf_counter() - begun
-            if seconds > _SLOW:
-                raise DataError(
-                    f"This model's tokenizer takes {seconds:.0f} s for {len(tried):,} characters "
-                    f"({tried[:10]!r} …). Its files are damaged, or made to take long."
-                )
 
 
 def content_of(model: str, concepts: str) -> str:
@@ -183,8 +146,6 @@ def _add(digest: Any, file: Path, *, most: int | None = None) -> None:
 
 def _place(model: str) -> Path | None:
     """Return the folder of a model that comes from others; None for a sample, and a file by itself."""
-    from ..hub.downloads import find_folder
-
     if _is_sample(model):
         return None
     try:
@@ -194,8 +155,6 @@ def _place(model: str) -> Path | None:
 
 
 def _is_sample(model: str) -> bool:
-    from .samples import missing_samples, sample_names
-
     return model in (*sample_names(), *missing_samples())
 
 

@@ -60,7 +60,7 @@ def load_subject(
     texts = path.suffix.casefold() in _TEXTS and not folder
     if isinstance(path_or_name, str) and path_or_name in (*sample_names(), *missing_samples()):
         sample = load_sample(path_or_name)
-        if texts and sample.image_shape is not None:
+        if texts and not sample.task.reads_text:
             raise DataError(
                 f"{sample.name} is no language model, so it takes no text concepts; leave {concepts_path} "
                 "out."
@@ -104,7 +104,7 @@ def with_positions(sample: Sample, *, positions: Any = "all", template: bool = F
     Raises:
         DataError: if this is no language model, or its tokenizer has no chat template.
     """
-    if sample.image_shape is not None:
+    if not sample.task.reads_text:
         raise DataError(
             f"{sample.name} is no language model: positions and template are for texts. Leave them out."
         )
@@ -135,10 +135,11 @@ def _check_options(options: dict[str, Any], known: Iterable[str], what: str) -> 
 
 def _sample_with(sample: Sample, path: Path, options: dict[str, Any]) -> Sample:
     """Return a sample with other concepts."""
-    if sample.image_shape is None:
+    if sample.task.reads_text:
         _check_options(options, ("positions", "template"), "language sample")
         return _with_texts(sample, read_texts(path), options)
     _check_options(options, ("held_out", "seed"), "sample of images")
+    assert sample.image_shape is not None  # a sample that reads no text reads images
     low, high = sample.value_range or (0.0, 1.0)
     # (byte / 255 − mean) / std must run from low to high.
     std = 1 / (high - low)
