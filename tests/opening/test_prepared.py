@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import ModelMismatchError
+from engram_core.opening import keys as opening_keys
 from engram_core.opening import prepared as preparing
-from engram_core.opening.prepared import atlas_key, prepared, task_key
+from engram_core.opening.keys import atlas_key, task_key
+from engram_core.opening.prepared import prepared
 from engram_core.storing import cache
 from engram_core.storing.cache import clear, entries
 
@@ -205,7 +207,7 @@ def test_what_cannot_be_told_apart_is_never_kept(records) -> None:
 
 def test_another_version_of_the_code_makes_everything_anew(records, monkeypatch) -> None:
     ec.prepare(subject())
-    monkeypatch.setattr(preparing, "_computed_by", lambda: "another")
+    monkeypatch.setattr(opening_keys, "_computed_by", lambda: "another")
     ec.prepare(subject())
     assert len(records) == 2
 
@@ -213,7 +215,9 @@ def test_another_version_of_the_code_makes_everything_anew(records, monkeypatch)
 def test_the_code_that_counts_is_all_of_the_core() -> None:
     known = {f.name for f in Path(preparing.__file__).parents[1].rglob("*.py")}
     assert {"recording.py", "spectrum.py", "statistics.py", "atlas.py", "linear.py"} <= known
-    assert preparing._computed_by() == preparing._computed_by() and len(preparing._computed_by()) == 64
+    assert (
+        opening_keys._computed_by() == opening_keys._computed_by() and len(opening_keys._computed_by()) == 64
+    )
 
 
 # -- trouble -------------------------------------------------------------------------------------------
