@@ -24,8 +24,8 @@ from engram_core.commands import app as launching
 from engram_core.commands import list as listing
 from engram_core.commands import shared
 from engram_core.language import smollm2
-from engram_core.opening import samples
 from engram_core.storing.tensors import read_tensors, write_tensors
+from engram_core.vision import samples
 
 COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "ask", "app"]
 DIGITS = [str(i) for i in range(10)]
