@@ -27,7 +27,7 @@ IN_CI := $(filter-out false 0,$(CI))
 TRAINERS := $(sort $(wildcard sample_models/*/train.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help app test lint bench samples docs clean distclean
+.PHONY: help app test lint bench samples docs site clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -78,6 +78,9 @@ samples: $(DEV_READY) ## retrain every sample model from nothing
 docs: $(DEV_READY) ## take the screenshots of every page into docs/images/ (ARGS="live map" for some)
 	@test -n "$(CHROMIUM)" || { echo "No Chromium. Install chromium or set CHROMIUM=/path/to/it." >&2; exit 1; }
 	ENGRAM_CHROMIUM="$(CHROMIUM)" $(PY) -m docs.screenshots $(ARGS)
+
+site: $(DEV_READY) ## build the documentation as a site that needs no network, into build/site
+	$(PY) -m docs.site $(ARGS)
 
 clean: ## remove caches and build products
 	rm -rf build dist test-results .hypothesis .mypy_cache .pytest_cache .ruff_cache
