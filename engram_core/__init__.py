@@ -33,7 +33,8 @@ from .measuring.criteria import (
 )
 from .measuring.kept_alone import sufficiency_by_layer
 from .measuring.scores import selective_effect
-from .measuring.shams import gaussian_view, significance, subset_atlas
+from .measuring.shams import gaussian_view, subset_atlas
+from .measuring.significance import significance
 from .models.groups import layer_groups
 from .models.identity import model_hash
 from .models.layers import list_layers

@@ -16,7 +16,7 @@ from engram_core.concepts.tasks import Scores, Subject
 from engram_core.editing.live_edit import apply_edit
 from engram_core.errors import EngramError
 from engram_core.measuring.scores import Effect, selective_effect
-from engram_core.measuring.shams import significance
+from engram_core.measuring.significance import significance
 
 from ..choice.choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
 from ..server.base import Base, portions
@@ -119,7 +119,7 @@ class Function:
 def against_shams(
     found: Function, names: Sequence[str], criterion: str
 ) -> tuple[pd.DataFrame, dict[str, list[list[float]]]]:
-    """Hold selective effects against those of their shams; see `engram_core.measuring.shams.significance`.
+    """Hold selective effects against those of their shams; see `engram_core.measuring.significance`.
 
     Returns:
         A table (concept, selective, and per kind of sham there is, selective_KIND, its mean, with _z and _p),

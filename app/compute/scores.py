@@ -9,7 +9,8 @@ from torch import nn
 
 import engram_core as ec
 from engram_core.editing.live_edit import Edit, edit_sizes
-from engram_core.measuring.shams import gaussian_view, significance
+from engram_core.measuring.shams import gaussian_view
+from engram_core.measuring.significance import significance
 
 from ..choice.choice import Choice
 from ..server.base import Base, portions

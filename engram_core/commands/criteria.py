@@ -10,7 +10,7 @@ from ..errors import EngramError
 from ..measuring.criteria import Criteria
 from ..measuring.criteria import criteria as measure_criteria
 from ..measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
-from ..measuring.options import CONTROL_SEEDS
+from ..measuring.significance import CONTROL_SEEDS
 from ..solving.spectrum import Sharpness
 from .shared import (
     WIDEST,

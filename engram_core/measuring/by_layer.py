@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-import torch
 
 from ..atlas import Atlas
-from ..concepts.tasks import Subject
-from ..editing.live_edit import Edit, apply_edit, live_edit
+from ..concepts.tasks import Scores, Subject
+from ..editing.live_edit import Edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..progress import Progress
-from .options import check_options, check_subject
-from .shams import gaussian_view
+from ..progress import Memory, Progress, Step, Steps, drain, nested
+from .options import check_options
+from .scores import Parts, Scorer
 
-__all__ = ["layer_effects"]
+__all__ = ["layer_effects", "layer_effects_steps"]
 
 
 @exactly
@@ -57,8 +56,46 @@ def layer_effects(
         DataError: if nothing is to be erased, or a number is out of range.
         UnknownNameError: for an unknown concept, layer or group.
     """
-    check_subject(subject, atlas)
+    work = layer_effects_steps(
+        subject, atlas, erase=erase, groups=groups, scaling=scaling, controls=controls, seed=seed,
+        base=base,
+    )  # fmt: skip
+    return drain(work, progress)
+
+
+@exactly
+def layer_effects_steps(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    erase: Mapping[str, float] | Iterable[str] | str,
+    groups: Mapping[str, Iterable[str]] | Iterable[str] | str | None = None,
+    scaling: str = "plain",
+    controls: int = 0,
+    seed: int = 0,
+    base: Mapping[str, float] | None = None,
+    parts: Parts | None = None,
+    memory: Memory | None = None,
+) -> Generator[Step[dict[str, pd.DataFrame]], None, pd.DataFrame]:
+    """Do what `layer_effects` does in steps.
+
+    Args:
+        subject: as in `layer_effects`, and so on to `base`.
+        atlas: the engrams.
+        erase: what is taken away.
+        groups: groups of layers.
+        scaling: of the layers of a group.
+        controls: Gaussian shams.
+        seed: of the first sham.
+        base: the base model's scores.
+        parts: as in `scores.Scorer`.
+        memory: as in `scores.Scorer`.
+
+    Yields:
+        The tables so far by group.
+    """
     check_options(controls)
+    scorer = Scorer(subject, atlas, parts=parts, memory=memory)
     places = (
         {layer: (layer,) for layer in atlas.layers} if groups is None else choose_groups(atlas.layers, groups)
     )
@@ -66,38 +103,36 @@ def layer_effects(
     if not whole.changes:
         raise DataError("There is nothing to erase: name a concept, with a strength that is not 0.")
     edits = {name: replace(whole, layers=tuple(atlas.select(members))) for name, members in places.items()}
-    probes, taken = list(subject.concepts), dict(whole.erase)
-    before = subject.task.measure(subject.model, subject.concepts).score if base is None else base
-    frames, total, done = [], len(edits) * (1 + controls), 0
+    probes, erased = list(subject.concepts), dict(whole.erase)
+    found: dict[str, pd.DataFrame] = {}
+    total, done = len(edits) * (1 + controls), 0
 
-    def told(text: str) -> None:
+    def piece(
+        steps: Steps[Scores], what: str
+    ) -> Generator[Step[dict[str, pd.DataFrame]], None, dict[str, float]]:
         nonlocal done
+        scores = yield from nested(steps, done=done, total=total, what=what, partial=dict(found))
         done += 1
-        if progress is not None:
-            progress(done, total, text)
+        return scores.score
 
-    view = apply_edit(atlas, next(iter(edits.values())), subject.model)
+    if base is None:
+        scored = yield from nested(scorer.base(probes), size=0, total=total, what="scoring the base model")
+        base = scored.score
     for name, edit in edits.items():
-        live_edit(view).set(edit)
-        scores = subject.task.measure(view, subject.concepts).score
-        told(f"editing {name} alone")
+        scores = yield from piece(scorer.edit(edit, probes), f"erasing in {name} alone")
         frame = pd.DataFrame({"group": name, "layers": len(edit.layers), "probe": probes})
-        frame["erased"] = [probe in taken for probe in probes]
+        frame["erased"] = [probe in erased for probe in probes]
         frame["score"] = [scores[probe] for probe in probes]
-        frame["base"] = [before[probe] for probe in probes]
+        frame["base"] = [base[probe] for probe in probes]
         frame["delta"] = frame["score"] - frame["base"]
         if controls:
             shams = []
-            for place in range(controls):
-                sham = gaussian_view(atlas, edit, seed + place, model=subject.model)
-                shams.append(_scores(subject, sham, probes))
-                told(f"sham of {name}")
+            for number in range(seed, seed + controls):
+                steps = scorer.gaussian(edit, number, probes)
+                scores = yield from piece(steps, f"control: random change in {name} alone")
+                shams.append([scores[probe] for probe in probes])
             frame["gaussian"] = np.mean(shams, axis=0)
             frame["gaussian_low"], frame["gaussian_high"] = np.min(shams, axis=0), np.max(shams, axis=0)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
-
-
-def _scores(subject: Subject, model: torch.nn.Module, probes: Sequence[str]) -> list[float]:
-    found = subject.task.measure(model, subject.concepts).score
-    return [found[probe] for probe in probes]
+        found[name] = frame
+    yield Step(total, total, "measured", dict(found))
+    return pd.concat(found.values(), ignore_index=True)

@@ -7,7 +7,7 @@ itself. Every table has one row per concept (whose engram it is) and probe (whos
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +16,37 @@ import pandas as pd
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Memory, Progress, Recent, Step, drain
 from ..solving.choosing import chosen_concepts
-from .layer_responses import one_measure, reactivation, reactivation_of, responses, specificity
-from .options import CONTROL_SEEDS, SHAMS, TAILS, check_options, check_subject, subset_shams
-from .scores import necessity, sufficiency
+from .function import (
+    function_steps,
+    necessity,
+    necessity_edits,
+    sufficiency,
+    sufficiency_edits,
+)
+from .layer_responses import (
+    one_measure,
+    reactivation,
+    reactivation_of,
+    responses,
+    responses_steps,
+    specificity,
+)
+from .options import check_options, check_subject
+from .shams import subset_shams_steps
+from .significance import CONTROL_SEEDS, SHAMS, TAILS
 
-__all__ = ["Criteria", "criteria", "necessity", "reactivation", "responses", "specificity", "sufficiency"]
+__all__ = [
+    "Criteria",
+    "criteria",
+    "criteria_steps",
+    "necessity",
+    "reactivation",
+    "responses",
+    "specificity",
+    "sufficiency",
+]
 
 
 @dataclass(frozen=True)
@@ -202,16 +226,67 @@ def criteria(
     Keeping is always from nothing and at strength 1; the strength is that of erasing and of the engram
     whose response is measured.
     """
+    work = criteria_steps(
+        subject, atlas, strength=strength, scaling=scaling, layers=layers, concepts=concepts,
+        controls=controls, seed=seed, sham_others=sham_others,
+    )  # fmt: skip
+    return drain(work, progress)
+
+
+@exactly
+def criteria_steps(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    strength: float = 1.0,
+    scaling: str = "plain",
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    controls: int = CONTROL_SEEDS,
+    seed: int = 0,
+    sham_others: int | None = None,
+    memory: Memory | None = None,
+) -> Generator[Step[Any], None, Criteria]:
+    """Do what `criteria` does in steps.
+
+    Args:
+        subject: as in `criteria`, and so on to `sham_others`.
+        atlas: the engrams.
+        strength: of erasing and of the engrams' responses.
+        scaling: of erasing.
+        layers: which layers.
+        concepts: whose engrams.
+        controls: shams of each kind.
+        seed: of the first sham.
+        sham_others: as in `necessity`.
+        memory: as in `scores.Scorer`.
+
+    Yields:
+        The steps of the random subsets, the responses, sufficiency and necessity, one after the other, with
+        their own totals and partial results.
+    """
     check_subject(subject, atlas)
     check_options(controls, strength)
+    memory = Recent() if memory is None else memory
     layers = layers if layers is None or isinstance(layers, str) else list(layers)  # it is read four times
     names = chosen_concepts(atlas, concepts)
-    shams = subset_shams(subject, atlas, [seed + i for i in range(controls)], names, progress)
-    shared: dict[str, Any] = {
-        "layers": layers, "concepts": names, "controls": controls, "seed": seed, "shams": shams,
-        "progress": progress,
-    }  # fmt: skip
-    table = responses(subject, atlas, strength=strength, **shared)
+    erasing = necessity_edits(atlas, names, strength=strength, scaling=scaling, layers=layers)
+    keeping = sufficiency_edits(atlas, names, layers=layers)
+    shams = yield from subset_shams_steps(
+        subject.concepts,
+        atlas,
+        [seed + i for i in range(controls)],
+        names,
+        layers=atlas.select(layers),
+        memory=memory,
+    )
+    shared: dict[str, Any] = {"controls": controls, "seed": seed, "shams": shams, "memory": memory}
+    table = yield from responses_steps(
+        subject, atlas, strength=strength, layers=layers, concepts=names, **shared
+    )
+    shared["sham_others"] = sham_others
+    kept = yield from function_steps(subject, atlas, keeping, "gain", **shared)
+    erased = yield from function_steps(subject, atlas, erasing, "loss", **shared)
     settings = {
         "strength": float(strength),
         "scaling": scaling,
@@ -223,9 +298,5 @@ def criteria(
         "model_hash": atlas.identity.digest,
     }
     return Criteria(
-        one_measure(table, "ratio"),
-        reactivation_of(table),
-        sufficiency(subject, atlas, sham_others=sham_others, **shared),
-        necessity(subject, atlas, strength=strength, scaling=scaling, sham_others=sham_others, **shared),
-        settings,
+        one_measure(table, "ratio"), reactivation_of(table), kept.table(), erased.table(), settings
     )

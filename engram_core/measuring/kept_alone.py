@@ -9,22 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from ..atlas import Atlas
 from ..concepts.tasks import Scores, Subject
-from ..editing.live_edit import Edit, apply_edit, live_edit
+from ..editing.live_edit import Edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Memory, Progress, Step, Steps, drain, nested
 from ..solving.choosing import chosen_concepts
-from .options import check_subject, draw_others
+from .options import draw_others
+from .scores import Parts, Scorer
 
-__all__ = ["ALL_LAYERS", "sufficiency_by_layer"]
+__all__ = ["ALL_LAYERS", "sufficiency_by_layer", "sufficiency_by_layer_steps"]
 
 ALL_LAYERS = "(all)"
 """What stands in the column "layer" for keeping in every layer at once."""
@@ -74,7 +75,53 @@ def sufficiency_by_layer(
     Raises:
         DataError: if a size leaves nobody out, or there is nothing to keep.
     """
-    check_subject(subject, atlas)
+    work = sufficiency_by_layer_steps(
+        subject, atlas, concepts=concepts, sizes=sizes, draws=draws, nulls=nulls, strength=strength,
+        layers=layers, groups=groups, whole=whole, others=others, seed=seed,
+    )  # fmt: skip
+    return drain(work, progress)
+
+
+@exactly
+def sufficiency_by_layer_steps(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    concepts: Iterable[str] | None = None,
+    sizes: Iterable[int] = (1,),
+    draws: int = 5,
+    nulls: Iterable[Literal["nothing", "in place"]] = NULLS,
+    strength: float = 1.0,
+    layers: str | Iterable[str] | None = None,
+    groups: Mapping[str, Iterable[str]] | Iterable[str] | str | None = None,
+    whole: bool = True,
+    others: int | None = None,
+    seed: int = 0,
+    parts: Parts | None = None,
+    memory: Memory | None = None,
+) -> Steps[pd.DataFrame]:
+    """Do what `sufficiency_by_layer` does in steps.
+
+    Args:
+        subject: as in `sufficiency_by_layer`, and so on to `seed`.
+        atlas: the engrams.
+        concepts: whose engrams.
+        sizes: how many are kept together.
+        draws: random sets.
+        nulls: what keeping starts from.
+        strength: of keeping.
+        layers: which layers.
+        groups: of layers.
+        whole: begin with all layers.
+        others: how many are scored beside a set.
+        seed: of the draws.
+        parts: as in `scores.Scorer`.
+        memory: as in `scores.Scorer`.
+
+    Yields:
+        The rows so far, as a table.
+    """
+    scorer = Scorer(subject, atlas, parts=parts, memory=memory)
     names = chosen_concepts(atlas, concepts)
     chosen = atlas.select(layers)
     places = ({ALL_LAYERS: chosen} if whole else {}) | (
@@ -96,26 +143,32 @@ def sufficiency_by_layer(
         for layer, members in places.items()
         for null in states
     }
-    base = subject.task.measure(
-        subject.model, subject.concepts, dict.fromkeys(n for _, k, _ in asked for n in k)
-    )
-    view = apply_edit(atlas, next(iter(edits.values())), subject.model)
-    rows, done, total = [], 0, len(edits) * len(asked)
+    done, total = 0, len(edits) * len(asked)
+    probes = list(dict.fromkeys(name for _, kept, _ in asked for name in kept))
+    base = yield from nested(scorer.base(probes), size=0, total=total, what="scoring the base model")
+    rows: list[tuple[Any, ...]] = []
+    table = _table(rows)
     for (layer, null), edit in edits.items():
         found: dict[int, list[tuple[float, float, float]]] = {}
         for size, kept, outside in asked:
             pairs = tuple((name, float(strength)) for name in kept)
-            live_edit(view).set(replace(edit, keep=pairs))
-            scores = subject.task.measure(view, subject.concepts, [*kept, *outside])
+            scores = yield from nested(
+                scorer.edit(replace(edit, keep=pairs), [*kept, *outside]), done=done, total=total,
+                what=f"keeping {size} in {layer}, {null}", partial=table,
+            )  # fmt: skip
+            done += 1
             found.setdefault(size, []).append(
                 (_mean(scores, kept), _mean(scores, outside), _mean(base, kept))
             )
-            done += 1
-            if progress is not None:
-                progress(done, total, f"keeping {size} in {layer}, {null}")
         for size, values in found.items():
             mine, rest, before = np.mean(values, axis=0)
             rows.append((layer, null, size, mine, rest, mine - rest, before, len(values)))
+        table = _table(rows)
+    yield Step(total, total, "measured", table)
+    return table
+
+
+def _table(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
     columns = ["layer", "null", "size", "kept", "others", "selective", "base", "sets"]
     return pd.DataFrame(rows, columns=columns)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,16 +11,18 @@ import torch
 from torch import Tensor
 
 from ..atlas import Atlas
+from ..concepts.concepts import ConceptSet
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
-from ..progress import Progress
-from ..recording.recording import Recording, Source, record
+from ..progress import Memory, Progress, Recent, Step, Steps, drain, nested
+from ..recording.recording import Recording, Source, record_steps
 from ..recording.statistics import homogeneous_moment, homogeneous_rows
 from ..solving.choosing import chosen_concepts
-from .options import CONTROL_SEEDS, add_control, check_options, check_subject, subset_shams
-from .shams import gaussian_matrices
+from .options import check_options, check_subject
+from .shams import gaussian_matrices, subset_shams_steps
+from .significance import CONTROL_SEEDS, add_control
 
-__all__ = ["one_measure", "reactivation", "reactivation_of", "responses", "specificity"]
+__all__ = ["one_measure", "reactivation", "reactivation_of", "responses", "responses_steps", "specificity"]
 
 
 @exactly
@@ -55,23 +57,80 @@ def responses(
         weighing by its response, and ``explained = 1 − ‖(W − E_c) X_k‖² / ‖W X_k‖²`` (reactivation: 1 on
         own inputs). With controls, for each of these and each sham kind: mean, _sd, _z, _p.
     """
+    work = responses_steps(
+        subject, atlas, strength=strength, layers=layers, concepts=concepts, controls=controls, seed=seed,
+        shams=shams,
+    )  # fmt: skip
+    return drain(work, progress)
+
+
+@exactly
+def responses_steps(
+    subject: Subject,
+    atlas: Atlas,
+    *,
+    strength: float = 1.0,
+    layers: str | Iterable[str] | None = None,
+    concepts: Iterable[str] | None = None,
+    controls: int = CONTROL_SEEDS,
+    seed: int = 0,
+    shams: Mapping[str, Atlas] | None = None,
+    drawn_from: ConceptSet | None = None,
+    layers_at_once: int | None = None,
+    memory: Memory | None = None,
+) -> Generator[Step[Any], None, pd.DataFrame]:
+    """Do what `responses` does in steps.
+
+    Args:
+        subject: as in `responses`, and so on to `shams`.
+        atlas: the engrams.
+        strength: of the engrams.
+        layers: which layers.
+        concepts: whose engrams.
+        controls: number of shams of each kind.
+        seed: of the first sham.
+        shams: atlases of random subsets.
+        drawn_from: what random subsets are drawn from; default the subject's concepts.
+        layers_at_once: layers whose held-out inputs are recorded together; default all that are measured.
+            Their rows in all layers of a large model take gigabytes.
+        memory: of results of this subject's model; a layer that is remembered takes no time.
+
+    Yields:
+        The steps of what is recorded first, then those of measuring, with the tables so far by layer.
+    """
     check_subject(subject, atlas)
     check_options(controls, strength)
-    chosen, names = atlas.select(layers), chosen_concepts(atlas, concepts)
-    held = record(atlas.model, subject.concepts.held_out(), layers=chosen, progress=progress)
-    seeds = [seed + i for i in range(controls)]
-    if shams is None:
-        shams = subset_shams(subject, atlas, seeds, names, progress)
-    frames = []
-    for done, layer in enumerate(chosen, start=1):
+    memory = Recent() if memory is None else memory
+    chosen, names = tuple(atlas.select(layers)), chosen_concepts(atlas, concepts)
+    probes, seeds = tuple(subject.concepts), tuple(seed + i for i in range(controls))
+    settings = ("responses", atlas.sharpness, float(strength), tuple(names), probes, seeds)
+    found: dict[str, pd.DataFrame] = {}
+    total = len(chosen) * len(names)
 
-        def told(concepts: int, done: int = done, layer: str = layer) -> None:
-            if progress is not None:
-                count = (done - 1) * len(names) + concepts
-                progress(count, len(chosen) * len(names), f"measuring {layer}")
+    def measured(layer: str, held: Recording) -> Steps[pd.DataFrame]:
+        return _layer_steps(probes, atlas, layer, names, held, strength, seeds, shams or {})
 
-        frames.append(_layer_responses(subject, atlas, layer, names, held, strength, seeds, shams, told))
-    return pd.concat(frames, ignore_index=True)
+    missing = [layer for layer in chosen if memory.get((*settings, layer)) is None]
+    if missing and shams is None:
+        shams = yield from subset_shams_steps(
+            subject.concepts if drawn_from is None else drawn_from, atlas, seeds, names, layers=chosen,
+            memory=memory,
+        )  # fmt: skip
+    held: Recording | None = None
+    covered: list[str] = []
+    for layer in chosen:
+        known: pd.DataFrame | None = memory.get((*settings, layer))
+        if known is None:
+            if held is None or layer not in covered:
+                covered = missing[missing.index(layer) :][:layers_at_once]
+                held = yield from record_steps(atlas.model, subject.concepts.held_out(), layers=covered)
+            known = yield from nested(
+                measured(layer, held), done=len(found) * len(names), size=len(names), total=total,
+                partial=dict(found),
+            )  # fmt: skip
+            memory.put((*settings, layer), known)
+        found[layer] = known
+    return pd.concat(found.values(), ignore_index=True)
 
 
 class _Probes:
@@ -128,31 +187,31 @@ class _Probes:
         }
 
 
-def _layer_responses(
-    subject: Subject,
+def _layer_steps(
+    names: Sequence[str],
     atlas: Atlas,
     layer: str,
     concepts: Sequence[str],
     held: Recording,
     strength: float,
     seeds: Sequence[int],
-    shams: dict[str, Atlas],
-    told: Callable[[int], None],
-) -> pd.DataFrame:
-    names = list(subject.concepts)
+    shams: Mapping[str, Atlas],
+) -> Steps[pd.DataFrame]:
+    """Measure one layer, an engram in every step."""
+    what = f"measuring {layer}"
     probes = _Probes(atlas, layer, held, names)
-    told(0)
+    yield Step(0, len(concepts), what)
     unit = {layer: 1.0}
     noise = [probes.answer(matrix) for s in seeds for _, matrix in gaussian_matrices(atlas, unit, s)]
     subsets: dict[int, list[dict[str, np.ndarray]]] = {}
-    for sham in shams.values():
-        told(0)
+    for sham in shams.values() if seeds else ():
         if id(sham) not in subsets:
+            yield Step(0, len(concepts), what)
             found = [probes.answer(sham.dense(layer, name, strength)) for name in sham.concepts]
             subsets[id(sham)] = [probes.measures(*pair) for pair in found]
-    frames = []
+    frames: list[pd.DataFrame] = []
     for done, concept in enumerate(concepts):
-        told(done)
+        yield Step(done, len(concepts), what)
         matrix = atlas.dense(layer, concept, strength)
         measured = probes.measures(*probes.answer(matrix))
         frame = pd.DataFrame({"layer": layer, "concept": concept, "probe": names, **measured})
@@ -165,7 +224,7 @@ def _layer_responses(
                 for kind, answers in kinds.items():
                     add_control(frame, f"{measure}_{kind}", effect, [a[measure] for a in answers])
         frames.append(frame)
-    told(len(concepts))
+    yield Step(len(concepts), len(concepts), what)
     return pd.concat(frames, ignore_index=True)
 
 

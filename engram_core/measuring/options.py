@@ -1,4 +1,4 @@
-"""What the criteria share: options checked before long work, and shams set beside a measured table."""
+"""What the measurements share: options checked before long work, and concepts drawn at random."""
 
 from __future__ import annotations
 
@@ -6,66 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import pandas as pd
 
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, ModelMismatchError
-from ..progress import Progress
-from ..solving.choosing import chosen_concepts
-from .shams import significance, subset_atlas
 
-__all__ = [
-    "CONTROL_SEEDS",
-    "SHAMS",
-    "TAILS",
-    "add_control",
-    "check_options",
-    "check_subject",
-    "draw_concepts",
-    "draw_others",
-    "subset_shams",
-]
-
-CONTROL_SEEDS = 20
-SHAMS = ("gaussian", "subset")
-TAILS = {"mean": "", "sd": "_sd", "z": "_z", "p": "_p"}
-
-
-def subset_shams(
-    subject: Subject,
-    atlas: Atlas,
-    seeds: Sequence[int],
-    concepts: Iterable[str] | None = None,
-    progress: Progress | None = None,
-) -> dict[str, Atlas]:
-    """Return, for every concept, the atlas of random subsets of its size (empty without seeds).
-
-    Concepts of one size share one atlas.
-    """
-    if not seeds:
-        return {}
-    by_size: dict[int, Atlas] = {}
-    found = {}
-    for concept in chosen_concepts(atlas, concepts):
-        size = atlas.counts[concept]
-        if size not in by_size:
-            by_size[size] = subset_atlas(atlas, subject.concepts, size=size, seeds=seeds, progress=progress)
-        found[concept] = by_size[size]
-    return found
-
-
-def add_control(
-    frame: pd.DataFrame, label: str, effect: np.ndarray, shams: Sequence[np.ndarray], *, falls: bool = False
-) -> None:
-    """Add mean, _sd, _z and _p of shams to a table; with `falls`, a lower value is the stronger effect."""
-    sign = -1.0 if falls else 1.0
-    table = np.stack(shams)
-    found = [significance(sign * e, sign * table[:, i]) for i, e in enumerate(effect)]
-    frame[label] = [sign * mean for mean, *_ in found]
-    frame[f"{label}_sd"] = [deviation for _, deviation, *_ in found]
-    frame[f"{label}_z"] = [z for *_, z, _ in found]
-    frame[f"{label}_p"] = [p for *_, p in found]
+__all__ = ["check_options", "check_subject", "draw_concepts", "draw_others"]
 
 
 def check_options(controls: int, strength: float = 1.0) -> None:

@@ -1,14 +1,13 @@
-"""Necessity and sufficiency: what a model can still do without a concept, or with it alone."""
+"""Scores of edited models, concept by concept: part by part, remembered, and how selective an edit was."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from torch import nn
 
 from ..atlas import Atlas
@@ -16,182 +15,174 @@ from ..concepts.tasks import Scores, Subject
 from ..editing.live_edit import Edit, apply_edit, edit_sizes, live_edit
 from ..errors import DataError
 from ..numerics.precision import exactly
-from ..progress import Progress
-from ..solving.choosing import chosen_concepts
-from .options import (
-    CONTROL_SEEDS,
-    SHAMS,
-    TAILS,
-    add_control,
-    check_options,
-    check_subject,
-    draw_others,
-    subset_shams,
-)
-from .shams import gaussian_view, significance
+from ..progress import Memory, Recent, Step, Steps, nested, once
+from .options import check_subject
+from .shams import gaussian_view
 
-__all__ = ["Effect", "necessity", "selective_effect", "sufficiency"]
+__all__ = [
+    "Effect",
+    "Parts",
+    "Scorer",
+    "answered_with",
+    "imitated",
+    "score_steps",
+    "selective_effect",
+    "selective_loss",
+]
 
 Effect = Literal["loss", "gain"]
 
+Parts = Callable[[list[str]], Iterable[list[str]]]
+"""Divides concepts into as many as are scored in one step."""
+
 
 @exactly
-def necessity(
-    subject: Subject,
-    atlas: Atlas,
-    *,
-    strength: float = 1.0,
-    scaling: str = "plain",
-    layers: str | Iterable[str] | None = None,
-    concepts: Iterable[str] | None = None,
-    controls: int = CONTROL_SEEDS,
-    seed: int = 0,
-    sham_others: int | None = None,
-    shams: dict[str, Atlas] | None = None,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Measure loss of function: the task score of every probe without each concept.
+def score_steps(
+    subject: Subject, model: nn.Module, names: Iterable[str], *, parts: Parts | None = None
+) -> Steps[Scores]:
+    """Score a model on some concepts in steps.
 
     Args:
-        subject: model, concepts with held-out inputs, task.
-        atlas: the engrams; its sharpness applies.
-        strength: α.
-        scaling: ``"plain"`` or ``"adaptive"``.
-        layers: which layers are edited.
-        concepts: whose engrams to erase, one at a time; default all.
-        controls: shams of each kind; 0 leaves the control columns out.
-        seed: of the first sham.
-        sham_others: score Gaussian shams on the concept itself and on this many others, drawn at random for
-            each concept; default all. The effect itself is always scored on all. The control columns of
-            the others are NaN then.
-        shams: what `subset_shams` returned for the same seeds, if it was called before.
-        progress: called with (done, total, text).
+        subject: whose task scores, on whose concepts.
+        model: the subject's model, or a view of it.
+        names: the concepts that are scored.
+        parts: how they are divided; default all in one step.
 
-    Returns:
-        Columns: concept, probe, score, base, delta = score − base, says (share of the probe's inputs
-        answered with the concept), selective (the concept's own loss less the mean loss of the others;
-        one value per concept), each detail of the task and its ``base_``, and per sham kind: mean score,
-        _sd, _z, _p. z and p hold the loss ``base − score`` against the shams' losses, and ``selective``
-        against theirs.
+    Yields:
+        The scores so far.
     """
-    erased = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
-    # Checked and selected once; each concept then gets the same edit of itself alone.
-    whole = Edit.of(atlas, erase=erased, scaling=scaling, layers=layers)
-    edits = {name: replace(whole, erase=((name, value),)) for name, value in whole.erase}
-    return _function(subject, atlas, edits, "loss", controls, seed, shams, sham_others, progress)
+    left = list(names)
+    found = Scores({}, {}, {})
+    for part in [left] if parts is None else parts(left):
+        yield Step(len(found.score), len(left), "scoring", found)
+        found = _joined(found, subject.task.measure(model, subject.concepts, part))
+    return found
 
 
-@exactly
-def sufficiency(
-    subject: Subject,
-    atlas: Atlas,
-    *,
-    null: Literal["nothing", "in place"] = "nothing",
-    strength: float = 1.0,
-    layers: str | Iterable[str] | None = None,
-    concepts: Iterable[str] | None = None,
-    controls: int = CONTROL_SEEDS,
-    seed: int = 0,
-    sham_others: int | None = None,
-    shams: dict[str, Atlas] | None = None,
-    progress: Progress | None = None,
-) -> pd.DataFrame:
-    """Measure gain of function: the task score of every probe when each concept is kept alone.
+def _joined(first: Scores, second: Scores) -> Scores:
+    if not first.score:
+        return second
+    details = {name: dict(values) for name, values in first.details.items()}
+    for name, values in second.details.items():
+        details.setdefault(name, {}).update(values)
+    return Scores({**first.score, **second.score}, {**first.says, **second.says}, details)
 
-    ``says`` tells how much a score is worth: a model that answers the concept to everything scores 1 on
-    it and proves nothing. Compare it with ``says`` on the other probes; ``selective`` is the own score less
-    the mean of that (of the others' scores, where the task cannot say). Arguments as in `necessity`; `null`
-    is what keeping starts from (docs/science.md section 1).
-    z and p hold the score, and ``selective``, against the shams'.
+
+class Scorer:
+    """Scores edits of one atlas in steps, and never again what is remembered.
+
+    All edits take turns in one view: nothing is solved or copied for the next one.
+
+    Args:
+        subject: model, concepts, task.
+        atlas: engrams of the subject's model; its sharpness applies.
+        parts: how the concepts scored for one edit are divided; default all in one step.
+        memory: of results of this subject's model; default one of its own.
+
+    Raises:
+        ModelMismatchError: if the atlas is of another model.
     """
-    kept = dict.fromkeys(chosen_concepts(atlas, concepts), strength)
-    whole = Edit.of(atlas, keep=kept, null=null, layers=layers)
-    edits = {name: replace(whole, keep=((name, value),)) for name, value in whole.keep or ()}
-    return _function(subject, atlas, edits, "gain", controls, seed, shams, sham_others, progress)
 
+    def __init__(
+        self, subject: Subject, atlas: Atlas, *, parts: Parts | None = None, memory: Memory | None = None
+    ) -> None:
+        check_subject(subject, atlas)
+        self.subject, self.atlas = subject, atlas
+        self._parts = parts
+        self._memory: Memory = Recent() if memory is None else memory
+        self._view: nn.Module | None = None
+        self._sizes: tuple[Edit, dict[str, float]] | None = None
 
-def _function(
-    subject: Subject,
-    atlas: Atlas,
-    edits: dict[str, Edit],
-    effect: Effect,
-    controls: int,
-    seed: int,
-    shams: dict[str, Atlas] | None,
-    sham_others: int | None,
-    progress: Progress | None,
-) -> pd.DataFrame:
-    check_subject(subject, atlas)
-    check_options(controls)
-    probes = list(subject.concepts)
-    seeds = [seed + i for i in range(controls)]
-    if shams is None:
-        shams = subset_shams(subject, atlas, seeds, list(edits), progress)
-    total = len(edits) * (1 + controls) + controls * len({id(a) for a in shams.values()})
-    done = 0
+    def base(self, probes: Sequence[str]) -> Steps[Scores]:
+        """Score the model itself."""
+        return self._scored(("base",), lambda: self.subject.model, probes)
 
-    def measure(model: nn.Module, text: str, some: Sequence[str] = probes) -> Scores:
-        nonlocal done
-        scores = subject.task.measure(model, subject.concepts, some)
-        done += 1
-        if progress is not None:
-            progress(done, total, text)
-        return scores
+    def edit(self, edit: Edit, probes: Sequence[str]) -> Steps[Scores]:
+        """Score the model under an edit."""
+        return self._scored(("edit", edit), lambda: self._edited(edit), probes)
 
-    base = subject.task.measure(subject.model, subject.concepts)
-    view = apply_edit(atlas, next(iter(edits.values())), subject.model)
-    subset_scores: dict[int, list[Scores]] = {}
-    frames = []
-    for concept, edit in edits.items():
-        live_edit(view).set(edit)
-        scores = measure(view, f"testing {concept}")
-        frame = pd.DataFrame(
-            {
-                "concept": concept,
-                "probe": probes,
-                "score": [scores.score[p] for p in probes],
-                "base": [base.score[p] for p in probes],
-            }
+    def gaussian(self, edit: Edit, seed: int, probes: Sequence[str]) -> Steps[Scores]:
+        """Score the model under a random change as large as an edit in every layer."""
+        return self._scored(("gaussian", edit, seed), lambda: self._gaussian(edit, seed), probes)
+
+    @exactly
+    def subset(
+        self,
+        edit: Edit,
+        name: str,
+        size: int,
+        probes: Sequence[str],
+        record: Callable[[], Generator[Step[Any], None, Atlas]],
+    ) -> Steps[Scores]:
+        """Score the model under the engram of a random subset, used exactly as an edit uses the concept's.
+
+        Args:
+            edit: of one concept.
+            name: of the subset.
+            size: inputs in it.
+            probes: what is scored.
+            record: makes the atlas that holds it, if its score is not remembered.
+        """
+        there = imitated(edit, name)
+        atlas: Atlas | None = None
+
+        def make() -> nn.Module:
+            assert atlas is not None
+            return apply_edit(atlas, there, self.subject.model)
+
+        def work() -> Steps[Scores]:
+            nonlocal atlas
+            atlas = yield from nested(record(), size=0, total=len(probes))
+            return (yield from self._model_scored(make, probes))
+
+        return (yield from once(self._memory, self._key(("subset", there, size), probes), work))
+
+    @exactly
+    def _scored(
+        self, key: tuple[Any, ...], make: Callable[[], nn.Module], probes: Sequence[str]
+    ) -> Steps[Scores]:
+        return (
+            yield from once(self._memory, self._key(key, probes), lambda: self._model_scored(make, probes))
         )
-        frame["delta"] = frame["score"] - frame["base"]
-        frame["says"] = [_says(scores, p, concept) for p in probes]
-        selective = selective_effect(scores, base.score, concept, effect)
-        frame["selective"] = selective
-        for name, known in scores.details.items():
-            frame[name] = [known.get(p, math.nan) for p in probes]
-            frame[f"base_{name}"] = [base.details[name].get(p, math.nan) for p in probes]
-        if controls:
-            sizes = edit_sizes(atlas, edit)
-            some = _some_probes(probes, concept, sham_others, seed)
-            noise = [
-                measure(
-                    gaussian_view(atlas, edit, s, model=subject.model, sizes=sizes),
-                    f"sham of {concept}",
-                    some,
-                )
-                for s in seeds
-            ]
-            sham = shams[concept]
-            if id(sham) not in subset_scores:
-                subset_scores[id(sham)] = _subset_scores(sham, edit, measure)
-            for kind, found in zip(SHAMS, (noise, subset_scores[id(sham)]), strict=True):
-                values = [np.array([s.score.get(p, math.nan) for p in probes]) for s in found]
-                add_control(frame, kind, frame["score"].to_numpy(), values, falls=effect == "loss")
-                shamed = [selective_effect(s, base.score, concept, effect) for s in found]
-                for tail, value in zip(TAILS.values(), significance(selective, shamed), strict=True):
-                    frame[f"selective_{kind}{tail}"] = value
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True)
+
+    def _key(self, key: tuple[Any, ...], probes: Sequence[str]) -> tuple[Any, ...]:
+        return ("scores", self.atlas.sharpness, *key, tuple(probes))
+
+    def _model_scored(self, make: Callable[[], nn.Module], probes: Sequence[str]) -> Steps[Scores]:
+        # Of many concepts in many layers an edit is long; it shares nothing that others wait for.
+        yield Step(0, len(probes), "editing", Scores({}, {}, {}), long=True)
+        return (yield from score_steps(self.subject, make(), probes, parts=self._parts))
+
+    def _edited(self, edit: Edit) -> nn.Module:
+        if self._view is None:
+            self._view = apply_edit(self.atlas, edit, self.subject.model)
+        else:
+            live_edit(self._view).set(edit)
+        return self._view
+
+    def _gaussian(self, edit: Edit, seed: int) -> nn.Module:
+        if self._sizes is None or self._sizes[0] != edit:
+            self._sizes = edit, edit_sizes(self.atlas, edit)
+        return gaussian_view(self.atlas, edit, seed, model=self.subject.model, sizes=self._sizes[1])
 
 
-def _some_probes(probes: Sequence[str], concept: str, others: int | None, seed: int) -> list[str]:
-    """Return the concept itself and some others, drawn at random but the same for every sham of it."""
-    place = list(probes).index(concept) if concept in probes else len(probes)
-    drawn = draw_others(probes, [concept], others, seed=(seed, place), option="sham_others")
-    return [p for p in probes if p == concept or p in drawn]
+def imitated(edit: Edit, name: str) -> Edit:
+    """Return an edit that uses another engram exactly as this one uses its concept's.
+
+    Raises:
+        DataError: for keeping in place, which the overlap of the other concepts makes unlike any subset's.
+    """
+    if edit.keep is not None and not edit.from_nothing:
+        raise DataError(
+            "A random subset kept in place has no counterpart, because the other concepts overlap it. "
+            "Use null='nothing' for its control, or controls=0."
+        )
+    if edit.keep is None:
+        return replace(edit, erase=((name, edit.erase[0][1]),))
+    return replace(edit, keep=((name, edit.keep[0][1]),))
 
 
-def _says(scores: Scores, probe: str, concept: str) -> float:
+def answered_with(scores: Scores, probe: str, concept: str) -> float:
     """Return the share of a probe's inputs answered with a concept; NaN if the task cannot say."""
     said = scores.says.get(probe)
     return math.nan if said is None else said.get(concept, 0.0)
@@ -217,23 +208,24 @@ def selective_effect(scores: Scores, base: Mapping[str, float], concept: str, ef
     if concept not in scores.score or not others:
         return math.nan
     if effect == "loss":
-        lost = {p: base[p] - value for p, value in scores.score.items()}
-        return lost[concept] - float(np.mean([lost[p] for p in others]))
-    against = [_says(scores, p, concept) if scores.says else scores.score[p] for p in others]
+        return selective_loss(scores.score, base, [concept])
+    against = [answered_with(scores, p, concept) if scores.says else scores.score[p] for p in others]
     return scores.score[concept] - float(np.mean(against))
 
 
-def _subset_scores(sham: Atlas, edit: Edit, measure: Callable[[nn.Module, str], Scores]) -> list[Scores]:
-    """Score the engram of every random subset, used exactly as `edit` uses the concept's."""
-    if edit.keep is not None and not edit.from_nothing:
-        raise DataError(
-            "A random subset kept in place has no counterpart, because the other concepts overlap it. "
-            "Use null='nothing' for its control, or controls=0."
-        )
+def selective_loss(scores: Mapping[str, float], base: Mapping[str, float], erased: Iterable[str]) -> float:
+    """Return the mean loss of what was erased less the mean loss of the others.
 
-    def imitate(name: str) -> Edit:
-        if edit.keep is None:
-            return replace(edit, erase=((name, edit.erase[0][1]),))
-        return replace(edit, keep=((name, edit.keep[0][1]),))
+    Args:
+        scores: of the edited model.
+        base: the base model's score of each concept in `scores`.
+        erased: concepts that were erased together.
 
-    return [measure(apply_edit(sham, imitate(name)), "testing random subsets") for name in sham.concepts]
+    Returns:
+        The difference; NaN if nothing was erased, or nothing is left beside it.
+    """
+    lost = {name: base[name] - value for name, value in scores.items()}
+    names = set(erased)
+    gone = [value for name, value in lost.items() if name in names]
+    rest = [value for name, value in lost.items() if name not in names]
+    return float(np.mean(gone) - np.mean(rest)) if gone and rest else math.nan

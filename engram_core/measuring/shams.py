@@ -6,22 +6,31 @@ layer, and the engram of a random subset of the recorded inputs, as many as the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ..atlas import Atlas
 from ..concepts.batches import lying
 from ..concepts.concepts import ConceptSet
+from ..concepts.tasks import Subject
 from ..editing.live_edit import Edit, edit_sizes, write_matrix
-from ..errors import DataError
 from ..models.view import base_of, shared_copy
 from ..numerics.precision import exactly
-from ..recording.recording import record
+from ..progress import Memory, Progress, Recent, Step, drain, once
+from ..recording.recording import Recording, record_steps
+from ..solving.choosing import chosen_concepts
 
-__all__ = ["gaussian_matrices", "gaussian_view", "significance", "subset_atlas"]
+__all__ = [
+    "gaussian_matrices",
+    "gaussian_view",
+    "remembered_subsets",
+    "subset_atlas",
+    "subset_atlas_steps",
+    "subset_shams",
+    "subset_shams_steps",
+]
 
 
 def gaussian_matrices(atlas: Atlas, sizes: Mapping[str, float], seed: int) -> Iterator[tuple[str, Tensor]]:
@@ -67,7 +76,7 @@ def subset_atlas(
     size: int,
     seeds: Sequence[int],
     layers: str | Iterable[str] | None = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> Atlas:
     """Return the engrams of random subsets of the recorded inputs, against the atlas's own total.
 
@@ -84,29 +93,87 @@ def subset_atlas(
     Raises:
         DataError: if the inputs cannot be drawn from, or are fewer than `size`, or a seed is negative.
     """
+    return drain(subset_atlas_steps(atlas, concepts, size=size, seeds=seeds, layers=layers), progress)
+
+
+@exactly
+def subset_atlas_steps(
+    atlas: Atlas,
+    concepts: ConceptSet,
+    *,
+    size: int,
+    seeds: Sequence[int],
+    layers: str | Iterable[str] | None = None,
+) -> Generator[Step[Recording], None, Atlas]:
+    """Do what `subset_atlas` does in steps, as `recording.record_steps` has them."""
     chosen = atlas.select(layers)
     concepts = lying(atlas.model, concepts)
-    recording = record(atlas.model, concepts.subsets(size, seeds), layers=chosen, progress=progress)
+    recording = yield from record_steps(atlas.model, concepts.subsets(size, seeds), layers=chosen)
     return atlas.locate(recording, layers=chosen)
 
 
-def significance(effect: float, shams: Iterable[float]) -> tuple[float, float, float, float]:
-    """Hold an effect against its shams (docs/science.md section 7).
+def subset_shams(
+    subject: Subject,
+    atlas: Atlas,
+    seeds: Sequence[int],
+    concepts: Iterable[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Atlas]:
+    """Return, for every concept, the atlas of random subsets of its size (empty without seeds).
 
-    Returns:
-        Mean and standard deviation of the shams, ``z = (effect − mean) / sd`` (infinite if the shams
-        are all one value that the effect differs from, 0 if it does not differ), and
-        ``p = (1 + #{sham ≥ effect}) / (1 + n)``. What is not defined stays so: z and p are NaN then.
+    Concepts of one size share one atlas.
     """
-    values = np.asarray(list(shams), dtype=float)
-    if len(values) < 2:
-        raise DataError(f"A control needs at least two shams; found {len(values)}.")
-    mean, deviation = float(values.mean()), float(values.std(ddof=1))
-    if np.isnan(effect) or np.isnan(mean):
-        return mean, deviation, np.nan, np.nan  # a comparison with NaN is false, which would look significant
-    gap = effect - mean
-    # Shams that are all alike differ by rounding at most; that is no spread to divide by.
-    spread = deviation > 1e-12
-    z = gap / deviation if spread else (0.0 if abs(gap) <= 1e-12 else float(np.copysign(np.inf, gap)))
-    p = (1 + int((values >= effect).sum())) / (1 + len(values))
-    return mean, deviation, z, p
+    return drain(subset_shams_steps(subject.concepts, atlas, seeds, concepts), progress)
+
+
+def subset_shams_steps(
+    drawn_from: ConceptSet,
+    atlas: Atlas,
+    seeds: Sequence[int],
+    concepts: Iterable[str] | None = None,
+    *,
+    layers: Sequence[str] | None = None,
+    memory: Memory | None = None,
+) -> Generator[Step[Recording], None, dict[str, Atlas]]:
+    """Do what `subset_shams` does in steps.
+
+    Args:
+        drawn_from: what the random subsets are drawn from.
+        atlas: as in `subset_shams`, and so on to `concepts`.
+        seeds: one subset each.
+        concepts: whose sizes they have.
+        layers: which layers; default all of the atlas.
+        memory: of results of this atlas's model.
+    """
+    if not seeds:
+        return {}
+    by_size: dict[int, Atlas] = {}
+    found = {}
+    for concept in chosen_concepts(atlas, concepts):
+        size = atlas.counts[concept]
+        if size not in by_size:
+            by_size[size] = yield from remembered_subsets(
+                drawn_from, atlas, size, seeds, layers=layers, memory=memory
+            )
+        found[concept] = by_size[size]
+    return found
+
+
+def remembered_subsets(
+    drawn_from: ConceptSet,
+    atlas: Atlas,
+    size: int,
+    seeds: Sequence[int],
+    *,
+    layers: Sequence[str] | None = None,
+    memory: Memory | None = None,
+) -> Generator[Step[Recording], None, Atlas]:
+    """Do what `subset_atlas_steps` does, unless its result is remembered."""
+    chosen = tuple(atlas.select(layers))
+    return (
+        yield from once(
+            memory or Recent(),
+            ("subsets", atlas.sharpness, size, tuple(seeds), chosen),
+            lambda: subset_atlas_steps(atlas, drawn_from, size=size, seeds=seeds, layers=chosen),
+        )
+    )

@@ -12,7 +12,8 @@ import engram_core as ec
 from engram_core.concepts.concepts import ConceptSet
 from engram_core.editing.live_edit import Edit, edit_sizes
 from engram_core.errors import ConceptOutsideTotalError, DataError
-from engram_core.measuring.shams import gaussian_matrices, gaussian_view, significance, subset_atlas
+from engram_core.measuring.shams import gaussian_matrices, gaussian_view, subset_atlas
+from engram_core.measuring.significance import significance
 
 EDITS = {
     "erase": {"erase": {"3": 1.3}},

@@ -168,7 +168,7 @@ def _shams_code(
     return "\n".join(
         [
             "import pandas as pd",
-            "from engram_core.measuring.shams import significance",
+            "from engram_core.measuring.significance import significance",
             "from engram_core.measuring.scores import selective_effect",
             "",
             subset_code(chosen.probed, base.facts.classes),
