@@ -1,10 +1,11 @@
 """Engram Explorer's core: record a model, extract every concept's engram, edit, measure."""
 
-from .atlas import Atlas, Engram, extract
+from .atlas import Atlas, extract
 from .concepts.concepts import BACKGROUND, Concept, ConceptSet
 from .concepts.sample import Sample
 from .concepts.tasks import Classification, Scores, Subject, Task
-from .editing.live_edit import Edit, LiveEdit, bake, live_edit
+from .editing.edit import Edit
+from .editing.live_edit import LiveEdit, bake, live_edit
 from .errors import (
     ConceptOutsideTotalError,
     CoverageError,
@@ -42,9 +43,11 @@ from .opening.checkup import CheckUp, check_up
 from .opening.load import load_subject
 from .opening.prepared import prepare
 from .opening.samples import load_sample, sample_names
-from .recording.recording import Recording, record
+from .recording.record import record
+from .recording.recording import Recording
+from .solving.engram import Engram
+from .solving.filters import Sharpness
 from .solving.similarity import EngramCosines, engram_cosines
-from .solving.spectrum import Sharpness
 from .solving.tables import exclusivity_table, layer_table
 from .tuning.recommend import Recommendation, recommend
 from .tuning.sweep import confirm, draw_concepts, frontier, sham, sweep

@@ -12,7 +12,7 @@ from typing import Any
 
 from engram_core.measuring.options import draw_concepts
 from engram_core.models.groups import layer_groups
-from engram_core.solving.spectrum import Sharpness
+from engram_core.solving.filters import Sharpness
 
 from .choice import POWERS, SCALINGS, Facts, number, one_of
 

@@ -12,7 +12,7 @@ from torch import nn
 from ..concepts.tasks import Subject
 from ..editing.live_edit import live_edit
 from ..errors import EngramError
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from .shared import (
     AsJson,
     Blocks,

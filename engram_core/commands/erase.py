@@ -14,7 +14,7 @@ from ..concepts.tasks import Subject
 from ..editing.live_edit import live_edit
 from ..errors import EngramError
 from ..measuring.shams import gaussian_view
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from ..storing.tensors import write_tensors
 from .erase_files import check_adapters, print_adapters, save_adapters, save_folder
 from .shared import (

@@ -16,8 +16,8 @@ from ..errors import DataError
 from ..mapping.inputs import MapInputs, answers, draw_inputs, some_concepts
 from ..mapping.projection import joint_projection, project
 from ..mapping.strengths import TraceStrengths, hidden_states, trace_strengths
+from ..solving.filters import Sharpness
 from ..solving.similarity import engram_cosines
-from ..solving.spectrum import Sharpness
 from ..storing.files import write_text
 from .drawing import figures
 from .names import names_in

@@ -10,9 +10,9 @@ import typer
 from ..atlas import extract as extract_atlas
 from ..errors import EngramError
 from ..language.export import atlas_settings
+from ..recording.record import record as record_model
 from ..recording.recording import Recording
-from ..recording.recording import record as record_model
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from ..solving.tables import layer_table
 from .shared import (
     AsJson,

@@ -23,7 +23,7 @@ from ..models.groups import choose_groups
 from ..opening.load import load_model, load_subject, with_positions
 from ..opening.prepared import prepare
 from ..opening.samples import load_sample, missing_samples, sample_names
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from ..tuning.sweep import draw_concepts
 from . import printing
 from .names import concept_strengths, known_name, names_in

@@ -11,7 +11,7 @@ import typer
 
 from ..concepts.tasks import Subject
 from ..errors import DataError, EngramError
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from ..storing.files import write_text
 from ..tuning.recommend import Recommendation, recommend
 from ..tuning.sweep import STRENGTHS, confirm, draw_concepts, frontier

@@ -12,7 +12,9 @@ from torch import nn
 
 from ..atlas import Atlas
 from ..concepts.tasks import Scores, Subject
-from ..editing.live_edit import Edit, apply_edit, edit_sizes, live_edit
+from ..editing.change import edit_sizes
+from ..editing.edit import Edit
+from ..editing.live_edit import apply_edit, live_edit
 from ..errors import DataError
 from ..numerics.precision import exactly
 from ..progress import Memory, Recent, Step, Steps, nested, once

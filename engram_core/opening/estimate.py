@@ -13,7 +13,9 @@ from torch import nn
 from ..concepts.concepts import ConceptSet
 from ..concepts.inspection import few_inputs
 from ..models.layers import list_layers
-from ..recording.recording import NEVER_CALLED, Recording, record
+from ..models.usage import NEVER_CALLED
+from ..recording.record import record
+from ..recording.recording import Recording
 
 __all__ = ["NOT_CALLED", "TimedRecording", "estimated_layers", "solve_seconds", "timed_recording"]
 

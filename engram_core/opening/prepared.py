@@ -20,11 +20,10 @@ from ..errors import EngramError, ModelMismatchError
 from ..models import identity
 from ..models.view import base_of
 from ..progress import Progress
-from ..recording.recording import record
-from ..solving.spectrum import Sharpness
+from ..recording.record import record
+from ..solving.filters import Sharpness
 from ..storing.cache import cache_folder, discard, find, keep, only_one, slug
 from ..storing.files import new_file
-from ..storing.tensors import load_atlas, save_atlas
 from .keys import atlas_key, task_key
 
 __all__ = ["Prepared", "prepare", "prepared"]
@@ -71,7 +70,7 @@ class Prepared:
         more = sum(t.numel() * t.element_size() for state in states for t in state.values())
         found = keep(
             self.entry,
-            lambda folder: save_atlas(atlas, folder / _FILE, about={}, totals=True),
+            lambda folder: atlas.save(folder / _FILE, about={}, totals=True),
             size=int(1.1 * (atlas.nbytes + more)), kind="engrams", of=_name(self.subject), about=about,
         )  # fmt: skip
         self.kept = found is not None
@@ -182,7 +181,7 @@ def _read(subject: Subject, entry: str | None) -> Atlas | None:
     if folder is None:
         return None
     try:
-        atlas = load_atlas(folder / _FILE, subject.model)
+        atlas = Atlas.load(folder / _FILE, subject.model)
     except EngramError:  # gone since, or no atlas after all: it is made again, and takes this one's place
         discard(folder)
         return None

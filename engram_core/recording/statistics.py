@@ -5,8 +5,9 @@ All shapes carry a leading `groups` dimension (1 except for grouped convolutions
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +18,7 @@ __all__ = ["Source", "Statistics", "homogeneous_moment", "homogeneous_rows", "to
 
 # Rows are turned to float64 block by block, so that the copy stays in the processor's cache.
 _BLOCK_VALUES = 1 << 20
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 @dataclass
@@ -71,6 +73,34 @@ class Statistics:
         if len(self.chunks) > 1:
             self.chunks = [torch.cat(self.chunks, 1)]
         return self.chunks[0] if self.chunks else torch.zeros(self.groups, 0, self.columns, dtype=self.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes."""
+        return sum(t.nbytes for t in (*self.chunks, self.moment, self.total) if t is not None)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Return what `restore` needs: tensors by name, and plain values."""
+        values = {"count": self.count, "dtype": str(self.dtype).removeprefix("torch.")}
+        if self.moment is None or self.total is None:
+            return {"rows": self.rows()}, values
+        return {"moment": self.moment, "total": self.total}, values
+
+    @classmethod
+    def restore(
+        cls, groups: int, columns: int, tensors: Mapping[str, Tensor], values: Mapping[str, Any]
+    ) -> Statistics:
+        """Return statistics as `state` described them.
+
+        Raises:
+            KeyError: if something is missing.
+        """
+        restored = cls(groups, columns, values["count"], dtype=_DTYPES[values["dtype"]])
+        if "moment" in tensors:
+            restored.moment, restored.total = tensors["moment"], tensors["total"]
+        else:
+            restored.chunks = [tensors["rows"]]
+        return restored
 
     def copy(self) -> Statistics:
         """Return statistics that can grow on their own."""

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 
 if TYPE_CHECKING:
-    from ..atlas import Atlas
+    from .solved import SolvedAtlas
 
 __all__ = ["chosen_concepts"]
 
 
-def chosen_concepts(atlas: Atlas, concepts: Iterable[str] | None) -> list[str]:
+def chosen_concepts(atlas: SolvedAtlas, concepts: Iterable[str] | None) -> list[str]:
     """Return the names of the concepts to measure; None for all."""
     if concepts is None:
         return list(atlas.concepts)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
-from ..atlas import Atlas, engram_matrix
 from ..numerics.precision import exactly
 from ..progress import Progress, Step, Steps, drain
 from .choosing import chosen_concepts
+from .engram import engram_matrix
+
+if TYPE_CHECKING:
+    from .solved import SolvedAtlas
 
 __all__ = ["EngramCosines", "engram_cosines", "engram_cosines_steps"]
 
@@ -36,7 +40,7 @@ class EngramCosines:
 
     @property
     def matrix(self) -> np.ndarray:
-        """One row per concept with the cosines as inner products: the unit engrams, turned; for `project`."""
+        """One row per concept with the cosines as inner products: unit engrams, rotated; for `project`."""
         values, vectors = np.linalg.eigh(self.cosines)
         return vectors * np.sqrt(values.clip(0))
 
@@ -69,7 +73,7 @@ class EngramCosines:
 
 @exactly
 def engram_cosines(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     layer: str | None = None,
     *,
     concepts: Iterable[str] | None = None,
@@ -91,7 +95,7 @@ def engram_cosines(
 
 @exactly
 def engram_cosines_steps(
-    atlas: Atlas, layer: str | None = None, *, concepts: Iterable[str] | None = None
+    atlas: SolvedAtlas, layer: str | None = None, *, concepts: Iterable[str] | None = None
 ) -> Steps[EngramCosines]:
     """Do what `engram_cosines` does in steps, a layer in each; arguments and errors are the same."""
     names = tuple(chosen_concepts(atlas, concepts))
@@ -108,7 +112,7 @@ def engram_cosines_steps(
     return EngramCosines(cosines, norms, names, layers)
 
 
-def _inner(atlas: Atlas, layer: str, names: tuple[str, ...]) -> Tensor:
+def _inner(atlas: SolvedAtlas, layer: str, names: tuple[str, ...]) -> Tensor:
     """Return ``⟨E_a, E_b⟩`` in one layer, (concepts, concepts) float64."""
     matrix = atlas.matrix(layer)
     traces = [atlas.trace(layer, name) for name in names]
@@ -124,7 +128,7 @@ def _inner(atlas: Atlas, layer: str, names: tuple[str, ...]) -> Tensor:
     return stacked @ stacked.mT
 
 
-def _inner_of_pairs(atlas: Atlas, layer: str, names: tuple[str, ...], ranks: list[int]) -> Tensor:
+def _inner_of_pairs(atlas: SolvedAtlas, layer: str, names: tuple[str, ...], ranks: list[int]) -> Tensor:
     """Sum ``(LᵀL) ∘ (R Rᵀ)`` over each pair of concepts' rows: no engram is ever multiplied out."""
     matrix, sharpness = atlas.matrix(layer).double(), atlas.sharpness
     lefts, rights = [], []

@@ -13,10 +13,10 @@ from ..numerics.eigen import eigvalsh
 from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, drain, each
 from .choosing import chosen_concepts
-from .spectrum import Trace
+from .trace import Trace
 
 if TYPE_CHECKING:
-    from ..atlas import Atlas
+    from .solved import SolvedAtlas
 
 __all__ = [
     "LayerSteps",
@@ -27,10 +27,11 @@ __all__ = [
     "layer_table_steps",
     "size_table",
     "size_table_steps",
+    "spectrum_table",
 ]
 
 
-_Part = Callable[["Atlas", str, Sequence[str]], pd.DataFrame]
+_Part = Callable[["SolvedAtlas", str, Sequence[str]], pd.DataFrame]
 
 LayerSteps = Generator[Step[dict[str, pd.DataFrame]], None, pd.DataFrame]
 """Steps with the tables so far by layer, and the whole table at the end."""
@@ -38,7 +39,7 @@ LayerSteps = Generator[Step[dict[str, pd.DataFrame]], None, pd.DataFrame]
 
 @exactly
 def layer_table(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -65,7 +66,7 @@ def layer_table(
 
 
 def layer_table_steps(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -87,7 +88,7 @@ def layer_table_steps(
 
 @exactly
 def size_table(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -98,7 +99,7 @@ def size_table(
 
 
 def size_table_steps(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -110,7 +111,7 @@ def size_table_steps(
 
 @exactly
 def certificate_table(
-    atlas: Atlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
+    atlas: SolvedAtlas, *, layers: str | Iterable[str] | None = None, concepts: Iterable[str] | None = None
 ) -> pd.DataFrame:
     """Return the second half of `layer_table`: layer, concept, leak, residue, error."""
     return drain(_table(atlas, layers, concepts, (_certificates,)))
@@ -118,7 +119,7 @@ def certificate_table(
 
 @exactly
 def _table(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     layers: str | Iterable[str] | None,
     concepts: Iterable[str] | None,
     parts: Sequence[_Part],
@@ -136,7 +137,7 @@ def _table(
     return pd.concat(found.values(), ignore_index=True)
 
 
-def _sizes(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
+def _sizes(atlas: SolvedAtlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
     whole, rows = atlas.weight_norm(layer), []
     for name in names:
         norm = atlas[name].norm(layer)
@@ -144,7 +145,7 @@ def _sizes(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["norm", "relative", "rank"])
 
 
-def _certificates(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
+def _certificates(atlas: SolvedAtlas, layer: str, names: Sequence[str]) -> pd.DataFrame:
     matrix, rows = atlas.matrix(layer), []
     for name in names:
         trace = atlas.trace(layer, name)
@@ -157,7 +158,7 @@ def _certificates(atlas: Atlas, layer: str, names: Sequence[str]) -> pd.DataFram
 
 @exactly
 def exclusivity_table(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -184,7 +185,7 @@ def exclusivity_table(
 
 @exactly
 def exclusivity_table_steps(
-    atlas: Atlas,
+    atlas: SolvedAtlas,
     *,
     layers: str | Iterable[str] | None = None,
     concepts: Iterable[str] | None = None,
@@ -206,12 +207,38 @@ def exclusivity_table_steps(
     return pd.concat(found.values(), ignore_index=True)
 
 
+@exactly
+def spectrum_table(atlas: SolvedAtlas, *, layers: Iterable[str] | None = None) -> pd.DataFrame:
+    """Return the totals' spectra: layer, group, index, eigenvalue, kept (by the cut).
+
+    Args:
+        atlas: the engrams.
+        layers: which layers, by their whole names; default all.
+
+    Raises:
+        UnknownNameError: for a layer that the atlas does not have.
+    """
+    frames = []
+    for layer in atlas.layers if layers is None else layers:
+        spectrum = atlas.spectrum(layer)
+        for group, values in enumerate(spectrum.eigenvalues.cpu()):
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "layer": layer, "group": group, "index": range(1, len(values) + 1),
+                        "eigenvalue": values.numpy(),
+                        "kept": (values > spectrum.threshold[group].cpu()).numpy(),
+                    }
+                )
+            )  # fmt: skip
+    return pd.concat(frames, ignore_index=True)
+
+
 def _exclusivities(trace: Trace) -> Tensor:
     """Return μ, (groups, directions) on the processor, descending."""
-    spectrum = trace.spectrum
-    if trace.folded and spectrum.form == "primal":
+    root = trace.spectrum.pinv_root if trace.folded else None
+    if root is not None:
         # The non-zero values of Σ_c Σ† by one symmetric solve, instead of a factor of Σ_c and a second solve.
-        root = spectrum._vectors * spectrum._scale.sqrt().unsqueeze(-2)
         mu = eigvalsh(root.mT @ trace.moment @ root).flip(-1)
     else:
         mu = trace.exclusivity

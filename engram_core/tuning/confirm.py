@@ -13,7 +13,7 @@ from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
 from ..progress import Progress
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from .effects import Figures, Step, Trial, averaged, collected, targets_of
 
 __all__ = ["confirm", "confirm_steps", "sham", "sham_steps"]

@@ -13,11 +13,13 @@ from torch import nn
 
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
-from ..editing.live_edit import Edit, LiveEdit, apply_edit, edit_sizes, live_edit
+from ..editing.change import edit_sizes
+from ..editing.edit import Edit
+from ..editing.live_edit import LiveEdit, apply_edit, live_edit
 from ..errors import DataError
 from ..measuring.options import check_subject, draw_others
 from ..measuring.shams import gaussian_view
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 
 __all__ = [
     "SETTING",

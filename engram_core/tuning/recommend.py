@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import DataError
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from .sweep import SETTING, columns_of
 
 __all__ = ["NoSettingError", "Recommendation", "in_words", "recommend"]

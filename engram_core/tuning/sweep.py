@@ -15,13 +15,13 @@ import pandas as pd
 
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
-from ..editing.live_edit import Edit
+from ..editing.edit import Edit
 from ..errors import DataError
 from ..measuring.options import draw_concepts
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
 from ..progress import Progress
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from .confirm import confirm, confirm_steps, sham, sham_steps
 from .effects import SETTING, Figures, Step, Trial, averaged, collected, targets_of, with_strength
 

@@ -37,7 +37,7 @@ class Shared(nn.Module):
 @pytest.fixture(params=["products", "weights"])
 def way(request, monkeypatch) -> str:
     smallest = 0 if request.param == "products" else 1 << 22
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", smallest)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", smallest)
     return request.param
 
 
@@ -73,7 +73,7 @@ def test_both_ways_compute_what_the_baked_weights_do_and_undo_is_exact(way, edit
 
 
 def test_narrow_layers_are_edited_at_the_output_and_others_share_their_input(monkeypatch) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, x = case()
     view = atlas.apply(erase="a")
     kinds = [type(edit) for edit in live_edit(view)._inputs.values()]
@@ -89,7 +89,7 @@ def test_narrow_layers_are_edited_at_the_output_and_others_share_their_input(mon
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
 def test_an_input_changed_in_place_between_two_layers_is_edited_anew(monkeypatch, mode) -> None:
     """The recording saw one tensor; this input makes the layers read two."""
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model, _, x = case()
     atlas = ec.extract(model, ec.record(model, dict(zip("abcd", x.split(3), strict=True))))
     assert atlas.source_key("one") == atlas.source_key("two")
@@ -115,7 +115,7 @@ MODES = (torch.no_grad, torch.enable_grad, torch.inference_mode)
 )
 def test_a_single_position_is_computed_as_one_of_many(monkeypatch, bias, edit) -> None:
     """The products of one position, as in generation, are taken with a vector."""
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model, atlas, _ = case(bias)
     x = inputs(5)
     view = atlas.apply(**edit)
@@ -133,7 +133,7 @@ def test_a_single_position_is_computed_as_one_of_many(monkeypatch, bias, edit) -
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("mode", MODES)
 def test_a_single_position_changed_in_place_is_edited_anew(monkeypatch, bias, mode) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, _ = case(bias)
     x = inputs(5)
     view = atlas.apply(erase="a")
@@ -146,7 +146,7 @@ def test_a_single_position_changed_in_place_is_edited_anew(monkeypatch, bias, mo
 
 @pytest.mark.parametrize("count", [1, 5])
 def test_the_last_reader_of_an_input_lets_go_of_it(monkeypatch, count: int) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, _ = case(bias=False)
     x = inputs(5)
     view = atlas.apply(erase="a")
@@ -159,7 +159,7 @@ def test_the_last_reader_of_an_input_lets_go_of_it(monkeypatch, count: int) -> N
 
 
 def test_a_single_position_keeps_the_type_that_autocast_gives(monkeypatch) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model, atlas, _ = case(bias=False)
     x = inputs(5)
     view = atlas.apply(erase="a")
@@ -174,7 +174,7 @@ def test_a_single_position_follows_a_weight_that_changed_its_place(monkeypatch) 
     """Pruning takes the weight out of the parameters that the products with a vector read."""
     from torch.nn.utils import prune
 
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, _ = case(bias=False)
     x = inputs(5)
     view = atlas.apply(erase="a")
@@ -184,7 +184,7 @@ def test_a_single_position_follows_a_weight_that_changed_its_place(monkeypatch) 
 
 
 def test_a_new_strength_is_a_new_number_and_nothing_else(monkeypatch) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, x = case()
     view = atlas.apply(erase={"a": 1.0, "b": 1.0})
     control = live_edit(view)
@@ -221,7 +221,7 @@ def test_only_some_layers_of_an_edit(way) -> None:
 
 
 def test_one_view_in_many_threads_shares_no_input(monkeypatch) -> None:
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, atlas, x = case()
     view, wrong = atlas.apply(erase="a"), []
     parts = x.split(3)

@@ -19,7 +19,7 @@ from engram_core.errors import DataError, EngramError, ModelMismatchError, Unkno
 @pytest.fixture(autouse=True)
 def models_as_if_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Edits of few weights all go into the weights (test_input_edit.py); here both ways are wanted."""
-    monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+    monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
 
 
 def atlas_of(case: Case, rows: int | None = None, **options) -> ec.Atlas:

@@ -40,7 +40,7 @@ def atlas_of(model: nn.Module, rows: int = 8) -> ec.Atlas:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16], ids=str)
 def test_every_kind_of_layer_is_shown_to_act(dtype: torch.dtype, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model = Mixed().to(dtype)
     atlas = ec.extract(model, ec.record(model, {n: x[:1].to(dtype) for n, x in CONCEPTS.items()}))
     for options in ({"erase": "a"}, {"keep": ["a", "b"]}, {"keep": ["b"], "null": "in place"}):
@@ -57,7 +57,7 @@ LAYERS = ["one", "attn", "conv", "encoder.linear1", "encoder.self_attn", "two"]
 )
 def test_a_layer_that_answers_otherwise_is_refused_by_name(layer: str, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model = Mixed()
     atlas = atlas_of(model, rows=1)
     module = model.get_submodule(layer)

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.concepts.concepts import ConceptSet
-from engram_core.editing.live_edit import Edit, edit_sizes
+from engram_core.editing.change import edit_sizes
+from engram_core.editing.edit import Edit
 from engram_core.errors import ConceptOutsideTotalError, DataError
 from engram_core.measuring.shams import gaussian_matrices, gaussian_view, subset_atlas
 from engram_core.measuring.significance import significance

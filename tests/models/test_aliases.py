@@ -72,7 +72,7 @@ MODELS = {
 @pytest.mark.parametrize(("make", "names"), MODELS.values(), ids=MODELS.keys())
 def test_a_module_under_several_names_is_one_layer(make, names, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     model = make()
     atlas = ec.extract(model, ec.record(model, {"a": A[:2], "b": B[:2]}))
     assert atlas.layers == names

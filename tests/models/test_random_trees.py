@@ -442,7 +442,7 @@ def test_trees_keep_every_promise(portion: int, monkeypatch) -> None:
     outcomes: Counter[str] = Counter()
     for seed in range(portion, TREES, PORTIONS):
         # Half of them are edited at the layers' inputs, half in their weights.
-        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0 if seed // 2 % 2 else 1 << 22)
+        monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0 if seed // 2 % 2 else 1 << 22)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:

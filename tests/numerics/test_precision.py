@@ -97,7 +97,7 @@ def everything(sizes: dict[str, int], around: Callable[[], AbstractContextManage
 @pytest.mark.parametrize("around", AROUND.values(), ids=AROUND.keys())
 def test_what_is_switched_on_around_changes_no_number(around, sizes, products: bool, monkeypatch) -> None:
     if products:
-        monkeypatch.setattr("engram_core.editing.live_edit._SMALL_EDIT", 0)
+        monkeypatch.setattr("engram_core.editing.placement._SMALL_EDIT", 0)
     _, right = everything(sizes, lambda: torch.enable_grad())
     atlas, found = everything(sizes, around)
     assert found.keys() == right.keys()

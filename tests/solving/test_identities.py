@@ -22,7 +22,9 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.errors import ConceptOutsideTotalError, DataError, EngramError, UnknownNameError
 from engram_core.recording.statistics import Statistics
-from engram_core.solving.spectrum import Sharpness, Spectrum
+from engram_core.solving.filters import Sharpness
+from engram_core.solving.spectrum import Spectrum
+from engram_core.solving.spectrum_dual import DualForm
 
 LAYER = "Linear"
 
@@ -244,7 +246,7 @@ def test_the_cholesky_shortcut_is_taken_only_when_nothing_is_cut(
     monkeypatch.setattr(torch.linalg, "eigh", lambda *args: calls.append(1) or eigh(*args))
     short = ec.extract(layer, recording)["a"].matrix(LAYER)
     assert (not calls) == taken
-    monkeypatch.setattr(Spectrum, "_full_rank_inverse", lambda self, gram: None)
+    monkeypatch.setattr(DualForm, "_full_rank_inverse", lambda self, gram: None)
     long = ec.extract(layer, recording)["a"].matrix(LAYER)
     assert calls
     assert relative(short, long) < 1e-5

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 import engram_core as ec
-from engram_core.editing.live_edit import write_matrix
+from engram_core.editing.weights import write_matrix
 from engram_core.models.layers import find_linear_maps as find_slots
 from engram_core.models.layers import list_layers, select_layers
 from engram_core.models.linear_maps.experts import (
@@ -31,8 +31,8 @@ from engram_core.models.linear_maps.experts import (
     close_experts,
     open_experts,
 )
+from engram_core.models.usage import NEVER_CALLED
 from engram_core.models.view import shared_copy
-from engram_core.recording.recording import NEVER_CALLED
 from engram_core.recording.statistics import homogeneous_moment
 
 EXPERTS = 6

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, prune
 
 import engram_core as ec
-from engram_core.editing.live_edit import Edit
+from engram_core.editing.edit import Edit
 from engram_core.errors import ModelMismatchError
 from engram_core.measuring.shams import gaussian_view
 from engram_core.models.layers import find_linear_maps as find_slots

@@ -1,0 +1,63 @@
+"""Parameters of a model's own in place of shared ones: written, adopted from another view, given back."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..models.layers import LinearMap
+from ..models.view import own_parameter, submodule
+from ..numerics.precision import exactly
+
+__all__ = ["adopt_weights", "restore_weights", "write_matrix"]
+
+
+@exactly
+def write_matrix(model: nn.Module, slot: LinearMap, matrix: Tensor, *, own: bool = False) -> None:
+    """Give `model` its own parameters for a slot; what a parameter held before is not written to.
+
+    Only if `own` says that nobody else holds the parameters, and only fused experts, are they written in
+    place: a copy of the whole block for every expert would take hours.
+    """
+    if slot.hold(model, matrix, own=own):
+        return
+    weight, bias = slot.split(matrix)
+    module = submodule(model, slot.module)
+    for name, tensor in slot.merge(model, weight, bias).items():
+        owner, attribute = _owner(module, name)
+        old = owner._parameters[attribute]
+        assert old is not None
+        new = tensor.to(device=old.device, dtype=old.dtype)
+        if new.data_ptr() == matrix.data_ptr():
+            new = new.clone()
+        owner._parameters[attribute] = nn.Parameter(new.contiguous(), requires_grad=old.requires_grad)
+
+
+def adopt_weights(view: nn.Module, other: nn.Module, slot: LinearMap) -> bool:
+    """Let `view` hold the parameters that another view of the same model holds; False if it holds none."""
+    if type(slot).hold is not LinearMap.hold:
+        return False
+    mine, theirs = submodule(view, slot.module), submodule(other, slot.module)
+    found = False
+    for name in slot.parameter_names():
+        (owner, attribute), (giver, _) = _owner(mine, name), _owner(theirs, name)
+        given = giver._parameters.get(attribute)
+        if given is not owner._parameters.get(attribute):
+            owner._parameters[attribute] = given
+            found = True
+    return found
+
+
+def restore_weights(view: nn.Module, base: nn.Module, slot: LinearMap) -> None:
+    """Let `view` hold the parameters of its base again."""
+    if slot.release(view):
+        return
+    edited, original = submodule(view, slot.module), submodule(base, slot.module)
+    for name in slot.parameter_names():
+        mine, attribute = _owner(edited, name)
+        theirs, _ = _owner(original, name)
+        mine._parameters[attribute] = own_parameter(view, theirs._parameters[attribute])
+
+
+def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:
+    head, _, attribute = path.rpartition(".")
+    return submodule(module, head), attribute
