@@ -8,7 +8,8 @@ from functools import cache, partial
 from torch import nn
 
 import engram_core as ec
-from engram_core.editing.live_edit import Edit, edit_sizes
+from engram_core.editing.change import edit_sizes
+from engram_core.editing.edit import Edit
 from engram_core.measuring.shams import gaussian_view
 from engram_core.measuring.significance import significance
 

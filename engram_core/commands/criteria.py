@@ -11,7 +11,7 @@ from ..measuring.criteria import Criteria
 from ..measuring.criteria import criteria as measure_criteria
 from ..measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
 from ..measuring.significance import CONTROL_SEEDS
-from ..solving.spectrum import Sharpness
+from ..solving.filters import Sharpness
 from .shared import (
     WIDEST,
     AsJson,

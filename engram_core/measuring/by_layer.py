@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..atlas import Atlas
 from ..concepts.tasks import Scores, Subject
-from ..editing.live_edit import Edit
+from ..editing.edit import Edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly

@@ -13,7 +13,7 @@ import pandas as pd
 from ..atlas import Atlas
 from ..concepts.concepts import ConceptSet
 from ..concepts.tasks import Scores, Subject
-from ..editing.live_edit import Edit
+from ..editing.edit import Edit
 from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, Steps, drain, nested
 from ..recording.recording import Recording

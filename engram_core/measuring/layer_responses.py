@@ -15,8 +15,9 @@ from ..concepts.concepts import ConceptSet
 from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, Steps, drain, nested
-from ..recording.recording import Recording, Source, record_steps
-from ..recording.statistics import homogeneous_moment, homogeneous_rows
+from ..recording.record import record_steps
+from ..recording.recording import Recording
+from ..recording.statistics import Source, homogeneous_moment, homogeneous_rows
 from ..solving.choosing import chosen_concepts
 from .options import check_options, check_subject
 from .shams import gaussian_matrices, subset_shams_steps

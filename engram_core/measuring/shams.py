@@ -15,11 +15,14 @@ from ..atlas import Atlas
 from ..concepts.batches import lying
 from ..concepts.concepts import ConceptSet
 from ..concepts.tasks import Subject
-from ..editing.live_edit import Edit, edit_sizes, write_matrix
+from ..editing.change import edit_sizes
+from ..editing.edit import Edit
+from ..editing.weights import write_matrix
 from ..models.view import base_of, shared_copy
 from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, drain, once
-from ..recording.recording import Recording, record_steps
+from ..recording.record import record_steps
+from ..recording.recording import Recording
 from ..solving.choosing import chosen_concepts
 
 __all__ = [
