@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,15 @@ SETTINGS: dict[str, Any] = {
 
 
 def command(
-    *, host: str = "127.0.0.1", port: int = 8501, headless: bool = True, demo: bool = False
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8501,
+    headless: bool = True,
+    demo: bool = False,
+    model: str = "",
+    concepts: str = "",
+    allow_host: Sequence[str] = (),
+    trust_proxy: Sequence[str] = (),
 ) -> list[str]:
     """Return the command that starts the app.
 
@@ -53,9 +62,19 @@ def command(
         port: port to listen on.
         headless: do not open a browser.
         demo: for a public screen.
+        model: sample, local folder or hub name to open with.
+        concepts: file or folder of concepts for an own model.
+        allow_host: further names to answer under.
+        trust_proxy: addresses of proxies that name their visitors.
     """
-    options = [*(["--no-browser"] if headless else []), *(["--demo"] if demo else [])]
-    return [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port), *options]
+    # By the folder's name and not by this module's: the pages, which are a script, go by that.
+    made = [sys.executable, "-m", f"{MAIN.parent.name}.launch", "--host", host, "--port", str(port)]
+    for name, value in (("--model", model), ("--concepts", concepts)):
+        made += [name, value] if value else []
+    made += (["--no-browser"] if headless else []) + (["--demo"] if demo else [])
+    for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
+        made += [part for value in values for part in (name, value)]
+    return made
 
 
 def parser() -> argparse.ArgumentParser:
@@ -81,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main() -> None:
-    """Start the app (`engram app` becomes this, ``python -m app.launch``)."""
+    """Start the app; `engram app` becomes this (see `command`)."""
     ending.at_once()
     options = parser().parse_args()
     os.environ.update(environment(Started(options.model, options.concepts, options.demo)))

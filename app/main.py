@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import logging
 from functools import partial
+from pathlib import Path
 
 import streamlit as st
 
-from app.figures.words.as_text import Markdown, filled, plain
-from app.page import frame
-from app.server.base import Base
-from app.session import session
-from app.style import CSS, PRESENTER
-from app.views.my_model import page as model
-from app.views.registry import REGISTRY, View, offered
-from app.views.shared import reconnect
-from app.views.tour import card as tour
 from engram_core.errors import EngramError
 from engram_core.libraries import foreign_errors
 from engram_core.opening.samples import sample_names
+
+# Streamlit runs this file as a script of no package; in the wheel its folder has another name.
+__package__ = Path(__file__).parent.name
+
+from .figures.words.as_text import Markdown, filled, plain
+from .page import frame
+from .server.base import Base
+from .session import session
+from .style import CSS, PRESENTER
+from .views.my_model import page as model
+from .views.registry import REGISTRY, View, offered
+from .views.shared import reconnect
+from .views.tour import card as tour
 
 _LOG = logging.getLogger(__name__)
 _FEW_NOTES = 5  # about an address that are shown at once

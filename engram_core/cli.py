@@ -8,16 +8,17 @@ import sys
 
 import typer
 
-from .commands import app as launching
-from .commands import ask as asking
-from .commands import cache as caching
-from .commands import criteria as measuring
-from .commands import erase as editing
-from .commands import list as listing
-from .commands import map as mapping
-from .commands import printing, shared
-from .commands import record as recording
-from .commands import sweep as sweeping
+from .commands import cache, printing
+from .commands.app import open_app
+from .commands.ask import ask
+from .commands.criteria import criteria
+from .commands.erase import erase
+from .commands.extract import extract
+from .commands.layers import layers
+from .commands.map import map_points
+from .commands.record import record
+from .commands.samples import samples
+from .commands.sweep import sweep
 from .errors import EngramError
 
 __all__ = ["app", "main"]
@@ -29,20 +30,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-for command in (
-    listing.samples,
-    listing.layers,
-    recording.record,
-    recording.extract,
-    measuring.criteria,
-    sweeping.sweep,
-    editing.erase,
-    asking.ask,
-):
+for command in (samples, layers, record, extract, criteria, sweep, erase, ask):
     app.command()(command)
-app.command(name="map")(mapping.map_points)
-app.command(name="app")(launching.open_app)
-app.add_typer(caching.commands, name="cache")
+app.command(name="map")(map_points)
+app.command(name="app")(open_app)
+app.add_typer(cache.commands, name="cache")
 
 
 def main() -> None:
@@ -53,15 +45,15 @@ def main() -> None:
         finally:
             sys.stdout.flush()  # a full disk behind it must speak while there is somebody to listen
     except EngramError as error:
-        printing.print_error(shared.err_console, str(error))
+        printing.print_error(printing.err_console, str(error))
         sys.exit(2)
     except KeyboardInterrupt:
-        shared.err_console.print("Stopped.")
+        printing.err_console.print("Stopped.")
         sys.exit(130)
     except OSError as error:
         # What could not be written would be tried once more when Python ends.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         where = error.filename or "the output could not be written"
-        printing.print_error(shared.err_console, f"{where}: {error.strerror or error}.")
+        printing.print_error(printing.err_console, f"{where}: {error.strerror or error}.")
         sys.exit(2)

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -17,60 +18,67 @@ import typer
 
 from ..errors import DataError, DependencyError, EngramError, suggest
 from ..opening.samples import sample_names
+from .grouping import grouped
+from .plugins import provided
 
 __all__ = ["open_app"]
 
 
-def open_app(
-    host: Annotated[
-        str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501,
-    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+@dataclass(frozen=True)
+class _StartOptions:
+    """What the explorer opens with, and who reaches it."""
+
+    host: Annotated[str, typer.Option(help="Address to listen on; 127.0.0.1 is this machine only.")] = (
+        "127.0.0.1"
+    )
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8501
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True
     model: Annotated[
         str, typer.Option(help="Model to open with: a sample, or with --concepts a folder or hub name.")
-    ] = "",
+    ] = ""
     concepts: Annotated[
         str,
         typer.Option(help="File of texts, or folder or zip of pictures: concepts of your own for --model."),
-    ] = "",
+    ] = ""
     demo: Annotated[
         bool, typer.Option("--demo", help="For a public screen: no paths, uploads or hub names; short texts.")
-    ] = False,
+    ] = False
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="A further name under which it answers, such as the public one of a proxy. Can be repeated.",
         ),
-    ] = None,
+    ] = None
     trust_proxy: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ADDRESS",
             help="Address of a proxy whose X-Forwarded-For says who a visitor is. Can be repeated.",
         ),
-    ] = None,
-) -> None:
+    ] = None
+
+
+@grouped
+def open_app(start: _StartOptions) -> None:
     """Open the explorer in the browser."""
-    # The core knows nothing of screens: the app is another program, started as one.
-    missing = [name for name in ("streamlit", "plotly", "app") if importlib.util.find_spec(name) is None]
+    command = provided("engram_core.app", "command", purpose="The explorer")
+    missing = [name for name in ("streamlit", "plotly") if importlib.util.find_spec(name) is None]
     if missing:
         raise DependencyError(
             f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
         )
-    _check(model, concepts)
-    _check_names(allow_host or [], trust_proxy or [])
-    _check_port(host, port)
-    command = [sys.executable, "-m", "app.launch", "--host", host, "--port", str(port)]
+    _check(start.model, start.concepts)
+    _check_names(start.allow_host or [], start.trust_proxy or [])
+    _check_port(start.host, start.port)
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
     settings = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"} | os.environ
-    for name, value in (("--model", model), ("--concepts", concepts)):
-        command += [name, value] if value else []
-    command += ([] if browser else ["--no-browser"]) + (["--demo"] if demo else [])
-    for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
-        command += [part for value in values or () for part in (name, value)]
-    become(command, settings)
+    # The core knows nothing of screens: the explorer is another program, started as one.
+    program = command(
+        host=start.host, port=start.port, headless=not start.browser, demo=start.demo, model=start.model,
+        concepts=start.concepts, allow_host=start.allow_host or (), trust_proxy=start.trust_proxy or (),
+    )  # fmt: skip
+    become(program, settings)
 
 
 def become(command: list[str], env: Mapping[str, str]) -> NoReturn:

@@ -3,121 +3,174 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import pandas as pd
 import typer
 from torch import nn
 
-from ..concepts.tasks import Subject
 from ..editing.live_edit import live_edit
 from ..errors import EngramError
-from ..solving.filters import Sharpness
-from .shared import (
-    AsJson,
-    Blocks,
-    Clip,
-    ConceptsFile,
-    Erased,
-    Kept,
-    Layers,
-    ModelName,
-    NullName,
-    PositionsName,
-    Power,
-    ScalingName,
-    Strength,
-    Template,
-    bar_of_progress,
-    check_named,
-    edited_view,
-    open_subject,
-    out_console,
-    print_json,
-    print_table,
-)
+from ..language import next_tokens, side_by_side, token_changes
+from .edit import EditOptions
+from .grouping import grouped
+from .options import AsJson
+from .printing import out_console, print_json
+from .progress_bar import bar_of_progress
+from .subject import SubjectOptions, recall_of
+from .tables import finite, print_table, records
 
 __all__ = ["ask"]
 
 
-def ask(
-    model: ModelName,
-    prompt: Annotated[str, typer.Argument(help="What both models go on from.", show_default=False)],
-    concepts: Erased = None,
-    concepts_file: ConceptsFile = None,
-    positions: PositionsName = None,
-    template: Template = False,
-    keep: Kept = None,
-    null: NullName = "nothing",
-    strength: Strength = 1.0,
-    scaling: ScalingName = "plain",
-    sharpness: Power = 1.0,
-    clip: Clip = False,
-    layers: Layers = None,
-    blocks: Blocks = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens that each writes.")] = 24,
+@dataclass(frozen=True)
+class _WritingOptions:
+    """How both models go on."""
+
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Most tokens that each writes.")] = 24
     temperature: Annotated[
         float, typer.Option(min=0.0, help="0 takes the likeliest token; above, tokens are drawn.")
-    ] = 0.0,
-    top_p: Annotated[float, typer.Option(help="Draw among the likeliest that reach this sum.")] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, help="Of the draws; the same for both models.")] = 0,
+    ] = 0.0
+    top_p: Annotated[float, typer.Option(help="Draw among the likeliest that reach this sum.")] = 1.0
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws; the same for both models.")] = 0
     chat: Annotated[
         bool, typer.Option("--chat", help="Put the prompt into the tokenizer's chat template.")
-    ] = False,
-    top: Annotated[int, typer.Option(min=1, help="Next tokens shown of each model.")] = 8,
+    ] = False
+
+
+@dataclass(frozen=True)
+class _TokenOptions:
+    """What is shown beside the two texts."""
+
+    top: Annotated[int, typer.Option(min=1, help="Next tokens shown of each model.")] = 8
     tokens: Annotated[
         str | None,
         typer.Option(help="Also how much the edit changes every token of this text; '' is the prompt."),
-    ] = None,
+    ] = None
     by: Annotated[
         Literal["layer", "blocks", "projections"] | None,
         typer.Option(help="With --tokens: also with one layer, block or projection of the edit alone."),
-    ] = None,
+    ] = None
+
+    def check(self) -> None:
+        """Refuse what does not go together, before a model is loaded for it.
+
+        Raises:
+            EngramError: naming the options.
+        """
+        if self.by is not None and self.tokens is None:
+            raise EngramError("--by goes with --tokens TEXT (--tokens '' for the prompt itself).")
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What both models say.
+
+    Attributes:
+        texts: by model: text, token numbers, their log-probabilities, how it ended.
+        following: the next tokens (see `language.next_tokens`).
+        changes: of every token of a text (see `language.token_changes`), or None.
+    """
+
+    texts: dict[str, dict[str, Any]]
+    following: pd.DataFrame
+    changes: pd.DataFrame | None
+
+
+@grouped
+def ask(
+    chosen: SubjectOptions,
+    prompt: Annotated[str, typer.Argument(help="What both models go on from.", show_default=False)],
+    edit: EditOptions,
+    writing: _WritingOptions,
+    shown: _TokenOptions,
     as_json: AsJson = False,
 ) -> None:
     """Ask a language model before and after an edit: both texts, the next token, the tokens that changed."""
-    check_named(concepts, keep)
-    if by is not None and tokens is None:
-        raise EngramError("--by goes with --tokens TEXT (--tokens '' for the prompt itself).")
-    subject = open_subject(model, concepts_file, positions=positions, template=template)
-    if not subject.task.reads_text:
-        raise EngramError(f"{model} is no language model, so there is nothing to ask it. Use engram erase.")
+    edit.check()
+    shown.check()
+    subject = chosen.open()
+    task = recall_of(subject)
+    if task is None:
+        raise EngramError(
+            f"{chosen.model} is no language model, so there is nothing to ask it. Use engram erase."
+        )
     with bar_of_progress() as bar:
-        view = edited_view(
-            subject, bar, concepts, keep, strength=strength, null=null, scaling=scaling,
-            sharpness=Sharpness(sharpness, clip), layers=layers, blocks=blocks,
-        )  # fmt: skip
-        texts = _continued(
-            subject, view, prompt, max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p,
-            seed=seed, chat=chat,
-        )  # fmt: skip
-        following = _next(subject, view, prompt, top, chat)
-        changes = None if tokens is None else _changes(subject, view, tokens or prompt, by, bar)
+        view = edit.view(subject, bar)
+        answer = _answered((subject.model, view), task.tokenizer, prompt, writing, shown, bar)
+    if as_json:
+        print_json(_result(chosen.model, view, prompt, writing, answer))
+    else:
+        _print(prompt, view, answer)
+
+
+def _answered(
+    models: tuple[nn.Module, nn.Module],
+    tokenizer: Any,
+    prompt: str,
+    writing: _WritingOptions,
+    shown: _TokenOptions,
+    bar: Any,
+) -> _Answer:
+    """Ask the base and the edited model."""
+    texts = _continued(models, tokenizer, prompt, writing)
+    following = next_tokens(*models, tokenizer, prompt, k=shown.top, chat=writing.chat)
+    changes = None
+    if shown.tokens is not None:
+        changes = token_changes(*models, tokenizer, shown.tokens or prompt, by=shown.by, progress=bar)
+    return _Answer(texts, following, changes)
+
+
+def _continued(
+    models: tuple[nn.Module, nn.Module], tokenizer: Any, prompt: str, writing: _WritingOptions
+) -> dict[str, dict[str, Any]]:
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    for pair in side_by_side(
+        *models, tokenizer, prompt, max_new_tokens=writing.max_new_tokens, temperature=writing.temperature,
+        top_p=writing.top_p, seed=writing.seed, chat=writing.chat,
+    ):  # fmt: skip
+        for side, token in zip(sides, pair, strict=True):
+            if token is not None:
+                side.append(token)
+    return {
+        name: {
+            "text": "".join(token.text for token in side),
+            "ids": [token.id for token in side],
+            "logprobs": [finite(token.logprob) for token in side],
+            "end": side[-1].end,
+        }
+        for name, side in zip(("base", "edited"), sides, strict=True)
+    }
+
+
+def _result(
+    model: str, view: nn.Module, prompt: str, writing: _WritingOptions, answer: _Answer
+) -> dict[str, Any]:
     control = live_edit(view)
     report = control.report()
-    if as_json:
-        print_json(
-            {
-                "model": model,
-                "model_hash": control.atlas.identity.digest,
-                "prompt": prompt,
-                "chat": chat,
-                "erased": report.erased,
-                "kept": report.kept,
-                "layers": report.per_layer,
-                "relative_change": report.relative,
-                "writing": {
-                    "max_new_tokens": max_new_tokens, "temperature": temperature, "top_p": top_p,
-                    "seed": seed,
-                },
-                "base": texts["base"],
-                "edited": texts["edited"],
-                "next": _records(following),
-                "tokens": None if changes is None else _records(changes),
-            }
-        )  # fmt: skip
-        return
-    for name, written in texts.items():
+    return {
+        "model": model,
+        "model_hash": control.atlas.identity.digest,
+        "prompt": prompt,
+        "chat": writing.chat,
+        "erased": report.erased,
+        "kept": report.kept,
+        "layers": report.per_layer,
+        "relative_change": report.relative,
+        "writing": {
+            "max_new_tokens": writing.max_new_tokens, "temperature": writing.temperature,
+            "top_p": writing.top_p, "seed": writing.seed,
+        },
+        "base": answer.texts["base"],
+        "edited": answer.texts["edited"],
+        "next": records(answer.following),
+        "tokens": None if answer.changes is None else records(answer.changes),
+    }  # fmt: skip
+
+
+def _print(prompt: str, view: nn.Module, answer: _Answer) -> None:
+    for name, written in answer.texts.items():
         out_console.print(f"{name + ':':8}{prompt}", end="", soft_wrap=True)
         out_console.print(written["text"], style="bold", soft_wrap=True)
     print_table(
@@ -126,48 +179,14 @@ def ask(
         [
             [repr(row["token"]), row["before"], row["after"], row["change"], row["rank_before"],
              row["rank_after"]]
-            for row in following.to_dict("records")
+            for row in answer.following.to_dict("records")
         ],
         caption="probabilities; rank 1 is the likeliest of the whole vocabulary",
     )  # fmt: skip
-    if changes is not None:
-        _print_changes(changes)
-    out_console.print(f"Changed ‖ΔW‖/‖W‖ = {report.relative:.3f}. The base model is untouched.")
-
-
-def _continued(subject: Subject, view: nn.Module, prompt: str, **options: Any) -> dict[str, dict[str, Any]]:
-    """Return what each model writes: text, token numbers, their log-probabilities, how it ended."""
-    from ..language import side_by_side
-
-    tokenizer = subject.task.tokenizer  # type: ignore[attr-defined]
-    sides: tuple[list[Any], list[Any]] = ([], [])
-    for pair in side_by_side(subject.model, view, tokenizer, prompt, **options):
-        for side, token in zip(sides, pair, strict=True):
-            if token is not None:
-                side.append(token)
-    return {
-        name: {
-            "text": "".join(token.text for token in side),
-            "ids": [token.id for token in side],
-            "logprobs": [_number(token.logprob) for token in side],
-            "end": side[-1].end,
-        }
-        for name, side in zip(("base", "edited"), sides, strict=True)
-    }
-
-
-def _next(subject: Subject, view: nn.Module, prompt: str, top: int, chat: bool) -> pd.DataFrame:
-    from ..language import next_tokens
-
-    tokenizer = subject.task.tokenizer  # type: ignore[attr-defined]
-    return next_tokens(subject.model, view, tokenizer, prompt, k=top, chat=chat)
-
-
-def _changes(subject: Subject, view: nn.Module, text: str, by: str | None, bar: Any) -> pd.DataFrame:
-    from ..language import token_changes
-
-    tokenizer = subject.task.tokenizer  # type: ignore[attr-defined]
-    return token_changes(subject.model, view, tokenizer, text, by=by, progress=bar)
+    if answer.changes is not None:
+        _print_changes(answer.changes)
+    relative = live_edit(view).report().relative
+    out_console.print(f"Changed ‖ΔW‖/‖W‖ = {relative:.3f}. The base model is untouched.")
 
 
 def _print_changes(changes: pd.DataFrame) -> None:
@@ -189,12 +208,3 @@ def _print_changes(changes: pd.DataFrame) -> None:
         ],
         caption="log-probability in nats, given what comes before; the first token is predicted by nothing",
     )  # fmt: skip
-
-
-def _number(value: Any) -> Any:
-    """JSON knows no infinity and no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): _number(v) for k, v in row.items()} for row in table.to_dict("records")]

@@ -7,7 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from ..storing.cache import Entry, age, cache_folder, cache_limit, clear, entries
-from .shared import AsJson, out_console, print_json, print_table
+from .options import AsJson
+from .printing import out_console, print_json
+from .tables import print_table
 
 __all__ = ["commands"]
 

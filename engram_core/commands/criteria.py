@@ -2,74 +2,99 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
+from ..concepts.tasks import Subject
 from ..errors import EngramError
 from ..measuring.criteria import Criteria
 from ..measuring.criteria import criteria as measure_criteria
 from ..measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
 from ..measuring.significance import CONTROL_SEEDS
 from ..solving.filters import Sharpness
-from .shared import (
-    WIDEST,
-    AsJson,
-    Clip,
-    ConceptsFile,
-    Cut,
-    Layers,
-    ModelName,
-    Named,
-    PositionsName,
-    Random,
-    ScalingName,
-    Seed,
-    Strength,
-    Template,
-    bar_of_progress,
-    comma_list,
-    extracted,
-    open_subject,
-    picked_concepts,
-    picked_layers,
-    print_json,
-    print_matrix,
-    print_table,
-)
+from .edit import layers_of
+from .grouping import grouped
+from .options import AsJson, Clip, Cut, Layers, ScalingName, Strength, comma_list
+from .printing import print_json
+from .progress_bar import bar_of_progress
+from .subject import DrawOptions, SubjectOptions, extracted
+from .tables import WIDEST, print_matrix, print_table
 
 __all__ = ["criteria"]
 
 _SHAM_OTHERS = 8  # what shams are scored on beside the concept, where there are more than WIDEST concepts
 
 
-def criteria(
-    model: ModelName,
-    concepts_file: ConceptsFile = None,
-    positions: PositionsName = None,
-    template: Template = False,
-    strength: Strength = 1.0,
-    scaling: ScalingName = "plain",
+@dataclass(frozen=True)
+class _MeasureOptions:
+    """The edit that is measured, and what it is held against."""
+
+    strength: Strength = 1.0
+    scaling: ScalingName = "plain"
     sharpness: Annotated[
         float, typer.Option("--sharpness", "--power", help="Power of the filter; 1 is the paper's engram.")
-    ] = 1.0,
-    clip: Clip = False,
-    layers: Layers = None,
-    concepts: Named = None,
-    random: Random = None,
-    controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS,
+    ] = 1.0
+    clip: Clip = False
+    layers: Layers = None
+    cut: Cut = None
+    controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS
     by_layer: Annotated[
         bool,
         typer.Option("--by-layer", help="Sufficiency also layer by layer, for both null states."),
-    ] = False,
+    ] = False
     sizes: Annotated[
         str, typer.Option(help="With --by-layer: how many concepts are kept together, comma-separated.")
-    ] = "1",
+    ] = "1"
+
+    def check(self) -> None:
+        """Refuse what could only fail after the model was recorded.
+
+        Raises:
+            EngramError: naming the option.
+        """
+        if self.controls == 1 or self.controls < 0:
+            raise EngramError(f"--controls must be 0, or at least 2 for a spread; found {self.controls}.")
+        self.together()
+
+    def together(self) -> list[int]:
+        """Read the option --sizes."""
+        try:
+            return [int(part) for part in comma_list(self.sizes)]
+        except ValueError:
+            raise EngramError(
+                f"--sizes takes whole numbers separated by commas; found {self.sizes!r}."
+            ) from None
+
+    def measured(
+        self, subject: Subject, names: list[str] | None, seed: int, bar: Any
+    ) -> tuple[Criteria, pd.DataFrame | None]:
+        """Return the criteria, and with --by-layer the sufficiency of every layer."""
+        atlas = extracted(subject, bar, cut=self.cut, sharpness=Sharpness(self.sharpness, self.clip))
+        layers = layers_of(atlas, self.layers)
+        others = _SHAM_OTHERS if _many(subject) else None
+        found = measure_criteria(
+            subject, atlas, strength=self.strength, scaling=self.scaling, layers=layers, concepts=names,
+            controls=self.controls, seed=seed, sham_others=others, progress=bar,
+        )  # fmt: skip
+        if not self.by_layer:
+            return found, None
+        return found, sufficiency_by_layer(
+            subject, atlas, concepts=names, sizes=self.together(), layers=layers, seed=seed, others=others,
+            progress=bar,
+        )  # fmt: skip
+
+
+@grouped
+def criteria(
+    chosen: SubjectOptions,
+    measure: _MeasureOptions,
+    draw: DrawOptions,
     full: Annotated[
         bool, typer.Option("--full", help="With many concepts: every layer's matrices in the JSON too.")
     ] = False,
-    seed: Seed = 0,
-    cut: Cut = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure specificity, reactivation, sufficiency and necessity on held-out inputs.
@@ -78,47 +103,34 @@ def criteria(
     effect itself on all. The JSON then has the means of specificity and reactivation per layer; --full adds
     the matrices.
     """
-    if controls == 1 or controls < 0:
-        raise EngramError(f"--controls must be 0, or at least 2 for a spread; found {controls}.")
-    together = _sizes(sizes)
-    subject = open_subject(model, concepts_file, positions=positions, template=template)
-    names = picked_concepts(subject, concepts, random, seed)
-    many = len(subject.concepts) > WIDEST
-    kept = None
+    measure.check()
+    subject = chosen.open()
+    names = draw.names(subject)
     with bar_of_progress() as bar:
-        atlas = extracted(subject, bar, cut=cut, sharpness=Sharpness(sharpness, clip))
-        chosen = picked_layers(atlas, layers)
-        found = measure_criteria(
-            subject, atlas, strength=strength, scaling=scaling, layers=chosen, concepts=names,
-            controls=controls, seed=seed, sham_others=_SHAM_OTHERS if many else None, progress=bar,
-        )  # fmt: skip
-        if by_layer:
-            kept = sufficiency_by_layer(
-                subject, atlas, concepts=names, sizes=together, layers=chosen, seed=seed,
-                others=_SHAM_OTHERS if many else None, progress=bar,
-            )  # fmt: skip
+        found, by_layer = measure.measured(subject, names, draw.seed, bar)
     if as_json:
-        result: dict[str, Any] = {"model": model} | found.to_dict(full=full or not many)
-        if kept is not None:
-            result["sufficiency_by_layer"] = kept.to_dict("records")
+        result: dict[str, Any] = {"model": chosen.model} | found.to_dict(full=full or not _many(subject))
+        if by_layer is not None:
+            result["sufficiency_by_layer"] = by_layer.to_dict("records")
         print_json(result)
         return
-    _print_criteria(model, found, subject.task.unit)
-    if kept is not None:
-        rows = kept[["layer", "null", "size", "kept", "others", "selective", "base"]]
-        print_table(
-            "Sufficiency: kept in one layer, the others untouched",
-            ["layer", "null state", "kept together", "kept", "not kept", "kept − not kept", "base"],
-            rows.to_numpy(object).tolist(),
-            caption=f"{subject.task.unit}; {ALL_LAYERS}: kept in every layer at once",
-        )
+    _print_criteria(chosen.model, found, subject.task.unit)
+    if by_layer is not None:
+        _print_by_layer(by_layer, subject.task.unit)
 
 
-def _sizes(text: str) -> list[int]:
-    try:
-        return [int(part) for part in comma_list(text)]
-    except ValueError:
-        raise EngramError(f"--sizes takes whole numbers separated by commas; found {text!r}.") from None
+def _many(subject: Subject) -> bool:
+    return len(subject.concepts) > WIDEST
+
+
+def _print_by_layer(table: pd.DataFrame, unit: str) -> None:
+    rows = table[["layer", "null", "size", "kept", "others", "selective", "base"]]
+    print_table(
+        "Sufficiency: kept in one layer, the others untouched",
+        ["layer", "null state", "kept together", "kept", "not kept", "kept − not kept", "base"],
+        rows.to_numpy(object).tolist(),
+        caption=f"{unit}; {ALL_LAYERS}: kept in every layer at once",
+    )
 
 
 def _print_criteria(model: str, found: Criteria, unit: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,75 +11,97 @@ import typer
 from torch import nn
 
 from ..concepts.tasks import Subject
-from ..editing.live_edit import live_edit
+from ..editing.live_edit import LiveEdit, live_edit
 from ..errors import EngramError
+from ..language import atlas_settings, damage, recall_summary, save_edited
 from ..measuring.shams import gaussian_view
-from ..solving.filters import Sharpness
 from ..storing.tensors import write_tensors
-from .erase_files import check_adapters, print_adapters, save_adapters, save_folder
-from .shared import (
-    WIDEST,
-    AsJson,
-    Blocks,
-    Clip,
-    ConceptsFile,
-    Erased,
-    Kept,
-    Layers,
-    ModelName,
-    NullName,
-    PositionsName,
-    Power,
-    ScalingName,
-    Seed,
-    Strength,
-    Template,
-    bar_of_progress,
-    check_named,
-    edited_view,
-    open_subject,
-    out_console,
-    print_json,
-    print_table,
-)
+from .adapters import Adapter, check_adapters, print_adapters, save_adapters
+from .edit import EditOptions
+from .grouping import grouped
+from .options import AsJson, Seed
+from .printing import out_console, print_json
+from .progress_bar import bar_of_progress
+from .subject import SubjectOptions, recall_of
+from .tables import WIDEST, finite, print_table
 
 __all__ = ["erase"]
 
 
-def erase(
-    model: ModelName,
-    concepts: Erased = None,
-    concepts_file: ConceptsFile = None,
-    positions: PositionsName = None,
-    template: Template = False,
-    keep: Kept = None,
-    null: NullName = "nothing",
-    strength: Strength = 1.0,
-    scaling: ScalingName = "plain",
-    sharpness: Power = 1.0,
-    clip: Clip = False,
-    layers: Layers = None,
-    blocks: Blocks = None,
-    seed: Seed = 0,
+@dataclass(frozen=True)
+class _FileOptions:
+    """What is written of the edited model."""
+
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write the edited weights (.safetensors).")
-    ] = None,
+    ] = None
     folder: Annotated[
         Path | None,
         typer.Option(help="Language models: write the edited model as a Hugging Face folder."),
-    ] = None,
+    ] = None
     lora: Annotated[
         Path | None,
         typer.Option(
             help="Language models: write a LoRA adapter (PEFT) per erased concept into this folder."
         ),
-    ] = None,
+    ] = None
     rank: Annotated[
         int | None,
         typer.Option(
             min=1, help="With --lora: cut every layer to this rank; what that costs is told layer by layer."
         ),
-    ] = None,
+    ] = None
+
+    def check(self, edit: EditOptions) -> None:
+        """Refuse what does not go together, before a model is loaded for it.
+
+        Raises:
+            EngramError: naming the options.
+        """
+        if self.lora is not None and (edit.keep or not edit.concepts):
+            raise EngramError(
+                "--lora writes what is erased, one adapter per concept; name a concept to erase."
+            )
+        if self.rank is not None and self.lora is None:
+            raise EngramError("--rank cuts the adapters that --lora FOLDER writes; name the folder.")
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What the base, the edited and the control model score.
+
+    Attributes:
+        scores: by model ("base", "edited", "control") and concept.
+        recalled: of a language model, one entry per named concept and phrasing, and for the others
+            together, with exact, nll and first by model; None for any other model.
+        rest: background and degenerate text, if it was asked for.
+    """
+
+    scores: dict[str, dict[str, float]]
+    recalled: list[dict[str, Any]] | None
+    rest: pd.DataFrame | None
+
+
+@dataclass(frozen=True)
+class _Written:
+    """The files that were written."""
+
+    out: Path | None
+    folder: Path | None
+    adapters: list[Adapter]
+
+    @property
+    def paths(self) -> list[Path]:
+        """All but the adapters."""
+        return [path for path in (self.out, self.folder) if path is not None]
+
+
+@grouped
+def erase(
+    chosen: SubjectOptions,
+    edit: EditOptions,
+    files: _FileOptions,
+    seed: Seed = 0,
     rest: Annotated[
         bool,
         typer.Option("--rest", help="Language models: also measure background text and degenerate text."),
@@ -87,121 +109,124 @@ def erase(
     as_json: AsJson = False,
 ) -> None:
     """Erase concepts, or keep only some; show the scores before and after, and a sham beside them."""
-    check_named(concepts, keep)
-    if lora is not None and (keep or not concepts):
-        raise EngramError("--lora writes what is erased, one adapter per concept; name a concept to erase.")
-    if rank is not None and lora is None:
-        raise EngramError("--rank cuts the adapters that --lora FOLDER writes; name the folder.")
-    sample = open_subject(model, concepts_file, positions=positions, template=template)
-    spoken = sample.task.reads_text
-    if (folder or lora or rest) and not spoken:
-        raise EngramError(f"--folder, --lora and --rest are for language models; {model} is none.")
+    edit.check()
+    files.check(edit)
+    subject = chosen.open()
+    if (files.folder or files.lora or rest) and recall_of(subject) is None:
+        raise EngramError(f"--folder, --lora and --rest are for language models; {chosen.model} is none.")
     with bar_of_progress() as bar:
-        view = edited_view(
-            sample, bar, concepts, keep, strength=strength, null=null, scaling=scaling,
-            sharpness=Sharpness(sharpness, clip), layers=layers, blocks=blocks,
-        )  # fmt: skip
+        view = edit.view(subject, bar)
         control = live_edit(view)
-        if lora is not None:
-            check_adapters(control, rank)
-        report = control.report()
+        if files.lora is not None:
+            check_adapters(control, files.rank)
         named = [*dict(control.edit.erase), *dict(control.edit.keep or ())]
-        models = {
-            "base": sample.model,
-            "edited": view,
-            "control": gaussian_view(control.atlas, control.edit, seed),
-        }
-        scores, recalled = _measured(sample, models, named)
-        base, after, sham = scores["base"], scores["edited"], scores["control"]
-        harm = _rest(sample, view) if rest else None
-    written = [] if out is None else [out]
-    if out is not None:
-        state = control.bake().state_dict()
-        about = {
-            "kind": "edited weights",
-            "model": control.atlas.identity.digest,
-            "edit": {
-                "erase": dict(control.edit.erase),
-                "keep": None if control.edit.keep is None else dict(control.edit.keep),
-                "null": null,
-                "scaling": scaling,
-                "sharpness": {"power": sharpness, "clip": clip},
-                "layers": list(control.edit.layers),
-            },
-        }
-        write_tensors(out, state, about)
-    if folder is not None:
-        written.append(save_folder(sample, view, folder))
-    adapters = [] if lora is None else save_adapters(control, lora, rank=rank, base_model=model)
+        measured = _measured(subject, view, named, seed, rest)
+    written = _write(subject, view, edit, files, chosen.model)
     if as_json:
-        print_json(
-            {
-                "model": model,
-                "model_hash": control.atlas.identity.digest,
-                "base": base,
-                "edited": after,
-                "control": sham,
-                "recall": recalled,
-                "erased": report.erased,
-                "kept": report.kept,
-                "layers": report.per_layer,
-                "relative_change": report.relative,
-                "seed": seed,
-                "file": None if out is None else str(out),
-                "files": [str(path) for path in (*written, *(a.folder for a in adapters))],
-                "lora": [adapter.to_dict() for adapter in adapters],
-                "rest": None if harm is None else harm.to_dict("records"),
-            }
-        )
+        print_json(_result(chosen.model, control, measured, written, seed))
         return
-    # Of a hundred concepts only the named ones are shown: recall tells the others' mean below.
-    shown = list(sample.concepts) if recalled is None or len(sample.concepts) <= WIDEST else named
-    print_table(
-        f"{model}: held-out {sample.task.unit}",
-        ["concept", "base", "edited", "difference", "sham"],
-        [[name, base[name], after[name], after[name] - base[name], sham[name]] for name in shown],
-        caption="sham: a Gaussian edit of the same norm in every layer",
-    )
-    if recalled is not None:
-        _print_recall(recalled)
-    changed = ", ".join(f"{name} {value:.2f}" for name, value in report.per_layer.items())
-    out_console.print(f"Changed ‖ΔW‖/‖W‖ = {report.relative:.3f} ({changed}). The base model is untouched.")
-    if harm is not None:
-        print_table("Everything else", list(harm.columns), harm.to_numpy().tolist())
-    for path in written:
+    _print(chosen.model, subject, control, measured, named)
+    for path in written.paths:
         out_console.print(f"wrote {path}", soft_wrap=True)
-    print_adapters(adapters, rank)
+    print_adapters(written.adapters, files.rank)
 
 
-def _measured(
-    sample: Subject, models: dict[str, nn.Module], named: list[str]
-) -> tuple[dict[str, dict[str, float]], list[dict[str, Any]] | None]:
-    """Score the models on all concepts; of language models also say how surely they answer.
-
-    Returns:
-        Score by model and concept; and for a language model one entry per named concept and phrasing, and
-        for the others together, with exact, nll and first by model.
-    """
-    if not sample.task.reads_text:
-        task = sample.task
-        return {k: task.measure(m, sample.concepts).score for k, m in models.items()}, None
-    from ..language import recall_summary
-
-    tables = {k: sample.task.table(m, sample.concepts) for k, m in models.items()}  # type: ignore[attr-defined]
+def _measured(subject: Subject, view: nn.Module, named: list[str], seed: int, rest: bool) -> _Measured:
+    """Score the three models on all concepts; of language models also say how surely they answer."""
+    control = live_edit(view)
+    sham = gaussian_view(control.atlas, control.edit, seed)
+    models = {"base": subject.model, "edited": view, "control": sham}
+    task = recall_of(subject)
+    if task is None:
+        scores = {k: subject.task.measure(m, subject.concepts).score for k, m in models.items()}
+        return _Measured(scores, None, None)
+    tables = {k: task.table(m, subject.concepts) for k, m in models.items()}
     scores = {k: t.groupby("concept", sort=False)["exact"].mean().to_dict() for k, t in tables.items()}
+    harm = damage(subject.model, view, task.tokenizer, task.texts) if rest else None
+    return _Measured(scores, _recalled(tables, named), harm)
+
+
+def _recalled(tables: dict[str, pd.DataFrame], named: list[str]) -> list[dict[str, Any]]:
     parts = {k: recall_summary(t, named).to_dict("records") for k, t in tables.items()}
     about = ("concept", "split", "questions")
-    recalled = [
+    return [
         {key: row[key] for key in about}
-        | {k: {f: _number(part[i][f]) for f in ("exact", "nll", "first")} for k, part in parts.items()}
+        | {k: {f: finite(float(part[i][f])) for f in ("exact", "nll", "first")} for k, part in parts.items()}
         for i, row in enumerate(parts["base"])
     ]
-    return scores, recalled
 
 
-def _number(value: float) -> float | None:
-    """JSON knows no infinity."""
-    return float(value) if math.isfinite(value) else None
+def _write(subject: Subject, view: nn.Module, edit: EditOptions, files: _FileOptions, model: str) -> _Written:
+    """Write what the options ask for."""
+    control = live_edit(view)
+    if files.out is not None:
+        write_tensors(files.out, control.bake().state_dict(), _about(control, edit))
+    folder, task = None, recall_of(subject)
+    if files.folder is not None and task is not None:
+        about = subject.concepts.about() | {"settings": atlas_settings(control.atlas)}
+        folder = save_edited(view, files.folder, task.tokenizer, about=about)
+    adapters = (
+        [] if files.lora is None else save_adapters(control, files.lora, rank=files.rank, base_model=model)
+    )
+    return _Written(files.out, folder, adapters)
+
+
+def _about(control: LiveEdit, edit: EditOptions) -> dict[str, Any]:
+    return {
+        "kind": "edited weights",
+        "model": control.atlas.identity.digest,
+        "edit": {
+            "erase": dict(control.edit.erase),
+            "keep": None if control.edit.keep is None else dict(control.edit.keep),
+            "null": edit.null,
+            "scaling": edit.scaling,
+            "sharpness": {"power": edit.sharpness, "clip": edit.clip},
+            "layers": list(control.edit.layers),
+        },
+    }
+
+
+def _result(
+    model: str, control: LiveEdit, measured: _Measured, written: _Written, seed: int
+) -> dict[str, Any]:
+    report = control.report()
+    return {
+        "model": model,
+        "model_hash": control.atlas.identity.digest,
+        **measured.scores,
+        "recall": measured.recalled,
+        "erased": report.erased,
+        "kept": report.kept,
+        "layers": report.per_layer,
+        "relative_change": report.relative,
+        "seed": seed,
+        "file": None if written.out is None else str(written.out),
+        "files": [str(path) for path in (*written.paths, *(a.folder for a in written.adapters))],
+        "lora": [adapter.to_dict() for adapter in written.adapters],
+        "rest": None if measured.rest is None else measured.rest.to_dict("records"),
+    }
+
+
+def _print(model: str, subject: Subject, control: LiveEdit, measured: _Measured, named: list[str]) -> None:
+    base, after, sham = (measured.scores[which] for which in ("base", "edited", "control"))
+    # Of a hundred concepts only the named ones are shown: recall tells the others' mean below.
+    everyone = measured.recalled is None or len(subject.concepts) <= WIDEST
+    print_table(
+        f"{model}: held-out {subject.task.unit}",
+        ["concept", "base", "edited", "difference", "sham"],
+        [
+            [name, base[name], after[name], after[name] - base[name], sham[name]]
+            for name in (list(subject.concepts) if everyone else named)
+        ],
+        caption="sham: a Gaussian edit of the same norm in every layer",
+    )
+    if measured.recalled is not None:
+        _print_recall(measured.recalled)
+    report = control.report()
+    changed = ", ".join(f"{name} {value:.2f}" for name, value in report.per_layer.items())
+    out_console.print(f"Changed ‖ΔW‖/‖W‖ = {report.relative:.3f} ({changed}). The base model is untouched.")
+    if measured.rest is not None:
+        print_table("Everything else", list(measured.rest.columns), measured.rest.to_numpy().tolist())
 
 
 def _print_recall(recalled: list[dict[str, Any]]) -> None:
@@ -223,9 +248,3 @@ def _print_recall(recalled: list[dict[str, Any]]) -> None:
         ],
         caption="base → edited (sham); (others): mean over all other concepts",
     )  # fmt: skip
-
-
-def _rest(sample: Subject, view: nn.Module) -> pd.DataFrame:
-    from ..language import damage
-
-    return damage(sample.model, view, sample.task.tokenizer, sample.task.texts)  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["PlainConsole", "plain", "print_error", "print_json", "print_table"]
+__all__ = ["PlainConsole", "err_console", "out_console", "plain", "print_error", "print_json", "print_table"]
 
 _KEPT = "\n\t"
 _UNSEEN = ("Cc", "Cs", "Zl", "Zp")
@@ -43,6 +43,10 @@ class PlainConsole(Console):
     def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
         """Return a text as it stands: whoever prints a string, in a table or alone, comes through here."""
         return super().render_str(plain(text), **options | {"markup": False, "emoji": False})
+
+
+out_console = PlainConsole()
+err_console = PlainConsole(stderr=True)
 
 
 def print_json(value: Any) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
 import typer
 
+from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, EngramError
 from ..solving.filters import Sharpness
@@ -16,77 +17,155 @@ from ..storing.files import write_text
 from ..tuning.recommend import Recommendation, recommend
 from ..tuning.sweep import STRENGTHS, confirm, draw_concepts, frontier
 from ..tuning.sweep import sweep as run_sweep
-from .drawing import figures
-from .shared import (
-    AsJson,
-    ConceptsFile,
-    Cut,
-    ModelName,
-    Named,
-    PositionsName,
-    Random,
-    Seed,
-    Template,
-    bar_of_progress,
-    comma_list,
-    extracted,
-    open_subject,
-    out_console,
-    picked_concepts,
-    print_json,
-    print_table,
-)
+from .grouping import grouped
+from .options import AsJson, Cut, comma_list
+from .plugins import provided
+from .printing import out_console, print_json
+from .progress_bar import bar_of_progress
+from .subject import DrawOptions, SubjectOptions, extracted
+from .tables import finite, print_table, records
 
 __all__ = ["sweep"]
 
 _LEVELS = ",".join(f"{s:g}" for s in STRENGTHS)
 
 
-def sweep(
-    model: ModelName,
-    concepts_file: ConceptsFile = None,
-    positions: PositionsName = None,
-    template: Template = False,
-    concepts: Named = None,
-    random: Random = None,
-    seed: Seed = 0,
-    together: Annotated[bool, typer.Option("--together", help="Erase them all at once.")] = False,
-    sets: Annotated[
-        int, typer.Option(min=1, help="With --together and --random N: this many sets of N.")
-    ] = 1,
-    strengths: Annotated[str, typer.Option(help="Comma-separated strengths to try.")] = _LEVELS,
-    scalings: Annotated[str, typer.Option(help="Of plain and adaptive.")] = "plain",
+@dataclass(frozen=True)
+class _SettingOptions:
+    """Which settings of the edit are tried, and on how many concepts at once."""
+
+    together: Annotated[bool, typer.Option("--together", help="Erase them all at once.")] = False
+    sets: Annotated[int, typer.Option(min=1, help="With --together and --random N: this many sets of N.")] = 1
+    strengths: Annotated[str, typer.Option(help="Comma-separated strengths to try.")] = _LEVELS
+    scalings: Annotated[str, typer.Option(help="Of plain and adaptive.")] = "plain"
     sharpness: Annotated[
         str, typer.Option(help="Powers of the filter, each as P or Pclip: 1,1.5,2,1.5clip.")
-    ] = "1,1.5clip",
+    ] = "1,1.5clip"
     groups: Annotated[
         str | None,
         typer.Option(
             help="Groups of layers: names (all, attention, mlp, q, v+o, 'block 0'), or parts, projections, "
             "blocks for all of a kind. Default: all and parts."
         ),
-    ] = None,
+    ] = None
     others: Annotated[
         int | None, typer.Option(min=1, help="Score this many others for each erased one. Default: all.")
-    ] = None,
+    ] = None
     give_up: Annotated[
         float | None, typer.Option(help="Stop raising a strength once the others lose more than this.")
-    ] = None,
-    measure: Annotated[str, typer.Option(help="score, or what else the task measures, e.g. nll.")] = "score",
+    ] = None
+
+    def settings(self) -> dict[str, Any]:
+        """Return what `tuning.sweep.sweep` is told of them.
+
+        Raises:
+            EngramError: for a strength or a power that is no number.
+        """
+        return {
+            "strengths": _levels(self.strengths), "scalings": comma_list(self.scalings),
+            "sharpness": _filters(self.sharpness),
+            "groups": None if self.groups is None else comma_list(self.groups),
+            "others": self.others, "give_up": self.give_up,
+        }  # fmt: skip
+
+    def targets(self, names: list[str]) -> dict[str, Any]:
+        """Return what is erased: concept by concept, or in sets."""
+        if self.together:
+            return {"together": [names[i :: self.sets] for i in range(self.sets)]}
+        return {"concepts": names}
+
+
+@dataclass(frozen=True)
+class _WantedOptions:
+    """What the recommended setting has to keep, and what it is confirmed on."""
+
+    measure: Annotated[str, typer.Option(help="score, or what else the task measures, e.g. nll.")] = "score"
     forget: Annotated[
         float | None, typer.Option(help="Recommend: erased score at most this, least damage.")
-    ] = None,
+    ] = None
     lost: Annotated[
         float | None, typer.Option(help="Recommend: erased loss (or rise, in nats) at least this.")
-    ] = None,
+    ] = None
     damage: Annotated[
         float | None, typer.Option(help="Recommend: others lose at most this, forget most.")
-    ] = None,
-    unseen: Annotated[float | None, typer.Option(help="Recommend: unseen phrasings at most this.")] = None,
-    confirm_on: Annotated[
+    ] = None
+    unseen: Annotated[float | None, typer.Option(help="Recommend: unseen phrasings at most this.")] = None
+    confirm: Annotated[
         int | None,
         typer.Option("--confirm", min=1, help="Measure the recommended setting on this many OTHER concepts."),
-    ] = None,
+    ] = None
+
+    @property
+    def bounds(self) -> dict[str, float | None]:
+        """What `tuning.recommend.recommend` is asked for."""
+        return {"forget_at_most": self.forget, "lost_at_least": self.lost, "damage_at_most": self.damage}
+
+    @property
+    def asked(self) -> bool:
+        """Whether anything is to be recommended."""
+        return any(value is not None for value in self.bounds.values())
+
+    def recommended(self, table: pd.DataFrame) -> tuple[Recommendation | None, str | None]:
+        """Return the recommended setting, or why there is none; neither if none was asked for."""
+        if not self.asked:
+            return None, None
+        try:
+            limits = {} if self.unseen is None else {"forget_unseen": self.unseen}
+            return recommend(table, **self.bounds, limits=limits, measure=self.measure), None
+        except DataError as error:
+            return None, str(error)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What a sweep found.
+
+    Attributes:
+        model: as it was named.
+        digest: of the model's weights.
+        table: one row per setting.
+        best: the rows on the frontier.
+        setting: the recommended one, or None.
+        problem: why none was, where one was asked for.
+        confirmed: one row per other concept, or None.
+    """
+
+    model: str
+    digest: str
+    table: pd.DataFrame
+    best: pd.DataFrame
+    setting: Recommendation | None
+    problem: str | None
+    confirmed: pd.DataFrame | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what --json prints."""
+        result: dict[str, Any] = {"model": self.model, "model_hash": self.digest} | self.table.attrs
+        result |= {
+            "settings": records(self.table), "frontier": records(self.best), "recommendation": None,
+        }  # fmt: skip
+        if self.setting is not None:
+            result["recommendation"] = {
+                "setting": self.setting.setting, "layers": list(self.setting.layers),
+                "sentence": self.setting.sentence,
+                "figures": {name: finite(value) for name, value in self.setting.figures.items()},
+            }  # fmt: skip
+        if self.problem is not None:
+            result["problem"] = self.problem
+        if self.confirmed is not None:
+            result["confirmed"] = {
+                "mean": _means(self.confirmed), "count": len(self.confirmed),
+                "each": records(self.confirmed),
+            }  # fmt: skip
+        return result
+
+
+@grouped
+def sweep(
+    chosen: SubjectOptions,
+    draw: DrawOptions,
+    tried: _SettingOptions,
+    wanted: _WantedOptions,
     cut: Cut = None,
     csv: Annotated[Path | None, typer.Option(help="Write the whole table.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the figure, self-contained.")] = None,
@@ -97,43 +176,30 @@ def sweep(
     Without --forget, --lost or --damage the frontier is printed and nothing is recommended. A recommended
     setting looks better on the concepts it was found on than it is: use --confirm.
     """
-    wanted = {"forget_at_most": forget, "lost_at_least": lost, "damage_at_most": damage}
-    asked = any(value is not None for value in wanted.values())
-    if confirm_on is not None and not asked:
+    if wanted.confirm is not None and not wanted.asked:
         raise EngramError("--confirm measures a recommended setting: say --forget, --lost or --damage.")
-    if sets > 1 and not (together and random):
+    if tried.sets > 1 and not (tried.together and draw.random):
         raise EngramError("--sets goes with --together and --random N.")
-    levels, filters = _levels(strengths), _filters(sharpness)
-    subject = open_subject(model, concepts_file, positions=positions, template=template)
-    names = picked_concepts(subject, concepts, random and random * sets, seed) or list(subject.concepts)
-    chosen: dict[str, Any] = {"concepts": names}
-    if together:
-        chosen = {"together": [names[i::sets] for i in range(sets)]}
+    settings = tried.settings()
+    subject = chosen.open()
+    names = draw.names(subject, sets=tried.sets) or list(subject.concepts)
     with bar_of_progress() as bar:
         atlas = extracted(subject, bar, cut=cut)
-        table = run_sweep(
-            subject, atlas, **chosen, strengths=levels, scalings=comma_list(scalings), sharpness=filters,
-            groups=None if groups is None else comma_list(groups), others=others, seed=seed, give_up=give_up,
-            progress=bar,
-        )  # fmt: skip
-        best = frontier(table, measure=measure)
-        found, problem, confirmed = None, None, None
-        if asked:
-            try:
-                limits = {} if unseen is None else {"forget_unseen": unseen}
-                found = recommend(table, **wanted, limits=limits, measure=measure)
-            except DataError as error:
-                problem = str(error)
-        if found is not None and confirm_on is not None:
-            confirmed = _confirmed(subject, atlas, found, table, confirm_on, seed, bar)
+        table = run_sweep(subject, atlas, **tried.targets(names), **settings, seed=draw.seed, progress=bar)
+        best = frontier(table, measure=wanted.measure)
+        setting, problem = wanted.recommended(table)
+        confirmed = None
+        if setting is not None and wanted.confirm is not None:
+            confirmed = _confirmed(subject, atlas, setting, table, wanted.confirm, draw.seed, bar)
+    found = _Found(chosen.model, atlas.identity.digest, table, best, setting, problem, confirmed)
     if csv is not None:
         write_text(csv, table.to_csv(index=False))
     if html is not None:
-        write_text(html, _page(table, best, measure, found, subject.task.unit, model))
+        write_text(html, _page(found, wanted.measure, subject.task.unit))
     if as_json:
-        print_json(_result(model, atlas, table, best, found, problem, confirmed))
+        print_json(found.to_dict())
     else:
-        _print(model, table, best, found, problem, confirmed, measure)
+        _print(found, wanted.measure)
         for file in filter(None, (csv, html)):
             out_console.print(f"wrote {file}", soft_wrap=True)
     if problem is not None:
@@ -161,110 +227,71 @@ def _filters(text: str) -> list[Sharpness]:
 
 
 def _confirmed(
-    subject: Subject, atlas: Any, found: Recommendation, table: pd.DataFrame, count: int, seed: int, bar: Any
+    subject: Subject,
+    atlas: Atlas,
+    setting: Recommendation,
+    table: pd.DataFrame,
+    count: int,
+    seed: int,
+    bar: Any,
 ) -> pd.DataFrame:
     """Measure the setting on concepts that took no part, in sets of the size it was found on."""
-    drawn = draw_concepts(subject.concepts, count, seed=seed + 1, without=found.found_on)
+    drawn = draw_concepts(subject.concepts, count, seed=seed + 1, without=setting.found_on)
     size = len(table.attrs["targets"][0])
-    chosen: dict[str, Any] = {"concepts": drawn}
+    targets: dict[str, Any] = {"concepts": drawn}
     if size > 1:
         if count % size:
             raise DataError(f"--confirm {count}: give a multiple of {size}, the size of a set.")
-        chosen = {"together": [drawn[i :: count // size] for i in range(count // size)]}
+        targets = {"together": [drawn[i :: count // size] for i in range(count // size)]}
     return confirm(
-        subject, atlas, found.setting, **chosen, layers=found.layers, found_on=found.found_on, seed=seed,
-        progress=bar,
+        subject, atlas, setting.setting, **targets, layers=setting.layers, found_on=setting.found_on,
+        seed=seed, progress=bar,
     )  # fmt: skip
-
-
-def _number(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return [{str(k): _number(v) for k, v in row.items()} for row in table.to_dict("records")]
 
 
 def _means(confirmed: pd.DataFrame) -> dict[str, float | None]:
     means = confirmed.drop(columns="concept").mean()
     means["worst_forget"], means["worst_damage"] = confirmed["worst_forget"].max(), confirmed["damage"].max()
-    return {str(name): _number(float(value)) for name, value in means.items()}
+    return {str(name): finite(float(value)) for name, value in means.items()}
 
 
-def _result(
-    model: str,
-    atlas: Any,
-    table: pd.DataFrame,
-    best: pd.DataFrame,
-    found: Recommendation | None,
-    problem: str | None,
-    confirmed: pd.DataFrame | None,
-) -> dict[str, Any]:
-    result: dict[str, Any] = {"model": model, "model_hash": atlas.identity.digest} | table.attrs
-    result |= {"settings": _records(table), "frontier": _records(best), "recommendation": None}
-    if found is not None:
-        result["recommendation"] = {
-            "setting": found.setting, "layers": list(found.layers), "sentence": found.sentence,
-            "figures": {name: _number(value) for name, value in found.figures.items()},
-        }  # fmt: skip
-    if problem is not None:
-        result["problem"] = problem
-    if confirmed is not None:
-        result["confirmed"] = {
-            "mean": _means(confirmed), "count": len(confirmed), "each": _records(confirmed),
-        }  # fmt: skip
-    return result
+def _page(found: _Found, measure: str, unit: str) -> str:
+    draw = provided(
+        "engram_core.figures", "sweep", purpose="--html", instead="--csv and --json need nothing."
+    )
+    chosen = None if found.setting is None else found.setting.setting
+    page: str = draw(found.table, found.best, measure=measure, unit=unit, chosen=chosen, title=found.model)
+    return page
 
 
-def _print(
-    model: str,
-    table: pd.DataFrame,
-    best: pd.DataFrame,
-    found: Recommendation | None,
-    problem: str | None,
-    confirmed: pd.DataFrame | None,
-    measure: str,
-) -> None:
+def _print(found: _Found, measure: str) -> None:
     tail = "" if measure == "score" else f"_{measure}"
     columns = [f"forget{tail}", f"retain{tail}", f"lost{tail}", f"damage{tail}"]
-    if not tail and "forget_unseen" in table:
+    if not tail and "forget_unseen" in found.table:
         columns.insert(1, "forget_unseen")
-    about = table.attrs
-    size = len(about["targets"][0])
-    what = (
-        f"{len(about['targets'])} × {size} concepts together"
-        if size > 1
-        else f"{len(about['targets'])} concepts"
-    )
+    about = found.table.attrs
+    targets, size = len(about["targets"]), len(about["targets"][0])
+    what = f"{targets} × {size} concepts together" if size > 1 else f"{targets} concepts"
     left = f"; {about['skipped']} stronger settings left out" if about["skipped"] else ""
     print_table(
-        f"Frontier of {len(table)} settings on {model}, {what}",
+        f"Frontier of {len(found.table)} settings on {found.model}, {what}",
         ["layers", "scaling", "power", "clip", "α", *columns],
         [
             [r["group"], r["scaling"], f"{r['power']:g}", "yes" if r["clip"] else "", f"{r['strength']:g}",
              *(float(r[c]) for c in columns)]
-            for r in best.to_dict("records")
+            for r in found.best.to_dict("records")
         ],
         caption=f"forget: mean {about['unit'] if not tail else measure} of what is erased; "
         f"retain: of the others{left}",
     )  # fmt: skip
-    if found is not None:
-        out_console.print(found.sentence)
-    if confirmed is not None:
-        means = _means(confirmed)
+    if found.setting is not None:
+        out_console.print(found.setting.sentence)
+    if found.confirmed is not None:
+        means = _means(found.confirmed)
         shown = [*columns, "worst_forget", "worst_damage"]
         print_table(
-            f"Confirmed on {len(confirmed)} others",
+            f"Confirmed on {len(found.confirmed)} others",
             ["", "mean"],
             [[name, means[name]] for name in shown if means.get(name) is not None],
             caption="worst_…: of all of them, not the mean",
         )
-
-
-def _page(
-    table: pd.DataFrame, best: pd.DataFrame, measure: str, found: Recommendation | None, unit: str, model: str
-) -> str:
-    figure = figures("frontier").frontier_figure(
-        table, best, measure=measure, unit=unit, chosen=None if found is None else found.setting, title=model
-    )
-    return figure.to_html(include_plotlyjs=True, full_html=True)

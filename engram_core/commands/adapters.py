@@ -1,4 +1,4 @@
-"""What `engram erase` writes for a language model: a model folder, and one LoRA adapter per concept."""
+"""The LoRA adapters that `engram erase --lora` writes, one per erased concept."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from torch import nn
 
-from ..concepts.tasks import Subject
-from ..editing.live_edit import LiveEdit, live_edit
+from ..editing.live_edit import LiveEdit
 from ..errors import EngramError
-from .shared import about_subject, out_console, print_table
+from ..language import adapter_folders, save_lora
+from ..language.lora import check_lora
+from .printing import out_console
+from .tables import print_table
 
-__all__ = ["Adapter", "check_adapters", "print_adapters", "save_adapters", "save_folder"]
+__all__ = ["Adapter", "check_adapters", "print_adapters", "save_adapters"]
 
 
 @dataclass(frozen=True)
@@ -45,20 +46,10 @@ class Adapter:
 
 def check_adapters(control: LiveEdit, rank: int | None) -> None:
     """Refuse an edit that is no set of adapters, before anything is measured or written."""
-    from ..language.lora import check_lora
-
     if control.edit.scaling != "plain":
         raise EngramError("--lora holds an engram at one strength in all its layers: use plain scaling.")
     for _, strength in control.edit.erase:
         check_lora(control.atlas, strength=strength, rank=rank, layers=list(control.edit.layers))
-
-
-def save_folder(subject: Subject, view: nn.Module, folder: Path) -> Path:
-    """Write the edited model as a Hugging Face folder, with the texts its engrams were made of."""
-    from ..language import atlas_settings, save_edited
-
-    about = about_subject(subject) | {"settings": atlas_settings(live_edit(view).atlas)}
-    return save_edited(view, folder, subject.task.tokenizer, about=about)  # type: ignore[attr-defined]
 
 
 def save_adapters(control: LiveEdit, place: Path, *, rank: int | None, base_model: str) -> list[Adapter]:
@@ -70,8 +61,6 @@ def save_adapters(control: LiveEdit, place: Path, *, rank: int | None, base_mode
         rank: see `language.save_lora`.
         base_model: what the adapters name as their base: as the user named it.
     """
-    from ..language import adapter_folders, save_lora
-
     folders = adapter_folders(control.atlas.concepts)
     written = []
     for name, strength in control.edit.erase:
