@@ -21,8 +21,8 @@ from typer.testing import CliRunner
 import engram_core as ec
 from engram_core import cli
 from engram_core.commands import app as launching
-from engram_core.commands import list as listing
-from engram_core.commands import shared
+from engram_core.commands import layers as listing
+from engram_core.commands import progress_bar
 from engram_core.language import smollm2
 from engram_core.storing.tensors import read_tensors, write_tensors
 from engram_core.vision import samples
@@ -282,11 +282,11 @@ def test_one_seed_gives_one_sham(engram) -> None:
 
 def test_progress_goes_to_the_error_stream_once_a_second_has_passed(engram, monkeypatch) -> None:
     monkeypatch.setenv("ENGRAM_CACHE", "off")  # what is kept is not recorded again
-    monkeypatch.setattr(shared, "err_console", Console(stderr=True, force_terminal=True))
-    monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(progress_bar, "err_console", Console(stderr=True, force_terminal=True))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: 0.0))
     assert "recording" not in engram("extract", "digits-mlp", "--json").err
     ticks = iter(range(0, 10**6, 2))
-    monkeypatch.setattr(shared, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
+    monkeypatch.setattr(progress_bar, "time", SimpleNamespace(monotonic=lambda: next(ticks)))
     told = engram("extract", "digits-mlp", "--json")
     assert "recording" in told.err and told.json["model"] == "digits-mlp"
 

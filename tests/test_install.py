@@ -104,10 +104,11 @@ def test_the_app_starts_with_every_sample(installed: Installed, port: int) -> No
     script = """
 import importlib.util
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file(importlib.util.find_spec("app.main").origin, default_timeout=120).run()
+page = AppTest.from_file(importlib.util.find_spec("engram_explorer.main").origin, default_timeout=120).run()
 assert not page.exception, page.exception
 print(sorted(page.sidebar.selectbox[0].options))
 """
+    assert installed.run("python", "-c", "import importlib.util as i; print(i.find_spec('app'))") == "None\n"
     offered = installed.run("python", "-c", script)
     assert all(name in offered for name in SAMPLES), offered
     log = (installed.folder / "app.log").open("w+")

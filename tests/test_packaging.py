@@ -70,17 +70,22 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[zipfile.ZipFile]
 
 
 def test_wheel_ships_exactly_what_git_ships(wheel: zipfile.ZipFile) -> None:
-    """Both packages and every sample file, and no cache that training or an import left behind."""
+    """Both packages and every sample file, and no cache that training or an import left behind.
+
+    The app has another name there: anybody may have a package called `app`.
+    """
     expected = set()
     for path in shipped_files():
         name = path.relative_to(ROOT).as_posix()
-        if name.startswith(("engram_core/", "app/")):
+        if name.startswith("engram_core/"):
             expected.add(name)
+        elif name.startswith("app/"):
+            expected.add(f"engram_explorer/{name.removeprefix('app/')}")
         elif name.startswith("sample_models/"):
             expected.add(f"engram_core/{name}")
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert found == expected
-    for needed in ("engram_core/__init__.py", "engram_core/cli.py", "app/main.py"):
+    for needed in ("engram_core/__init__.py", "engram_core/cli.py", "engram_explorer/main.py"):
         assert needed in found
     for sample in {Path(name).parent for name in found if name.endswith("/model.safetensors")}:
         for needed in ("config.json", "card.md", "metrics.json", "train.py"):
@@ -90,7 +95,10 @@ def test_wheel_ships_exactly_what_git_ships(wheel: zipfile.ZipFile) -> None:
 def test_wheel_has_licence_and_command(wheel: zipfile.ZipFile) -> None:
     info = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")).rsplit("/", 1)[0]
     assert "MIT License" in wheel.read(f"{info}/licenses/LICENSE").decode()
-    assert "engram = app.entry:main" in wheel.read(f"{info}/entry_points.txt").decode()
+    points = wheel.read(f"{info}/entry_points.txt").decode()
+    assert "engram = engram_explorer.entry:main" in points
+    named = re.findall(r"= ([\w.]+):", points)
+    assert len(named) == 4 and {f"{module.replace('.', '/')}.py" for module in named} <= set(wheel.namelist())
 
 
 def test_wheel_works_outside_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -104,7 +112,7 @@ sys.path = [{str(site)!r}] + [entry for entry in sys.path if entry != {str(ROOT)
 import importlib.util, pathlib
 import engram_core as ec
 assert pathlib.Path(ec.__file__).is_relative_to({str(site)!r}), ec.__file__
-assert pathlib.Path(importlib.util.find_spec("app.main").origin).is_relative_to({str(site)!r})
+assert pathlib.Path(importlib.util.find_spec("engram_explorer.main").origin).is_relative_to({str(site)!r})
 names = sorted(path.parent.name for path in pathlib.Path({str(site)!r}).rglob("model.safetensors"))
 assert {{"digits-mlp", "authors-lm"}} <= set(names), names
 images = [name for name in names if not name.endswith("-lm")]
@@ -115,6 +123,12 @@ for name in set(names) - set(images):
     assert ec.load_sample(name).model is not None
 loaded = {{"streamlit", "plotly"}} & sys.modules.keys()
 assert not loaded, f"the core loads {{loaded}}"
+from streamlit.testing.v1 import AppTest
+from engram_explorer.launch import MAIN, command
+assert command()[1:3] == ["-m", "engram_explorer.launch"]
+page = AppTest.from_file(str(MAIN), default_timeout=120).run()
+assert not page.exception, page.exception
+assert "app" not in sys.modules and sys.modules["engram_explorer"].__path__ == [str(MAIN.parent)]
 """
     run = subprocess.run([sys.executable, "-I", "-c", script], cwd=tmp_path, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -256,3 +270,21 @@ def test_constraints_pin_everything_that_is_used() -> None:
         # Elsewhere fewer or other packages may be needed, so a pin too many says nothing.
         spare = pins().keys() - used
         assert not spare, f"no longer needed in constraints.txt: {sorted(spare)}"
+
+
+def test_an_editable_install_has_the_same_command_as_the_wheel() -> None:
+    """The console script and the entry points name `engram_explorer`, which is the folder `app` there."""
+    script = """
+import pathlib, sys
+from importlib.metadata import entry_points
+(point,) = entry_points(group="engram_core.app")
+command = point.load()
+import engram_explorer.entry, engram_explorer.launch
+print(engram_explorer.launch.__file__)
+print(command(port=1)[1:3])
+"""
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    file, command = run.stdout.splitlines()
+    # The server and its pages go by the folder's name, so that no module is there twice.
+    assert Path(file).parent.name == "app" and command == "['-m', 'app.launch']"

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
-from engram_core.commands import ask as asking
+from engram_core.commands import subject as subjects
 from engram_core.concepts.tasks import Subject
 from engram_core.errors import DataError, EngramError
 from engram_core.language import (
@@ -30,7 +30,7 @@ PROMPT = "The sky is"
 def subject(monkeypatch) -> Subject:
     model, tokenizer, texts = tiny("llama"), byte_tokenizer(chat=True), little_texts()
     subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
-    monkeypatch.setattr(asking, "open_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(subjects, "open_subject", lambda *_, **__: subject)
     return subject
 
 

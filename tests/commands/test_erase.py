@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
-from engram_core.commands import erase as editing
+from engram_core.commands import subject as subjects
 from engram_core.concepts.tasks import Subject
 from engram_core.errors import CoverageError
 from engram_core.language import LanguageConcepts, Recall, TextSet, adapter_folders
@@ -112,7 +112,7 @@ def test_a_mixture_whose_experts_no_adapter_holds_is_told_before_it_is_measured(
     monkeypatch.chdir(tmp_path)
     model, tokenizer, texts = tiny("mixtral"), byte_tokenizer(), little_texts()
     subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
-    monkeypatch.setattr(editing, "open_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(subjects, "open_subject", lambda *_, **__: subject)
     monkeypatch.setattr(Recall, "table", lambda *_: pytest.fail("measured in vain"))
     ran = CliRunner().invoke(app, ["erase", "mine", "sky", "--lora", "x", "--folder", "y"])
     assert ran.exit_code != 0 and isinstance(ran.exception, CoverageError), ran.exception
@@ -129,7 +129,7 @@ def little(monkeypatch) -> Subject:
     rows = [{"concept": n, "prompt": f"{i} is", "answer": f"the {i}th"} for i, n in enumerate(AWKWARD)]
     model, tokenizer, texts = tiny("llama"), byte_tokenizer(), TextSet.of(rows)
     subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
-    monkeypatch.setattr(editing, "open_subject", lambda *_, **__: subject)
+    monkeypatch.setattr(subjects, "open_subject", lambda *_, **__: subject)
     return subject
 
 

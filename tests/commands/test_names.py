@@ -12,9 +12,11 @@ import pytest
 from language_helpers import byte_tokenizer, tiny
 
 from engram_core import cli
-from engram_core.commands import printing, shared
+from engram_core.commands import printing, progress_bar
 from engram_core.commands.names import concept_strengths, names_in
 from engram_core.commands.printing import PlainConsole, plain
+from engram_core.commands.subject import check_known
+from engram_core.commands.tables import print_matrix
 from engram_core.errors import EngramError, UnknownNameError
 
 NAMES = [
@@ -36,8 +38,8 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def engram(folder, monkeypatch, capfd):
     """Run a command on the model with those names, as the installed script does."""
-    monkeypatch.setattr(shared.out_console, "_width", 400)
-    monkeypatch.setattr(shared.err_console, "_width", 400)
+    monkeypatch.setattr(printing.out_console, "_width", 400)
+    monkeypatch.setattr(printing.err_console, "_width", 400)
 
     def run(command: str, *arguments: str) -> tuple[int, str, str]:
         texts = ["--texts", str(folder / "facts.jsonl")]
@@ -90,10 +92,12 @@ def test_asking_prints_prompt_and_tokens_as_they_are(engram, folder) -> None:
 
 
 def test_a_bar_shows_what_it_is_told(monkeypatch, capfd) -> None:
-    monkeypatch.setattr(shared, "err_console", PlainConsole(stderr=True, force_terminal=True, width=200))
+    monkeypatch.setattr(
+        progress_bar, "err_console", PlainConsole(stderr=True, force_terminal=True, width=200)
+    )
     ticks = iter(range(0, 10**6, 2))
-    monkeypatch.setattr(shared.time, "monotonic", lambda: next(ticks))
-    with shared.bar_of_progress() as bar:
+    monkeypatch.setattr(progress_bar.time, "monotonic", lambda: next(ticks))
+    with progress_bar.bar_of_progress() as bar:
         bar(1, 3, "recording [/INST] \x1b[31m")
     assert "recording [/INST] \\x1b[31m" in capfd.readouterr().err
 
@@ -133,7 +137,7 @@ def test_a_name_is_found_however_its_letters_are_put_together() -> None:
             f"x{name}": 2.0,
         }
         assert names_in(f"b,{term}, {term}", ["b", name]) == ["b", name]
-        assert shared.check_known([term], [name]) == [name]
+        assert check_known([term], [name]) == [name]
     both = [typed, stored]
     assert names_in(both, both) == both
     with pytest.raises(UnknownNameError):
@@ -185,9 +189,9 @@ def test_layers_of_a_folder_need_no_concepts(engram, folder, monkeypatch, capfd)
 
 
 def test_a_matrix_shows_every_name_as_it_is(monkeypatch, capfd) -> None:
-    monkeypatch.setattr(shared.out_console, "_width", 2000)
+    monkeypatch.setattr(printing.out_console, "_width", 2000)
     pairs = pd.DataFrame([(a, b, 0.5) for a in NAMES for b in NAMES], columns=["concept", "probe", "score"])
-    shared.print_matrix("Necessity: [/INST]", pairs, "score", "caption [/INST]")
+    print_matrix("Necessity: [/INST]", pairs, "score", "caption [/INST]")
     out = capfd.readouterr().out
     assert all(out.count(plain(name)) >= 2 for name in NAMES)
     assert "Necessity: [/INST]" in out and "caption [/INST]" in out

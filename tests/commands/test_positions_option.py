@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core.cli import app
-from engram_core.commands import shared
+from engram_core.commands.subject import open_subject
 from engram_core.errors import DataError, EngramError, UnknownNameError
 from engram_core.language import LanguageConcepts
 from engram_core.opening import prepared as preparing
@@ -78,7 +78,7 @@ def test_what_a_sample_cannot_do_is_said(texts) -> None:
     with pytest.raises(DataError, match="positions must be one of all, predict, answer; found 'last'"):
         ec.load_subject("authors-lm", texts, positions="last")
     with pytest.raises(DataError, match="digits-mlp is no language model"):
-        shared.open_subject("digits-mlp", positions="answer")
+        open_subject("digits-mlp", positions="answer")
 
 
 def test_a_samples_own_texts_can_be_recorded_otherwise() -> None:
@@ -86,7 +86,7 @@ def test_a_samples_own_texts_can_be_recorded_otherwise() -> None:
     changed = with_positions(sample, positions="answer")
     assert changed.concepts.positions == "answer" and changed.concepts.texts is sample.concepts.texts
     assert changed.model is sample.model and sample.concepts.positions == "all"
-    assert shared.open_subject("authors-lm", positions="predict").concepts.positions == "predict"
+    assert open_subject("authors-lm", positions="predict").concepts.positions == "predict"
 
 
 def test_the_template_frames_what_is_recorded_and_what_is_asked(chatty, texts) -> None:

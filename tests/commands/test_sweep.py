@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import engram_core as ec
 from engram_core import cli
-from engram_core.commands import shared
+from engram_core.commands import subject as subjects
 from engram_core.errors import DataError, UnknownNameError
 from engram_core.tuning.sweep import SETTING
 
@@ -183,17 +183,19 @@ def test_criteria_of_drawn_concepts_come_with_their_averages_and_layers() -> Non
 
 def test_samples_come_first_and_all_else_needs_concepts(tmp_path: Path, monkeypatch) -> None:
     asked: list[tuple[str, Path]] = []
-    monkeypatch.setattr(shared, "load_subject", lambda name, file: asked.append((name, file)) or "a subject")
-    assert isinstance(shared.open_subject("digits-mlp"), ec.Sample) and not asked
+    monkeypatch.setattr(
+        subjects, "load_subject", lambda name, file: asked.append((name, file)) or "a subject"
+    )
+    assert isinstance(subjects.open_subject("digits-mlp"), ec.Sample) and not asked
     for name in (str(tmp_path), "org/model", "whatever"):
-        assert shared.open_subject(name, tmp_path / "c.jsonl") == "a subject"
+        assert subjects.open_subject(name, tmp_path / "c.jsonl") == "a subject"
         assert asked.pop() == (name, tmp_path / "c.jsonl")
     for name in (str(tmp_path), "org/model", "./here"):
         with pytest.raises(DataError, match="give --concepts-file FILE"):
-            shared.open_subject(name)
+            subjects.open_subject(name)
     for name in ("digit-mlp", "[/b]"):
         with pytest.raises(UnknownNameError, match="Unknown sample"):
-            shared.open_subject(name)
+            subjects.open_subject(name)
     assert not asked
 
 
@@ -224,13 +226,13 @@ def test_texts_go_to_language_samples_only(tmp_path: Path) -> None:
     file = tmp_path / "c.jsonl"
     rows = [{"concept": c, "prompt": f"The city of {c} is", "answer": c[::-1]} for c in ("Ab", "Cd")]
     file.write_text("\n".join(map(json.dumps, rows)))
-    found = shared.open_subject("authors-lm", file)
+    found = subjects.open_subject("authors-lm", file)
     assert list(found.concepts) == ["Ab", "Cd"] and set(
         found.task.measure(found.model, found.concepts).score
     ) == {
         "Ab",
         "Cd",
     }
-    for load in (shared.open_subject, ec.load_subject):
+    for load in (subjects.open_subject, ec.load_subject):
         with pytest.raises(DataError, match="digits-mlp is no language model"):
             load("digits-mlp", file)
