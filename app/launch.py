@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from . import signals as ending
-from .options import Started, environment
+from .options import ServerOptions, environment
 
 __all__ = ["MAIN", "SETTINGS", "command", "main"]
 
@@ -103,7 +103,7 @@ def main() -> None:
     """Start the app; `engram app` becomes this (see `command`)."""
     ending.at_once()
     options = parser().parse_args()
-    os.environ.update(environment(Started(options.model, options.concepts, options.demo)))
+    os.environ.update(environment(ServerOptions(options.model, options.concepts, options.demo)))
     # Only now: this takes seconds, and a press of Ctrl+C in them just ends it.
     from .serving import serve
 

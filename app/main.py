@@ -18,7 +18,7 @@ __package__ = Path(__file__).parent.name
 from .figures.words.as_text import Markdown, filled, plain
 from .page import frame
 from .server.base import Base
-from .session import session
+from .session import arrival, awaited, state, visitors, written_address
 from .style import CSS, PRESENTER
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered
@@ -32,17 +32,17 @@ _FEW_NOTES = 5  # about an address that are shown at once
 def _side_bar() -> str | None:
     """Draw the side bar; return a sentence about a model that is not there, for the page."""
     # Asked before the list below lets go of a name that it does not hold.
-    unknown = session.unknown_model()
+    unknown = awaited.unknown_model()
     with st.sidebar:
         st.markdown("### Engram Explorer")
         st.caption("Find, switch off and measure single memories in a trained network.")
-        session.tidy("model", session.models())
+        state.tidy("model", state.models())
         st.selectbox(
             "Model",
-            session.models(),
+            state.models(),
             key="model",
             persist_state="session",
-            on_change=session.sample_changed,
+            on_change=arrival.model_changed,
             help="Small trained models that ship with the explorer, and those opened under “My model”.",
         )
         st.toggle(
@@ -78,8 +78,8 @@ def _card(base: Base) -> Markdown:
 
 def _notes(base: Base) -> None:
     options = offered(base.facts)
-    notes = session.address_problems(base.facts, options)
-    session.settle(base.facts, options)
+    notes = written_address.address_problems(base.facts, options)
+    arrival.settle(base.facts, options)
     if not notes:
         return
     more = notes[_FEW_NOTES:]
@@ -100,7 +100,7 @@ def _page(entry: View, said: list[str]) -> None:
         entry.draw()
         return
     try:
-        base = session.base_of(session.model())
+        base = visitors.base_of(state.model())
     except EngramError as error:
         st.warning(plain(error))
         return
@@ -127,7 +127,7 @@ def main() -> None:
         layout="wide",
         initial_sidebar_state="collapsed" if presenting else "auto",
     )
-    asked = session.arrive()
+    asked = arrival.arrive()
     st.html(CSS + (PRESENTER if presenting else ""))
     frame.PAGES.update({entry.path: "" if entry.first else entry.path for entry in REGISTRY})
     # What the side bar, which is drawn first, has to tell the page. Not in the session: the run that was
@@ -140,17 +140,17 @@ def main() -> None:
         for entry in REGISTRY
     }
     chosen = st.navigation(list(pages.values()), position="top")
-    asked = session.pending() or asked
+    asked = arrival.pending() or asked
     if asked in pages and pages[asked] is not chosen:
         # With the choice at once, or Back would first come to this page without one.
-        st.switch_page(pages[asked], query_params=session.next_address())
+        st.switch_page(pages[asked], query_params=written_address.next_address())
     if unknown := _side_bar():
         said.append(unknown)
     with st.sidebar:
         reconnect.watch()
         model.remember()
     # Before the model is loaded: a reload in the middle of that must find the choice.
-    session.write_address()
+    written_address.write_address()
     tour.card()
     chosen.run()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-__all__ = ["Started", "environment", "started"]
+__all__ = ["ServerOptions", "environment", "server_options"]
 
 
 @dataclass(frozen=True)
-class Started:
+class ServerOptions:
     """Options of one server.
 
     Attributes:
@@ -42,7 +42,7 @@ class Started:
 _NAMES = {"model": "ENGRAM_APP_MODEL", "concepts": "ENGRAM_APP_CONCEPTS", "demo": "ENGRAM_APP_DEMO"}
 
 
-def environment(options: Started) -> dict[str, str]:
+def environment(options: ServerOptions) -> dict[str, str]:
     """Return the variables that hand the options to the server."""
     return {
         _NAMES["model"]: options.model,
@@ -51,7 +51,7 @@ def environment(options: Started) -> dict[str, str]:
     }
 
 
-def started() -> Started:
+def server_options() -> ServerOptions:
     """Return the options this server was started with."""
     model, concepts, demo = (os.environ.get(_NAMES[key], "") for key in ("model", "concepts", "demo"))
-    return Started(model, concepts, demo == "1")
+    return ServerOptions(model, concepts, demo == "1")

@@ -18,9 +18,9 @@ from ..choice.choice import Choice
 from ..figures.charts.presenting import enlarged
 from ..figures.words.as_text import Markdown, plain
 from ..figures.words.live import describe_edit
-from ..options import started
+from ..options import server_options
 from ..server.base import Base
-from ..session import session
+from ..session import arrival, state, written_address
 from .columns import columns_of
 from .progress import Bar, Stopped, run
 from .report import Item, figure_page, report_page
@@ -57,7 +57,7 @@ _MOST_ITEMS = 24
 
 def title(text: str, sentence: str, *, page: str) -> None:
     """Draw the page's title with what it is for, and the share menu."""
-    session.write_address()
+    written_address.write_address()
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         st.markdown(f"#### {plain(text)}", width="content")
         _share(page)
@@ -66,7 +66,7 @@ def title(text: str, sentence: str, *, page: str) -> None:
 
 def address() -> dict[str, list[str]]:
     """Return the keys and texts of the address of the present view."""
-    return parse_qs(to_query(session.values()), keep_blank_values=True)
+    return parse_qs(to_query(state.values()), keep_blank_values=True)
 
 
 def _link(page: str) -> str:
@@ -75,7 +75,7 @@ def _link(page: str) -> str:
         origin = origin.removesuffix(f"/{path}") if path else origin
     # By name and not by path: opened at a path, Streamlit first looks for its server below that path, and
     # the browser's console notes that as an error.
-    return f"{origin}/?" + "&".join(part for part in (f"page={page}", to_query(session.values())) if part)
+    return f"{origin}/?" + "&".join(part for part in (f"page={page}", to_query(state.values())) if part)
 
 
 def _share(page: str) -> None:
@@ -91,7 +91,7 @@ def _share(page: str) -> None:
             "Save the session", to_file(page, address()), "engram-session.json", "application/json",
             on_click="ignore", width="stretch", key="save_session",
         )  # fmt: skip
-        if not started().demo:
+        if not server_options().demo:
             _open_session()
         st.markdown(
             "**Report.** Every figure you have looked at, with its numbers, as one offline HTML file."
@@ -119,7 +119,7 @@ def _open_session() -> None:
         st.warning(plain(error))
         return
     st.session_state["_opened"] = file.file_id
-    session.open_address(page, texts)
+    arrival.open_address(page, texts)
 
 
 def heading(text: str, how: Markdown) -> None:

@@ -11,7 +11,7 @@ import streamlit as st
 
 from ..choice.address import to_query
 from ..figures.words.as_text import plain
-from ..session import session
+from ..session import state
 
 __all__ = ["Bar", "Stopped", "run"]
 
@@ -42,7 +42,7 @@ class Bar:
 
     def __init__(self, key: str, *, of: Any = None) -> None:
         self._key = key
-        self._for = to_query(session.values()) if of is None else of
+        self._for = to_query(state.values()) if of is None else of
         # One below the other: side by side, what a run before left there moves the button under the mouse.
         self._place, self._button = st.empty(), st.empty()
         self._since: float | None = None

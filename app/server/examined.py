@@ -15,7 +15,7 @@ from engram_core.opening.examine import Examined, is_path, limits_of
 from engram_core.opening.samples import missing_samples, sample_names
 from engram_core.sandboxing.limits import run_limited
 
-__all__ = ["PLACES", "Places", "tried"]
+__all__ = ["PLACES", "Places", "examine_apart"]
 
 MOST_CONCEPTS = 2000
 """More than that cannot be looked at on a page; the command line takes them."""
@@ -75,7 +75,7 @@ PLACES = Places(2)
 """Each is a process with a limit of its own, so that one that hangs gives its place back."""
 
 
-def tried(
+def examine_apart(
     model: str,
     concepts: str,
     options: Mapping[str, Any],

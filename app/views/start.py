@@ -10,11 +10,11 @@ import streamlit as st
 from engram_core.errors import EngramError
 
 from ..figures.words.as_text import Markdown, filled, plain
-from ..options import started
+from ..options import server_options
 from ..page import frame
 from ..server.base import Base
 from ..server.model_facts import Missing, ModelFacts, facts_of, missing, others
-from ..session import session
+from ..session import arrival, state, visitors
 from .live import images as live_images
 from .live import text as live_text
 from .tour import card as tour
@@ -70,7 +70,7 @@ def _picture(base: Base) -> None:
     example = _example(base)
     side = live_text if base.of_text else live_images
     try:
-        part, panel = side.example(base, session.visitor_of(base), example)
+        part, panel = side.example(base, visitors.visitor_of(base), example)
     except EngramError as error:
         st.warning(plain(error))
         return
@@ -93,7 +93,7 @@ def _doors(base: Base) -> None:
             with st.container():
                 st.markdown(f"##### {door.title}")
                 st.markdown(door.sentence)
-            closed = door.page == "model" and started().demo
+            closed = door.page == "model" and server_options().demo
             if closed:
                 st.caption("Closed on this public screen.")
             kind: Any = "primary" if door.page == "live" else "secondary"
@@ -102,20 +102,20 @@ def _doors(base: Base) -> None:
             ):
                 continue
             if door.page == "live":
-                session.go("live", model=base.facts.name, **_example(base))
+                arrival.go("live", model=base.facts.name, **_example(base))
             if door.page == "learn":
                 tour.go_to(1)
-            session.go(door.page)
+            arrival.go(door.page)
 
 
 def _loaded(base: Base) -> None:
     st.markdown("##### What is loaded")
     _card(facts_of(base), chosen=True)
     with st.expander("The other models on this server"):
-        for known in others(session.models(), base.facts.name):
+        for known in others(state.models(), base.facts.name):
             _card(known, chosen=False)
         # A public screen's visitors cannot install anything.
-        for absent in () if started().demo else missing():
+        for absent in () if server_options().demo else missing():
             _absent(absent)
 
 
@@ -130,4 +130,4 @@ def _card(known: ModelFacts, *, chosen: bool) -> None:
     left.markdown(filled("**{}** ({}). {}", known.title, known.name, known.summary))
     left.caption(plain(known.details))
     if not chosen and right.button("Choose", key=f"choose_{known.name}", width="stretch"):
-        session.go("start", model=known.name)
+        arrival.go("start", model=known.name)

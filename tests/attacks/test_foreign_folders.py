@@ -30,8 +30,11 @@ from streamlit.testing.v1 import AppTest
 import engram_core as ec
 from app.launch import MAIN
 from app.server import examined as trial
-from app.server.own_model import Checking, Wanted, upload
-from app.session import own_models as owned
+from app.server import opened_models
+from app.server.model_check import ModelCheck
+from app.server.model_request import ModelRequest
+from app.server.uploaded import upload
+from app.session import visitor_models
 from app.views.live import images as live_images
 from app.views.my_model import page as model
 from engram_core.errors import DataError, EngramError
@@ -48,8 +51,8 @@ FILLS = "{{ 'a' * 8000000000 }}"
 def _nobody_else() -> Iterator[None]:
     assert trial.run_limited is run_limited, "another test's stand-in is still there"
     yield
-    owned.own.clear()
-    owned._checks.clear()
+    opened_models.opened_models.clear()
+    opened_models.model_checks.clear()
 
 
 @pytest.fixture
@@ -136,11 +139,11 @@ def test_a_folder_that_takes_long_holds_nobody_up_and_says_which_limit_it_exceed
     monkeypatch.setattr(
         trial, "limits_of", lambda m, c: Limits(9.0, 2 * GB) if m == str(place) else limits(m, c)
     )
-    long = Checking(Wanted.of(str(place), str(texts)))
+    long = ModelCheck(ModelRequest.of(str(place), str(texts)))
     while long.running and not long.doing.startswith("Reading the model"):
         time.sleep(0.05)
     stored, remove = upload("digits.zip", content := pictures())
-    ordinary = Checking(Wanted.of("digits-mlp", stored, content), after=remove)
+    ordinary = ModelCheck(ModelRequest.of("digits-mlp", stored, content), after=remove)
     while long.running:
         # What loads in the server itself has this lock, which a folder that takes long had for as long.
         assert TRANSFORMERS.acquire(timeout=5)
@@ -164,10 +167,10 @@ def test_two_that_hang_give_their_places_back(tmp_path, texts, monkeypatch):
 
     monkeypatch.setattr(trial, "run_limited", run)
     (tmp_path / "hangs").mkdir()
-    hung = [Checking(Wanted.of(str(tmp_path / "hangs"), str(texts))) for _ in range(3)]
+    hung = [ModelCheck(ModelRequest.of(str(tmp_path / "hangs"), str(texts))) for _ in range(3)]
     while sum(bool(each.doing.isdigit()) for each in hung) < 2:  # the number of the process
         time.sleep(0.02)
-    third = Checking(Wanted.of("digits-mlp", str(texts)))
+    third = ModelCheck(ModelRequest.of("digits-mlp", str(texts)))
     while not third.doing.startswith("Waiting") and third.running:
         time.sleep(0.02)
     assert "2 folders of other visitors" in third.doing and third.doing.endswith("1 wait before yours")
@@ -189,14 +192,14 @@ def test_a_visitor_has_one_at_a_time(tmp_path, texts, monkeypatch):
         return run_limited("limited_functions:spins", {}, limits=Limits(60, GB), stop=stop)
 
     monkeypatch.setattr(trial, "run_limited", run)
-    monkeypatch.setattr(owned, "visitor", lambda: "somebody")
-    first = Checking(Wanted.of("digits-mlp", str(texts)))
-    owned.begin(lambda: first)
-    owned.begin(lambda: Checking(Wanted.of("digits-mlp", str(texts))))
+    monkeypatch.setattr(visitor_models, "visitor_id", lambda: "somebody")
+    first = ModelCheck(ModelRequest.of("digits-mlp", str(texts)))
+    visitor_models.begin_check(lambda: first)
+    visitor_models.begin_check(lambda: ModelCheck(ModelRequest.of("digits-mlp", str(texts))))
     with pytest.raises(EngramError, match="something else was asked for"):
         first.opened()
-    second = owned.checking()
-    assert second is not None and second.running and len(list(owned._checks())) == 1
+    second = visitor_models.current_check()
+    assert second is not None and second.running and len(list(opened_models.model_checks())) == 1
     second.stop()
     assert second.wait(10)
 
@@ -247,10 +250,14 @@ def test_names_that_are_none_are_a_sentence(given, texts, tmp_path, monkeypatch,
     if hasattr(os, "mkfifo"):
         os.mkfifo("fifo.jsonl")  # reading it would wait for ever
     os.symlink("loop", "loop")
-    for wanted in (Wanted.of(given, str(texts)), Wanted.of("digits-mlp", given), Wanted.of(given, given)):
+    for wanted in (
+        ModelRequest.of(given, str(texts)),
+        ModelRequest.of("digits-mlp", given),
+        ModelRequest.of(given, given),
+    ):
         assert wanted.name() == wanted.name() and wanted.code
         with pytest.raises(EngramError) as caught:
-            Checking(wanted).opened()
+            ModelCheck(wanted).opened()
         assert "could not be used: " not in str(caught.value), "foreseen, and so said in words of ours"
 
 
@@ -342,7 +349,7 @@ def test_what_changed_after_it_was_tried_is_not_opened(tmp_path, monkeypatch, wh
 
     monkeypatch.setattr(trial, "run_limited", run)
     with pytest.raises(EngramError, match="were changed while they were read"):
-        Checking(Wanted.of(str(place), str(tmp_path / "pictures"))).opened()
+        ModelCheck(ModelRequest.of(str(place), str(tmp_path / "pictures"))).opened()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="asks the system what is mapped")
@@ -356,7 +363,7 @@ def test_no_file_of_a_visitors_model_is_ever_mapped_by_the_server(folder, texts,
         check(self)
 
     monkeypatch.setattr(ModelFolder, "check_unchanged", look)
-    opened = Checking(Wanted.of(str(folder), str(texts))).opened()
+    opened = ModelCheck(ModelRequest.of(str(folder), str(texts))).opened()
     assert seen and not any(seen)
     before = ec.model_hash(opened.sample.model)
     (folder / "model.safetensors").write_bytes(b"")

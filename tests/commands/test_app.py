@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from app import launch, serving
 from app import signals as ending
-from app.options import Started, environment, started
+from app.options import ServerOptions, environment, server_options
 from engram_core.commands import app as launching
 from engram_core.commands.app import open_app
 from engram_core.errors import DataError, EngramError
@@ -54,7 +54,7 @@ def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch
     start(model="--odd name", concepts=str(path), demo=True, port=(port := free_port()), **proxy)
     (command, env), *_ = calls
     assert command[:3] == [sys.executable, "-m", "app.launch"] and env.get("OMP_WAIT_POLICY")
-    for key in environment(Started()):
+    for key in environment(ServerOptions()):
         monkeypatch.setenv(key, "")  # so that it is undone at the end
     monkeypatch.setattr(sys, "argv", ["app.launch", *command[3:]])
     monkeypatch.setattr(ending, "at_once", lambda: None)
@@ -65,7 +65,7 @@ def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch
     assert settings["client.showErrorDetails"] == "none" and settings["client.allowedOrigins"] == []
     assert how["port"] == port and how["demo"] and not how["browser"]
     assert how["allowed"] == ("engrams.example.org", "10.1.2.3") and how["proxies"] == ("127.0.0.1",)
-    assert started() == Started("--odd name", str(path), True)
+    assert server_options() == ServerOptions("--odd name", str(path), True)
 
 
 def test_without_options_nothing_is_set(calls, monkeypatch):
@@ -73,9 +73,9 @@ def test_without_options_nothing_is_set(calls, monkeypatch):
     start(browser=True, port=port)
     (command, _), *_ = calls
     assert command[3:] == ["--host", "127.0.0.1", "--port", str(port)]
-    for key in environment(Started()):
+    for key in environment(ServerOptions()):
         monkeypatch.delenv(key, raising=False)
-    assert started() == Started() and not started().demo
+    assert server_options() == ServerOptions() and not server_options().demo
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_the_command_line_says_it_in_one_line():
 
 
 def test_a_public_screen_has_tighter_limits_than_one_s_own():
-    own, public = Started(), Started(demo=True)
+    own, public = ServerOptions(), ServerOptions(demo=True)
     for limit in ("most_concepts", "most_characters", "most_tokens"):
         assert 0 < getattr(public, limit) < getattr(own, limit)
     # Streamlit ignores addresses of more than 1,000 parts, so more could not be shared.

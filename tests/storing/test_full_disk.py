@@ -22,7 +22,7 @@ from engram_core.errors import EngramError
 from engram_core.language import LanguageConcepts, Recall, TextConcept, TextItem, TextSet
 from engram_core.language import save_edited, save_lora
 from app.compute import export as take
-from app.server import own_model as own
+from app.server import uploaded
 from app.server.base import Loading
 from app.choice.choice import clean
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -68,7 +68,7 @@ writers = {
     "edited": lambda: save_edited(view, "folder", tokenizer),
     "lora": lambda: save_lora(atlas, "Anna", "adapter"),
     "lora into an old one": lambda: save_lora(atlas, "Anna", "old"),
-    "upload": lambda: own.upload("concepts.csv", b"x" * 1000),
+    "upload": lambda: uploaded.upload("concepts.csv", b"x" * 1000),
     "taken model": lambda: take.make(base, choice, take.MODEL, step=lambda *_: None),
     "taken engrams": lambda: take.make(base, choice, take.ATLAS, step=lambda *_: None),
     "cache": kept,

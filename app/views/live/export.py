@@ -11,7 +11,7 @@ from engram_core.errors import EngramError
 from ...choice.choice import Choice
 from ...compute import export as take
 from ...figures.words.as_text import plain
-from ...options import started
+from ...options import server_options
 from ...page import frame
 from ...page.columns import columns_of
 from ...page.snippets import edit_code, model_code
@@ -41,7 +41,7 @@ A file is deleted on the server when another one is made, and after 15 minutes a
 
 def draw(base: Base, choice: Choice) -> None:
     """Draw the block; nothing is made before somebody asks."""
-    if started().demo:
+    if server_options().demo:
         return
     frame.heading("Take the model away", _HOW)
     options = take.kinds(base)

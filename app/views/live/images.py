@@ -20,7 +20,7 @@ from ...figures.words.live import HOW, marks_of, say_answer
 from ...page import frame
 from ...page.snippets import answer_code
 from ...server.base import Base
-from ...session import session
+from ...session import state
 from ..shared import controls
 from .drawing import HINT, canvas
 from .proof import status
@@ -37,7 +37,7 @@ _CANVAS = "_canvas"  # how often a drawing has come from elsewhere
 
 def named(base: Base) -> Markdown:
     """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
-    picture = session.picture_of(base)
+    picture = state.picture_of(base)
     return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number:d}"
 
 
@@ -45,7 +45,7 @@ def inputs(base: Base) -> None:
     """Choose a held-out image, or draw one where the images are small enough."""
     st.markdown("##### Image")
     source: str | None = _GALLERY
-    if not session.picture_of(base).drawn:
+    if not state.picture_of(base).drawn:
         st.session_state["drawn"] = ""  # what is no drawing must not be drawn
     if base.sample.image_shape == DRAWABLE:
         _follow(st.session_state.get("drawn", ""))
@@ -89,8 +89,8 @@ def _drawing() -> None:
 
 def _gallery(base: Base) -> None:
     facts = base.facts
-    session.tidy("class", facts.classes)
-    session.tidy("image", low=1, high=facts.held_out[session.picture_of(base).concept])
+    state.tidy("class", facts.classes)
+    state.tidy("image", low=1, high=facts.held_out[state.picture_of(base).concept])
     controls.ready("class", facts.classes, facts.classes[0])
     st.session_state.setdefault("image", 1)
     st.pills(
@@ -100,20 +100,20 @@ def _gallery(base: Base) -> None:
         key="class",
         persist_state="session",
         required=True,
-        on_change=session.new_image,
+        on_change=state.new_image,
         label_visibility="collapsed",
         wrap=True,
     )
     thumbnails = st.container(key="thumbnails")
     number, button = st.columns([1, 1], vertical_alignment="bottom")
-    count = facts.held_out[session.picture_of(base).concept]
+    count = facts.held_out[state.picture_of(base).concept]
     with number:
         st.number_input(f"Image number (1 to {count:d})", 1, count, key="image", persist_state="session")
     with button:
-        st.button("Random image", on_click=session.random_image, args=(facts,), width="stretch")
+        st.button("Random image", on_click=state.random_image, args=(facts,), width="stretch")
     # Drawn above but called last: the number, which is what the address holds, must be known first.
     with thumbnails:
-        _thumbnails(base, session.picture_of(base))
+        _thumbnails(base, state.picture_of(base))
 
 
 def _thumbnails(base: Base, picture: Picture) -> None:
@@ -139,12 +139,12 @@ def _thumbnails(base: Base, picture: Picture) -> None:
 
 
 def _picked() -> None:
-    session.new_image(st.session_state["picture"])
+    state.new_image(st.session_state["picture"])
 
 
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
     """Draw what both models say."""
-    picture = session.picture_of(base)
+    picture = state.picture_of(base)
     said = answer(base, visitor, picture)
     panel = _panel(base, choice, proof, picture, said)
     with top:

@@ -15,7 +15,7 @@ from ...figures.words.layers import say_kinds
 from ...figures.words.live import HOW
 from ...page import frame
 from ...server.base import Base
-from ...session import session
+from ...session import state
 from ..shared import controls
 
 __all__ = ["SECTIONS", "draw"]
@@ -102,7 +102,7 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
 
 def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     part = frame.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
-    session.tidy("bylayer", (True, False))
+    state.tidy("bylayer", (True, False))
     wanted = st.toggle("Layer by layer", key="bylayer", persist_state="session", help=HOW["by_layer"])
     by_layer = wanted and choice.changes
     by = None

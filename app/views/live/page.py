@@ -24,7 +24,7 @@ from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores,
 from ...page import frame
 from ...page.snippets import scores_code
 from ...server.base import Base
-from ...session import session
+from ...session import state, visitors
 from ..shared import controls
 from . import export as take_model
 from . import images as live_images
@@ -49,8 +49,8 @@ def page(base: Base) -> None:
     frame.title(side.TITLE, "", page=PAGE)
     top = st.container()
     right = _folded(base, side) if st.session_state.get("present") is True else _open(base, side)
-    choice = session.choice_of(base.facts)
-    visitor = session.visitor_of(base)
+    choice = state.choice_of(base.facts)
+    visitor = visitors.visitor_of(base)
     try:
         found = visitor.put(choice)
     except EngramError as error:
@@ -72,7 +72,7 @@ def _open(base: Base, side: ModuleType) -> DeltaGenerator:
     with left:
         controls.edit(base.facts)
         controls.advanced(base.facts)
-        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
+        st.button("Reset to the base model", on_click=state.reset, width="stretch", key="reset")
         side.inputs(base)
     return right
 

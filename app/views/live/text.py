@@ -17,11 +17,11 @@ from ...figures.charts.tokens import HOW_TOKENS, next_token_figure, say_next
 from ...figures.panels.hero import say_texts, text_hero
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
-from ...options import started
+from ...options import server_options
 from ...page import frame
 from ...page.snippets import continuations_code
 from ...server.base import Base
-from ...session import session
+from ...session import state
 from .inside import draw
 from .proof import status
 
@@ -35,7 +35,7 @@ def _about(base: Base, choice: Choice | None = None) -> str:
     about = st.session_state.get("about")
     if about in base.facts.classes:
         return str(about)
-    chosen = (choice or session.choice_of(base.facts)).concepts
+    chosen = (choice or state.choice_of(base.facts)).concepts
     known = base.explorer.get("show", {}).get("concepts", [])
     return next((name for name in (*chosen, *known) if name in base.facts.classes), base.facts.classes[0])
 
@@ -60,7 +60,7 @@ def inputs(base: Base) -> None:
     st.markdown("##### Prompt")
     if not isinstance(st.session_state.get("prompt"), str):
         st.session_state["prompt"] = _first_prompt(base)
-    most = started().most_characters
+    most = server_options().most_characters
     st.session_state["prompt"] = st.session_state["prompt"][:most]
     st.text_area(
         "Prompt",
@@ -76,7 +76,7 @@ def inputs(base: Base) -> None:
 
 
 def _presets(base: Base) -> None:
-    session.tidy("about", base.facts.classes)
+    state.tidy("about", base.facts.classes)
     st.selectbox(
         "A question about",
         base.facts.classes,
@@ -113,9 +113,9 @@ def _asked(questions: list[texts.Question]) -> None:
 
 def _writing(base: Base) -> None:
     bounds = {}
-    for key, (start, low, high) in writing(started().most_tokens).items():
+    for key, (start, low, high) in writing(server_options().most_tokens).items():
         bounds[key] = low, high
-        session.tidy(key, low=low, high=high)
+        state.tidy(key, low=low, high=high)
         st.session_state.setdefault(key, start)
     st.slider("Most new tokens", *bounds["tokens"], key="tokens", persist_state="session")
     st.slider(
@@ -128,7 +128,7 @@ def _writing(base: Base) -> None:
     )
     st.number_input("Seed", *bounds["seed"], key="seed", persist_state="session")
     if texts.has_chat(base):
-        session.tidy("chat", (True, False))
+        state.tidy("chat", (True, False))
         st.toggle(
             "Ask as in a chat",
             key="chat",

@@ -15,12 +15,13 @@ from engram_core.vision.architectures import architecture_names
 
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
-from ...options import started
+from ...options import server_options
 from ...page import frame
 from ...page.columns import columns_of
-from ...server.own_model import Checking, Opened, Wanted, upload
-from ...session import own_models as owned
-from ...session import session
+from ...server.model_check import CheckedModel, ModelCheck
+from ...server.model_request import ModelRequest
+from ...server.uploaded import upload
+from ...session import arrival, state, visitor_models
 from . import restored as kept
 
 __all__ = ["page", "remember"]
@@ -93,7 +94,7 @@ def page() -> None:
 
 def _page() -> None:
     frame.title("Bring your own model", "Nothing is written to it, and no code of it is run.", page="model")
-    if started().demo:
+    if server_options().demo:
         st.info("Closed on this public screen: here only the bundled models can be opened.")
         return
     left, right = st.columns([5, 4], gap="large")
@@ -113,7 +114,7 @@ def _page() -> None:
 
 def remember() -> None:
     """Have the browser keep what was given here, or take up what it has kept; on whatever page that is."""
-    options, state = started(), st.session_state
+    options, state = server_options(), st.session_state
     if options.demo:
         return
     state.setdefault(_MODEL, options.model)
@@ -121,7 +122,7 @@ def remember() -> None:
     typed = (state[_MODEL], state[_PATH]) != (options.model, options.concepts)
     known = state[_KNOWN] = bool(state.get(_KNOWN) or typed or _LAST in state)
     keep = {
-        "visitor": owned.visitor(),
+        "visitor": visitor_models.visitor_id(),
         "model": state[_MODEL],
         "path": state[_PATH],
         "last": state.get(_LAST, ""),
@@ -130,10 +131,10 @@ def remember() -> None:
     if not found:
         return
     state[_KNOWN] = True
-    owned.be(found.get("visitor", ""))
+    visitor_models.take_visitor_id(found.get("visitor", ""))
     state[_MODEL], state[_PATH] = found.get("model", ""), found.get("path", "")
     last = state[_LAST] = found.get("last", "")
-    if last and owned.checking() is None:
+    if last and visitor_models.current_check() is None:
         gone = "Its check-up is no longer here: this server was started again since, or needed the room. "
         if last == _PATH:
             state[_SAID] = gone + "What you typed is still there: press “Check it” once more."
@@ -162,7 +163,7 @@ def _ask() -> None:
         placeholder="/path/to/concepts",
     )
     with st.expander("For a language model: which tokens count"):
-        session.tidy(_POSITIONS, tuple(_COUNTED))
+        state.tidy(_POSITIONS, tuple(_COUNTED))
         st.segmented_control(
             "Tokens that count", tuple(_COUNTED), key=_POSITIONS, default="all tokens", required=True,
             persist_state="session", help=_HOW_COUNTED,
@@ -195,15 +196,15 @@ def _begin() -> None:
         "template": bool(state.get(_TEMPLATE)),
     }
 
-    def make() -> Checking:
+    def make() -> ModelCheck:
         if file is None:
-            return Checking(Wanted.of(model, path, **how))
+            return ModelCheck(ModelRequest.of(model, path, **how))
         content = file.getvalue()
         stored, remove = upload(file.name, content)
-        return Checking(Wanted.of(model, stored, content, label=file.name, **how), after=remove)
+        return ModelCheck(ModelRequest.of(model, stored, content, label=file.name, **how), after=remove)
 
     try:
-        owned.begin(make)
+        visitor_models.begin_check(make)
     except EngramError as error:
         state[_SAID] = str(error)
     else:
@@ -211,7 +212,7 @@ def _begin() -> None:
 
 
 def _found() -> None:
-    checking = owned.checking()
+    checking = visitor_models.current_check()
     if checking is None:
         return
     st.divider()
@@ -246,7 +247,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
-def _report(opened: Opened) -> None:
+def _report(opened: CheckedModel) -> None:
     check = opened.check
     covered = int(check.layers["covered"].sum())
     st.markdown(f"##### Check-up of {plain(opened.name)}")
@@ -266,11 +267,11 @@ def _report(opened: Opened) -> None:
         st.info(plain(note))
     if st.button("Open it on all pages", type="primary", key="open_own", disabled=not check.ok):
         try:
-            session.own_model(opened.name, opened.loading)
+            visitor_models.open_model(opened.name, opened.loading)
         except EngramError as error:
             st.warning(plain(error))
         else:
-            session.go("live", model=opened.name)
+            arrival.go("live", model=opened.name)
     layers, concepts = st.tabs(["Layers", "Concepts"])
     with layers:
         _table(check.layers, "layers")

@@ -11,8 +11,8 @@ from ...choice import choice as choices
 from ...choice.choice import Choice, Facts
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW, describe_edit
-from ...options import started
-from ...session import session
+from ...options import server_options
+from ...session import arrival, state
 
 __all__ = ["advanced", "control_wanted", "edit", "folded", "ready", "seeds_wanted", "wanted"]
 
@@ -24,7 +24,7 @@ def ready(key: str, options: Sequence[str], start: str) -> None:
 
     A default of the widget's own would make Streamlit warn as soon as an address names another value.
     """
-    session.tidy(key, list(options))
+    state.tidy(key, list(options))
     if st.session_state.get(key) is None:
         st.session_state[key] = start
 
@@ -66,21 +66,21 @@ def folded(facts: Facts, *, find: bool = True) -> Choice:
         facts: the model.
         find: offer the way to the page that finds the strength, where nobody has done that.
     """
-    choice = session.choice_of(facts)
+    choice = state.choice_of(facts)
     with st.popover(f"Edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
         edit(facts, find=find)
         advanced(facts)
-        st.button("Reset to the base model", on_click=session.reset, width="stretch", key="reset")
-    return session.choice_of(facts)
+        st.button("Reset to the base model", on_click=state.reset, width="stretch", key="reset")
+    return state.choice_of(facts)
 
 
 def _tidy(facts: Facts) -> None:
     """Give every widget of the edit a value that it can hold."""
-    session.settle(facts)
+    arrival.settle(facts)
     chosen = st.session_state.get("concepts") or []
-    if len(chosen) > started().most_concepts:  # a list that is too long is an error of the widget
-        st.session_state["concepts"] = list(session.choice_of(facts).concepts)
-    for key, value in session.defaults(facts.name).items():
+    if len(chosen) > server_options().most_concepts:  # a list that is too long is an error of the widget
+        st.session_state["concepts"] = list(state.choice_of(facts).concepts)
+    for key, value in state.defaults(facts.name).items():
         if st.session_state.get(key) is None:
             st.session_state[key] = value
 
@@ -97,7 +97,7 @@ def _concepts(facts: Facts, label: Markdown) -> list[str]:
             facts.classes,
             key="concepts",
             persist_state="session",
-            max_selections=started().most_concepts,
+            max_selections=server_options().most_concepts,
             placeholder=f"Type to search {len(facts.classes)} concepts",
         )
     return list(chosen or [])
@@ -137,7 +137,7 @@ def edit(facts: Facts, *, find: bool = True) -> None:
     st.caption(plain(facts.found) if facts.found else HOW["not_searched"])
     if find and not facts.found:
         if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
-            session.go("strength")
+            arrival.go("strength")
     if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
         _own(facts, chosen)
 
@@ -157,7 +157,7 @@ def _own(facts: Facts, chosen: list[str]) -> None:
     """Let every chosen concept have a strength of its own."""
     if not st.toggle("A strength for each", key="own", persist_state="session", help=HOW["own"]):
         return
-    start = session.choice_of(facts).strength
+    start = state.choice_of(facts).strength
     columns = st.columns(2)
     for place, name in enumerate(chosen[:12]):
         st.session_state.setdefault(choices.ALPHA + name, start)

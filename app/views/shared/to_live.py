@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from ...choice.choice import ALPHA, Choice
-from ...session import session
+from ...session import arrival
 
 __all__ = ["edit_values", "send_to_live"]
 
@@ -28,5 +28,5 @@ def send_to_live(choice: Choice, **inputs: Any) -> NoReturn:
         choice: the edit.
         inputs: what is shown, by key: class and image, or prompt.
     """
-    session.go("live", model=choice.sample, **edit_values(choice), **inputs)
+    arrival.go("live", model=choice.sample, **edit_values(choice), **inputs)
     raise AssertionError("the run ended above")

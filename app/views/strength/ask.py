@@ -13,7 +13,7 @@ from ...choice.search import DRAWN, FORGET, Plan, Rule
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
 from ...figures.words.strength import HELP, MEASURE_NAMES, say_plan
-from ...options import started
+from ...options import server_options
 from ...server.base import Base
 from ..shared import controls
 
@@ -22,7 +22,7 @@ __all__ = ["ask_plan", "ask_rule"]
 
 def ask_plan(base: Base) -> tuple[Choice, Plan]:
     """Draw what is searched; return the edit, whose concepts may be searched on, and the search."""
-    facts, demo = base.facts, started().demo
+    facts, demo = base.facts, server_options().demo
     left, right = st.columns([20, 8], vertical_alignment="bottom")
     with right:
         choice = controls.folded(facts, find=False)
@@ -71,7 +71,7 @@ def _values() -> dict[str, Any]:
 
 
 def _whole(key: str, text: Markdown, base: Base, start: int, **options: Any) -> None:
-    low, high = (int(end) for end in search.bounds(base.facts, demo=started().demo)[key])
+    low, high = (int(end) for end in search.bounds(base.facts, demo=server_options().demo)[key])
     value = st.session_state.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         st.session_state[key] = min(max(start, low), high)

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ...figures.words.as_text import Markdown, plain
-from ...session import session
+from ...session import arrival
 from .lessons import LESSONS, Lesson
 
 __all__ = ["card", "go_to", "step"]
@@ -29,11 +29,11 @@ def go_to(number: int, *, shown: bool = False) -> None:
     """Open a step on its page; 0 ends the tour."""
     st.session_state["step"], st.session_state["shown"] = number, shown
     if number == 0:
-        session.go("learn")
+        arrival.go("learn")
     lesson = LESSONS[number - 1]
     if shown:
-        session.go(lesson.after_page or lesson.page, **(lesson.after or lesson.before))
-    session.go(lesson.page, **lesson.before)
+        arrival.go(lesson.after_page or lesson.page, **(lesson.after or lesson.before))
+    arrival.go(lesson.page, **lesson.before)
 
 
 def card() -> None:

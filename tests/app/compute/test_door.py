@@ -22,15 +22,17 @@ from app.compute import cell_inputs as behind
 from app.compute import criteria as measures
 from app.compute import maps
 from app.launch import MAIN
-from app.server import memory
+from app.server import memory, opened_models
 from app.server.base import Base
-from app.server.own_model import Checking, Opened, Wanted, upload
+from app.server.model_check import CheckedModel, ModelCheck
+from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of
-from app.session import session
+from app.server.uploaded import upload
+from app.session import visitor_models
 from engram_core.concepts.tasks import Scores
 
 
-def opened(*names: str) -> Opened:
+def opened(*names: str) -> CheckedModel:
     """Return digits-mlp, which has ten outputs, with concepts for some of them only."""
     sample, buffer = ec.load_sample("digits-mlp"), io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -40,7 +42,7 @@ def opened(*names: str) -> Opened:
                 Image.fromarray((255 * image[0]).astype(np.uint8)).save(png, "PNG")
                 archive.writestr(f"{name}/{index}.png", png.getvalue())
     path, remove = upload("own.zip", content := buffer.getvalue())
-    return Checking(Wanted.of("digits-mlp", path, content), after=remove).opened()
+    return ModelCheck(ModelRequest.of("digits-mlp", path, content), after=remove).opened()
 
 
 def last(steps):  # noqa: ANN001, ANN201
@@ -69,7 +71,7 @@ def test_answers_behind_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(
 
 
 def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
-    session.own_model("two-digits", opened("3", "7").loading)
+    visitor_models.open_model("two-digits", opened("3", "7").loading)
     try:
         app = AppTest.from_file(str(MAIN), default_timeout=600)
         address = {
@@ -82,7 +84,7 @@ def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
         assert not app.exception and not app.info
         traces = json.loads(app.get("plotly_chart")[0].proto.spec)["data"]
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
     drawn = sorted(number for trace in traces for (number, *_) in trace.get("customdata", ()))
     assert drawn == list(range(len(ec.draw_inputs(two.sample))))
     assert {trace["name"] for trace in traces if "customdata" in trace} - {"3", "7"}

@@ -19,9 +19,10 @@ from app.choice.choice import KEEP, clean
 from app.compute import export as take
 from app.compute.visitor import edited_view
 from app.launch import MAIN
-from app.options import Started, environment
+from app.options import ServerOptions, environment
+from app.server import opened_models
 from app.server.turns import HEAVY
-from app.session import session
+from app.session import visitors
 from engram_core.errors import EngramError
 from engram_core.vision.hub import load_image_model
 
@@ -39,12 +40,12 @@ def own_place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="module")
 def authors():
-    return session._loading("authors-lm").base()  # the very one that the pages use
+    return opened_models.loading("authors-lm").base()  # the very one that the pages use
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return session._loading("digits-mlp").base()
+    return opened_models.loading("digits-mlp").base()
 
 
 def silent(share: float, doing: str) -> None:
@@ -245,7 +246,7 @@ def test_nothing_is_made_before_it_is_asked_for_and_another_edit_deletes_it(own_
     archive = zipfile.ZipFile(io.BytesIO(file.read_bytes()))
     weights = next(n for n in archive.namelist() if n.endswith("model.safetensors"))
     (own_place.parent / "w.safetensors").write_bytes(archive.read(weights))
-    base = session.base_of("digits-mlp")
+    base = visitors.base_of("digits-mlp")
     view = base.atlas.apply(base.sample.model, erase={"7": 1.0})
     state = load_file(own_place.parent / "w.safetensors")
     for name, tensor in ec.bake(view).state_dict().items():
@@ -275,7 +276,7 @@ def test_where_there_is_nothing_to_take_the_page_says_why():
 
 
 def test_a_public_screen_gives_nothing_away(monkeypatch):
-    for key, value in environment(Started(demo=True)).items():
+    for key, value in environment(ServerOptions(demo=True)).items():
         monkeypatch.setenv(key, value)
     app = open_page("digits-mlp", concepts="7")
     assert not [b for b in app.button if b.key == "take_prepare"]

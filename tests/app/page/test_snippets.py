@@ -94,7 +94,7 @@ def _few():
 def solved(name: str):
     """Load and solve a sample as every snippet begins; the large one as the app has it."""
     if name != "digits-mlp":
-        from app.session.session import base_of
+        from app.session.visitors import base_of
 
         return base_of(name).sample, base_of(name).atlas
     sample = ec.load_sample(name)

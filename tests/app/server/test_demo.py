@@ -21,16 +21,19 @@ from app.choice.choice import Facts, clean
 from app.compute import visitor
 from app.figures.panels.hero import hero, text_hero
 from app.launch import MAIN, SETTINGS
-from app.options import Started, environment
+from app.options import ServerOptions, environment
 from app.page.report import Item, figure_page, report_page
+from app.server import opened_models
 from app.server.base import Loading
-from app.server.own_model import Checking, Wanted, upload
+from app.server.model_check import ModelCheck
+from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of
-from app.session import session
+from app.server.uploaded import upload
+from app.session import visitor_models
 from app.views.registry import REGISTRY
 
 PAGES = tuple(entry.path for entry in REGISTRY)
-MOST = Started(demo=True)
+MOST = ServerOptions(demo=True)
 
 
 def open_page(page: str, **params) -> AppTest:  # noqa: ANN003
@@ -52,7 +55,7 @@ def shown(app: AppTest) -> str:
 
 @pytest.fixture
 def demo(monkeypatch):
-    for key, value in environment(Started(demo=True)).items():
+    for key, value in environment(ServerOptions(demo=True)).items():
         monkeypatch.setenv(key, value)
 
 
@@ -94,15 +97,15 @@ def test_a_public_screen_with_an_own_model_shows_no_path(tmp_path, monkeypatch):
     names = sorted({row["concept"] for row in rows})[:3]
     path = tmp_path / "own.jsonl"
     path.write_text("\n".join(json.dumps(r) for r in rows if r["concept"] in names), encoding="utf-8")
-    for key, value in environment(Started("authors-lm", str(path), True)).items():
+    for key, value in environment(ServerOptions("authors-lm", str(path), True)).items():
         monkeypatch.setenv(key, value)
-    session._own.clear()
+    opened_models.opened_models.clear()
     try:
         app = open_page("live", concepts=names[0])
         assert app.selectbox(key="model").value.startswith("authors-lm-")
         assert str(tmp_path) not in shown(app) and "own.jsonl" in shown(app)
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
 
 
 def test_what_breaks_a_page_reaches_the_log_and_not_the_visitor(demo, monkeypatch):
@@ -130,19 +133,19 @@ def test_a_model_that_fails_in_any_way_is_a_sentence_and_is_tried_again(monkeypa
     def broken():  # noqa: ANN202
         raise KeyError("/secret/weights")
 
-    session.own_model("broken-1", lambda: Loading(broken))
+    visitor_models.open_model("broken-1", lambda: Loading(broken))
     try:
         app = open_page("live", model="broken-1")
         assert "broken-1 could not be prepared" in app.warning[0].value and "KeyError" in app.warning[0].value
-        for key, value in environment(Started(demo=True)).items():
+        for key, value in environment(ServerOptions(demo=True)).items():
             monkeypatch.setenv(key, value)
         assert "/secret" not in app.run().warning[0].value
-        session.own_model("broken-1", lambda: Loading.of_sample("digits-mlp"))
+        visitor_models.open_model("broken-1", lambda: Loading.of_sample("digits-mlp"))
         monkeypatch.undo()
         app.run()
         assert not app.exception and not app.warning and app.pills(key="concepts").options
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
 
 
 def test_two_visitors_who_open_the_same_own_model_share_it_and_not_their_edits():
@@ -153,15 +156,15 @@ def test_two_visitors_who_open_the_same_own_model_share_it_and_not_their_edits()
         return Loading.of_sample("digits-mlp")
 
     try:
-        session.own_model("mine-2visit", load)
+        visitor_models.open_model("mine-2visit", load)
         one = open_page("live", model="mine-2visit", concepts="7")
-        session.own_model("mine-2visit", load)  # the second one checks the same file and opens it
+        visitor_models.open_model("mine-2visit", load)  # the second one checks the same file and opens it
         two = open_page("live", model="mine-2visit", concepts="3")
         one.run()
         assert len(calls) == 1
         assert "7 off" in shown(one) and "3 off" not in shown(one) and "3 off" in shown(two)
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
 
 
 # -- own files ------------------------------------------------------------------------------------
@@ -218,7 +221,7 @@ LATIN = "concept,text\nä,Die Straße\n".encode("latin-1")
 def test_strange_files_are_answered_and_removed(model, name, content, said, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path, remove = upload(name, content)
-    checking = Checking(Wanted.of(model, path, content, label=name), after=remove)
+    checking = ModelCheck(ModelRequest.of(model, path, content, label=name), after=remove)
     try:
         opened = checking.opened()
     except ec.errors.EngramError as error:
@@ -233,7 +236,7 @@ def test_strange_files_are_answered_and_removed(model, name, content, said, monk
 def test_a_concept_that_stands_twice_is_one():
     rows = b"concept,prompt,answer\n" + b"a,The sky is,blue\n" * 3 + b"b,Grass is,green\n"
     path, remove = upload("x.csv", rows)
-    checking = Checking(Wanted.of("authors-lm", path, rows, label="x.csv"), after=remove)
+    checking = ModelCheck(ModelRequest.of("authors-lm", path, rows, label="x.csv"), after=remove)
     try:
         assert sorted(checking.opened().sample.concepts) == ["a", "b"]
     except ec.errors.EngramError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.server.open_models import FullError, Shelf
+from app.server.bounded_store import BoundedStore, FullError
 
 
 class Clock:
@@ -15,9 +15,9 @@ class Clock:
         return self.now
 
 
-def shelf(most: int = 2, at_work: set[str] | None = None) -> tuple[Shelf[str], Clock]:
+def shelf(most: int = 2, at_work: set[str] | None = None) -> tuple[BoundedStore[str], Clock]:
     clock, busy = Clock(), at_work if at_work is not None else set()
-    return Shelf(most, 600, busy=lambda value: value in busy, clock=clock), clock
+    return BoundedStore(most, 600, busy=lambda value: value in busy, clock=clock), clock
 
 
 def test_the_one_unused_the_longest_gives_way():

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.choice.address import KINDS, SessionFileError, from_file, to_file, to_query, values_of
 from app.launch import MAIN
-from app.session import session
+from app.session import arrival
 from app.views.registry import REGISTRY
 
 PAGES = tuple(entry.path for entry in REGISTRY)
@@ -168,7 +168,7 @@ def test_back_and_forward_bring_the_whole_choice(monkeypatch):
         app.query_params.clear()
         app.query_params.update(address)
         with monkeypatch.context() as patch:
-            patch.setattr(session, "_by_history", lambda: True)
+            patch.setattr(arrival, "_by_history", lambda: True)
             app.run()
 
     go_to(plain)

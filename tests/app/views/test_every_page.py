@@ -243,7 +243,7 @@ def smollm2():
 
     The model and every layer are the real ones; solving for all facts takes a minute and 4 GB.
     """
-    from app.session import session
+    from app.server import opened_models
 
     name = "smollm2-135m"
     assert name in sample_names(), "SmolLM2 is not installed: `make app` and `make test` add it"
@@ -259,9 +259,9 @@ def smollm2():
             "load_sample",
             lambda asked, **told: sample if asked == name else load_sample(asked, **told),
         )
-        session._loading.clear(name)
+        opened_models.loading.clear(name)
         yield name
-    session._loading.clear(name)
+    opened_models.loading.clear(name)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -290,21 +290,22 @@ def test_the_choice_that_makes_sense_stays_in_force():
 
 
 def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open(monkeypatch):
-    from app.session import session
+    from app.server import opened_models
+    from app.session import visitor_models
 
-    session.own_model("mine-abc123", lambda: Loading.of_sample("digits-mlp"))
+    visitor_models.open_model("mine-abc123", lambda: Loading.of_sample("digits-mlp"))
     try:
         app = open_page({"page": "live", "model": "mine-abc123"})
         app.pills(key="concepts").set_value(["7"]).run()
         assert not app.exception and not app.info
         later = time.monotonic() + 3600
-        monkeypatch.setattr(session._own(), "_clock", lambda: later)
+        monkeypatch.setattr(opened_models.opened_models(), "_clock", lambda: later)
         for number in range(4):  # four newer ones
-            session.own_model(f"other-{number}", lambda: pytest.fail("nobody asks for it"))
+            visitor_models.open_model(f"other-{number}", lambda: pytest.fail("nobody asks for it"))
         app.run()
         assert not app.exception and "mine-abc123" in app.info[0].value
         assert app.selectbox(key="model").value == "digits-mlp"
         app.segmented_control(key="mode").set_value("Keep only").run()
         assert not app.exception and "Only 7 kept" in " ".join(view(app)[0])
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()

@@ -49,7 +49,7 @@ def of_tests(app: AppTest) -> pd.DataFrame:
 
 
 def base_of():
-    from app.session.session import base_of as held
+    from app.session.visitors import base_of as held
 
     return held("digits-mlp")
 

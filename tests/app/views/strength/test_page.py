@@ -16,8 +16,9 @@ from app.choice.choice import start_values
 from app.compute import strength
 from app.launch import MAIN
 from app.page.snippets import sweep_code
+from app.server import opened_models
 from app.server.base import Loading
-from app.session import session
+from app.session import visitor_models, visitors
 from app.views.strength import page as strength_page
 from engram_core.concepts.tasks import Classification
 
@@ -50,7 +51,7 @@ def shown(app: AppTest) -> str:
 
 
 def base_of(name: str = "digits-mlp"):
-    return session.base_of(name)
+    return visitors.base_of(name)
 
 
 def code(app: AppTest, figure: str) -> str:
@@ -187,7 +188,7 @@ def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
     loading = Loading.of_sample("digits-mlp")
     base = loading.base()
     base.facts, base.pace = replace(base.facts, large=True, found=""), 0.05
-    session.own_model("large-1", lambda: loading)
+    visitor_models.open_model("large-1", lambda: loading)
     try:
         app = open_page(model="large-1")
         assert not app.get("plotly_chart") and app.button(key="strength_go").label == "Search"
@@ -198,14 +199,14 @@ def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
         app.toggle(key="control").set_value(True).run()
         assert any(name.startswith("Control") for name in traces(app))
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
 
 
 def test_a_model_that_nobody_searched_leads_here_and_keeps_the_edit(monkeypatch):
     loading = Loading.of_sample("digits-mlp")
     base = loading.base()
     base.facts = replace(base.facts, found="", **start_values({}))
-    session.own_model("mine-1", lambda: loading)
+    visitor_models.open_model("mine-1", lambda: loading)
     try:
         app = open_page(page="live", model="mine-1", concepts="6")
         assert "Nobody has searched" in shown(app)
@@ -213,7 +214,7 @@ def test_a_model_that_nobody_searched_leads_here_and_keeps_the_edit(monkeypatch)
         assert not app.exception and "How strong should the edit be?" in shown(app)
         assert app.session_state["concepts"] == ["6"]
     finally:
-        session._own.clear()
+        opened_models.opened_models.clear()
     searched = open_page(page="live", model="digits-mlp", concepts="6")
     assert not any(button.key == "find_strength" for button in searched.button)
 

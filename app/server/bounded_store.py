@@ -1,4 +1,4 @@
-"""What the visitors of one server have opened: few things, held for those who use them."""
+"""A bounded number of things that visitors of one server opened, held for those who use them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-__all__ = ["FullError", "Shelf"]
+__all__ = ["FullError", "BoundedStore"]
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ class _Held(Generic[T]):
     last: float = 0.0
 
 
-class Shelf(Generic[T]):
+class BoundedStore(Generic[T]):
     """A bounded number of things by name; safe between threads.
 
     The thing unused the longest is let go to make room, but none that another visitor used lately.
