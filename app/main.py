@@ -16,10 +16,10 @@ from engram_core.opening.samples import sample_names
 __package__ = Path(__file__).parent.name
 
 from .figures.words.as_text import Markdown, filled, plain
-from .page import frame
+from .page import progress
+from .page.style import CSS, PRESENTER
 from .server.base import Base
 from .session import arrival, awaited, state, visitors, written_address
-from .style import CSS, PRESENTER
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered
 from .views.shared import reconnect
@@ -108,7 +108,7 @@ def _page(entry: View, said: list[str]) -> None:
     _notes(base)
     try:
         entry.draw(base)
-    except frame.Stopped:
+    except progress.Stopped:
         pass  # the page says so where the work stood
     except BaseException as error:
         # Of a visitor's own model anything may come at any time: its tokenizer, say, is not ours.
@@ -121,15 +121,16 @@ def _page(entry: View, said: list[str]) -> None:
 
 def main() -> None:
     """Draw the frame and run the chosen page."""
-    presenting = bool(st.session_state.get("present"))
+    # Before anything is drawn: how it is drawn is a part of the choice.
+    asked = arrival.arrive()
+    asked = arrival.pending() or asked
+    presenting = st.session_state.get("present") is True
     st.set_page_config(
         page_title="Engram Explorer",
         layout="wide",
         initial_sidebar_state="collapsed" if presenting else "auto",
     )
-    asked = arrival.arrive()
     st.html(CSS + (PRESENTER if presenting else ""))
-    frame.PAGES.update({entry.path: "" if entry.first else entry.path for entry in REGISTRY})
     # What the side bar, which is drawn first, has to tell the page. Not in the session: the run that was
     # replaced by this one may still be at it there.
     said: list[str] = []
@@ -140,7 +141,6 @@ def main() -> None:
         for entry in REGISTRY
     }
     chosen = st.navigation(list(pages.values()), position="top")
-    asked = arrival.pending() or asked
     if asked in pages and pages[asked] is not chosen:
         # With the choice at once, or Back would first come to this page without one.
         st.switch_page(pages[asked], query_params=written_address.next_address())

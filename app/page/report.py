@@ -12,7 +12,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from ..style import PANELS
+from .style import PANELS
 
 __all__ = ["Item", "figure_page", "report_page"]
 

@@ -19,7 +19,7 @@ from ...figures.panels.png import data_uri
 from ...figures.words.as_text import Markdown, filled, plain
 from ...figures.words.criteria import HOW, say_cell
 from ...figures.words.live import describe_edit
-from ...page import frame
+from ...page import headings, parts, progress
 from ...page.snippets import answers_code, images_code
 from ...server.base import Base
 from ..shared import controls
@@ -41,7 +41,7 @@ def choose(chosen: Selection) -> tuple[str, str]:
 def clickable(key: str) -> dict[str, Any]:
     """Return the options of a matrix of which a click opens a cell; `key` is that of its widget."""
     return {
-        "on_select": partial(_opened, key), "selection_mode": "points", "key": key, "config": frame.CHART,
+        "on_select": partial(_opened, key), "selection_mode": "points", "key": key, "config": parts.CHART,
     }  # fmt: skip
 
 
@@ -74,7 +74,7 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         probed: the row.
         page: page it stands on.
     """
-    frame.heading("Behind one cell", HOW["behind"])
+    headings.heading("Behind one cell", HOW["behind"])
     left, right = st.columns(2)
     with left:
         st.selectbox("Edited concept (column)", chosen.edited, key="edited", persist_state="session")
@@ -104,7 +104,7 @@ def _words(base: Base, row: Choice, probed: str, before: float, after: float) ->
 
 
 def _images(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = frame.run(images_behind(base, row, probed))
+    table = progress.run(images_behind(base, row, probed))
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
@@ -146,7 +146,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = frame.run(answers_behind(base, row, probed))
+    table = progress.run(answers_behind(base, row, probed))
     st.markdown(plain(_words(base, row, probed, table["base"].mean(), table["edited"].mean())))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))
@@ -166,4 +166,4 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
     code = answers_code(probed, most=WRITTEN) if base.of_text else images_code(probed)
     name = f"Inputs of {probed}: {describe_edit(row)}"
-    frame.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)
+    parts.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

@@ -16,9 +16,9 @@ from ...figures.charts.heatmap import Scale, grid, heatmap
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, KEPT, how_test, say_function, say_shams, say_tests
-from ...page import frame
-from ...page.columns import columns_of
+from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code
+from ...page.tables import column_config
 from ...server.base import Base
 from ..shared import controls
 from . import cell
@@ -43,8 +43,8 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         return
     null = _null(criterion)
     name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
-    part = frame.part(PAGE, name, HOW[criterion], base, choice)
-    found: Function = frame.run(
+    part = parts.part(PAGE, name, HOW[criterion], base, choice)
+    found: Function = progress.run(
         measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=0)
     )
     table = _table(found, chosen, criterion)
@@ -79,7 +79,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         **cell.clickable(f"matrix_{criterion}_{null}"),
     )
     row = measures.key_of(choice, edited, criterion.lower(), null)
-    with suppress(frame.Stopped):  # the controls are another work
+    with suppress(progress.Stopped):  # the controls are another work
         cell.show(base, row, chosen, edited, probed, page=PAGE)
     _shams(base, choice, chosen, criterion, null)
 
@@ -200,19 +200,19 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
         )
     how = HOW["shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     with top:
-        frame.heading("Against its controls", how)
+        headings.heading("Against its controls", how)
     if not wanted:
         return
     which = criterion.lower()
     steps = measures.function_steps(base, choice, which, null, chosen, controls=seeds)
-    found: Function = frame.run(steps, key="controls")
+    found: Function = progress.run(steps, key="controls")
     numbers, runs = measures.against_shams(found, chosen.edited, which)
     effect, gaussian, subset = numbers["selective"].tolist(), runs["gaussian"], runs["subset"]
     series = [_dots_of(gaussian, f"Gaussian, same size ({seeds} seeds)", CONTROL, "diamond")]
     if any(subset):
         series.append(_dots_of(subset, f"random subset ({seeds} seeds)", SUBSET, "square-open"))
     series.append(Dots("this engram", 100 * np.array(effect), EDITED, "circle"))
-    frame.Part(PAGE, f"{criterion} against its controls", how, base, choice).figure(
+    parts.Part(PAGE, f"{criterion} against its controls", how, base, choice).figure(
         "shams",
         dots(
             chosen.edited,
@@ -227,7 +227,7 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
     )
     if seeds > measures.SHAMS:
         with st.expander("z and p of every concept"):
-            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=column_config(numbers))
     if found.refused:
         st.caption(plain(f"No random subset: {found.refused}"))
     elif null == IN_PLACE:
@@ -237,10 +237,10 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
 
 
 def _dots_of(runs: list[list[float]], title: str, colour: str, symbol: str) -> Dots:
-    parts = [
+    levels = [
         100 * np.array([stat(run) if run else np.nan for run in runs]) for stat in (np.mean, np.min, np.max)
     ]
-    return Dots(title, parts[0], colour, symbol, parts[1], parts[2])
+    return Dots(title, levels[0], colour, symbol, levels[1], levels[2])
 
 
 def _score(base: Base) -> str:

@@ -13,7 +13,7 @@ from ...figures.charts.palette import BASE, EDITED
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, say_kept
 from ...figures.words.layers import say_kinds
-from ...page import frame
+from ...page import parts, progress
 from ...page.snippets import subset_code
 from ...server.base import Base
 from ..shared import controls
@@ -34,11 +34,11 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
     asked = kept.kept_of(choice, chosen)
     name = f"Sufficiency {'block by block' if asked.blocks else 'layer by layer'}"
     how = HOW["kept by layer"].format(sets=len(asked.concepts))
-    part = frame.part(PAGE, name, how, base, choice)
+    part = parts.part(PAGE, name, how, base, choice)
     st.caption(plain(_measured(base, asked)))
     if not controls.wanted(base.facts, "Measure it", "measure_kept", HOW["asked"]):
         return
-    table: pd.DataFrame = frame.run(kept.kept_steps(base, choice, chosen))
+    table: pd.DataFrame = progress.run(kept.kept_steps(base, choice, chosen))
     rows = list(asked.places)
     wide = {
         null: table[table["null"] == null].set_index("layer").reindex(rows)

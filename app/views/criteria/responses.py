@@ -15,9 +15,9 @@ from ...figures.charts.dots import Dots, dots
 from ...figures.charts.heatmap import Scale, grid, heatmap
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
 from ...figures.words.criteria import HOW, how_test, say_response
-from ...page import frame
-from ...page.columns import columns_of
+from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code
+from ...page.tables import column_config
 from ...server.base import Base
 from ..shared import controls
 from . import cell
@@ -44,7 +44,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     layers = choice.layers if at == MEAN else (at,)
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
     seeds = measures.SHAMS
-    table: pd.DataFrame = frame.run(measures.response_steps(base, choice, chosen, layers, seeds))
+    table: pd.DataFrame = progress.run(measures.response_steps(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(chosen)
     code = _code(base, chosen, layers, controlled="ratio_gaussian" in table, seeds=seeds)
     asked = [
@@ -55,7 +55,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         asked = [("ratio", "Size of the answer ‖E X‖ / ‖W X‖", "Specificity")]
     for measure, title, how in asked:
         name = f"{title}, {where}"
-        part = frame.part(PAGE, name, HOW[how], base, choice)
+        part = parts.part(PAGE, name, HOW[how], base, choice)
         mean = table.groupby(["concept", "probe"], sort=False, as_index=False)[measure].mean()
         mean = mean.rename(columns={measure: "value"})
         high, faint = _top(float(mean["value"].max()), 1.0 if measure != "ratio" else np.inf)
@@ -77,19 +77,21 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
             **cell.clickable(f"{measure}_{at}"),
         )
     row = measures.key_of(choice, edited, "necessity", FROM_NOTHING)
-    with suppress(frame.Stopped):
+    with suppress(progress.Stopped):
         cell.show(base, row, chosen, edited, probed, page=PAGE)
-    with suppress(frame.Stopped):
+    with suppress(progress.Stopped):
         _controls(base, choice, chosen, layers, table, asked, where, code)
     if at != MEAN:
         if not controls.wanted(base.facts, "Layer against concept", "every_layer", HOW["asked"]):
             return
         # Without controls, which stand above for the layer that was chosen.
-        table = frame.run(measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer")
+        table = progress.run(
+            measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer"
+        )
         code = _code(base, chosen, choice.layers, controlled=False, seeds=0)
     for measure, title, _ in asked:
         name = f"{title} on own inputs, layer by layer"
-        part = frame.part(PAGE, name, HOW["by layer"], base, choice)
+        part = parts.part(PAGE, name, HOW["by layer"], base, choice)
         _by_layer(part, table, chosen, measure, title, code, (at, edited))
 
 
@@ -109,12 +111,12 @@ def _controls(
         seeds = controls.seeds_wanted(seeds, measures.MANY, note=note)
     if seeds > measures.SHAMS:
         steps = measures.response_steps(base, choice, chosen, layers, seeds)
-        table = frame.run(steps, key="controls")
+        table = progress.run(steps, key="controls")
         code = _code(base, chosen, layers, controlled=True, seeds=seeds)
     how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     for measure, title, _ in asked:
         name = f"{title} against its controls, {where}"
-        part = frame.Part(PAGE, name, how, base, choice)
+        part = parts.Part(PAGE, name, how, base, choice)
         _shams(part, table, chosen, measure, title, code, seeds)
 
 
@@ -146,7 +148,7 @@ def _top(greatest: float, most: float) -> tuple[float, str]:
 
 
 def _shams(
-    part: frame.Part,
+    part: parts.Part,
     table: pd.DataFrame,
     chosen: Selection,
     measure: str,
@@ -158,7 +160,7 @@ def _shams(
     if len(columns) == 1:
         st.caption("No control: these inputs cannot be drawn from at random.")
         return
-    frame.heading(part.text, part.how)
+    headings.heading(part.text, part.how)
     mean = table.groupby(["concept", "probe"], sort=False, as_index=False)[columns].mean()
     own = mean[mean["concept"] == mean["probe"]].set_index("concept").reindex(list(chosen.edited))
     other = mean[mean["concept"] != mean["probe"]].groupby("concept")[measure].mean()
@@ -198,7 +200,7 @@ def _shams(
     )
     if tests is not None:
         with st.expander("z and p of every concept"):
-            st.dataframe(numbers, hide_index=True, width="stretch", column_config=columns_of(numbers))
+            st.dataframe(numbers, hide_index=True, width="stretch", column_config=column_config(numbers))
 
 
 def _tests(table: pd.DataFrame, chosen: Selection, measure: str) -> pd.DataFrame:
@@ -229,7 +231,7 @@ def _say_tests(tests: pd.DataFrame, seeds: int) -> str:
 
 
 def _by_layer(
-    part: frame.Part,
+    part: parts.Part,
     table: pd.DataFrame,
     chosen: Selection,
     measure: str,

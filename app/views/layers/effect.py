@@ -16,7 +16,7 @@ from ...figures.charts.palette import BASE, CONTROL, EDITED, LOSS
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain
 from ...figures.words.live import describe_edit
-from ...page import frame
+from ...page import parts, progress
 from ...page.snippets import subset_code
 from ...server.base import Base
 from ..shared import controls
@@ -46,9 +46,9 @@ def draw(base: Base, choice: Choice) -> None:
         st.info(plain(f"No concept is chosen under “Edit”; shown for {edit.concepts[0]}."))
     rest = len(probes) - len(edit.concepts)
     name = f"{describe_edit(edit)}: in one part of the layers at a time"
-    part = frame.part(PAGE, name, text.HOW["effect"], base, edit)
+    part = parts.part(PAGE, name, text.HOW["effect"], base, edit)
     seeds = controls.seeds_wanted(layer_tables.SHAMS, MANY)
-    table: pd.DataFrame = frame.run(layer_tables.effect_steps(base, edit, groups, seeds))
+    table: pd.DataFrame = progress.run(layer_tables.effect_steps(base, edit, groups, seeds))
     names = list(dict.fromkeys(table["group"]))
     sides = {side: _means(table[table["erased"] == side], names) for side in (True, False)}
     mine, others = sides[True], sides[False]

@@ -14,7 +14,7 @@ from ...figures.charts.heatmap import Scale, grid, heatmap
 from ...figures.charts.spectra import FAINT, exclusivity_figure, spectrum_figure
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain
-from ...page import frame
+from ...page import frame, parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
 from ..shared import controls
@@ -75,7 +75,7 @@ def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
             f"drawn at "
             "random (seed 0). The Python under “Take away” has them all."
         )
-    return names, frame.run(layer_tables.table_steps(base, choice, names))
+    return names, progress.run(layer_tables.table_steps(base, choice, names))
 
 
 def _wide(table: pd.DataFrame, column: str, base: Base, names: tuple[str, ...]) -> np.ndarray:
@@ -93,7 +93,7 @@ def _energy(base: Base, choice: Choice) -> None:
     ranks = _wide(table, "rank", base, names)
     log = shade != text.SHADES[1]
     name = f"Size of every engram, {text.SHADES[0 if log else 1]} colours"
-    frame.part(PAGE, name, text.HOW["energy"], base, choice).figure(
+    parts.part(PAGE, name, text.HOW["energy"], base, choice).figure(
         "energy",
         heatmap(
             values,
@@ -115,7 +115,7 @@ def _energy(base: Base, choice: Choice) -> None:
 def _leak(base: Base, choice: Choice) -> None:
     names, table = _table(base, choice)
     leak, residue = (100 * _wide(table, column, base, names) for column in ("leak", "residue"))
-    frame.part(PAGE, "Leak certificate", text.HOW["leak"], base, choice).figure(
+    parts.part(PAGE, "Leak certificate", text.HOW["leak"], base, choice).figure(
         "leak",
         heatmap(
             100 * _wide(table, "error", base, names),
@@ -158,18 +158,18 @@ def _directions(base: Base, choice: Choice) -> None:
     groups = table["group"].nunique()
     first = table[table["group"] == 0]
     name = f"Spectrum of what {layer} reads"
-    frame.part(PAGE, name, text.HOW["spectrum"], base, choice).figure(
+    parts.part(PAGE, name, text.HOW["spectrum"], base, choice).figure(
         "spectrum",
         spectrum_figure(first["eigenvalue"].to_numpy(), threshold),
         words=text.say_spectrum(first, threshold, form, groups),
         numbers=table,
         code=f"table = {plain_atlas(choice)}.spectra([{layer!r}])",
     )
-    mu = frame.run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
+    mu = progress.run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
     counts = base.atlas.counts
     share = counts[concept] / max(sum(counts.values()), 1)
     name = f"Directions of {concept} in {layer}: its own or shared"
-    frame.part(PAGE, name, text.HOW["exclusivity"], base, choice).figure(
+    parts.part(PAGE, name, text.HOW["exclusivity"], base, choice).figure(
         "exclusivity",
         exclusivity_figure(mu[mu > FAINT], share),
         words=text.say_exclusivity(mu, concept, layer),
@@ -190,8 +190,8 @@ def _exclusivity_code(choice: Choice, concept: str, layers: str) -> str:
 def _by_layer(base: Base, choice: Choice, concept: str) -> None:
     layers = base.facts.layers
     name = f"Directions of {concept}, layer by layer"
-    part = frame.part(PAGE, name, text.HOW["by layer"], base, choice)
-    found = frame.run(layer_tables.exclusivity_steps(base, concept, layers), key="every layer")
+    part = parts.part(PAGE, name, text.HOW["by layer"], base, choice)
+    found = progress.run(layer_tables.exclusivity_steps(base, concept, layers), key="every layer")
     every = [found[layer][found[layer] > FAINT] for layer in layers]
     most = min(max(len(mu) for mu in every), _DIRECTIONS)
     values = np.array([[*mu[:most], *[np.nan] * (most - len(mu))] for mu in every], float)
@@ -227,7 +227,7 @@ def _coverage(base: Base, choice: Choice) -> None:
     table = layer_tables.coverage(base)
     covered = int(table["covered"].sum())
     left = table[~table["covered"]]
-    part = frame.part(PAGE, "Covered and skipped layers", text.HOW["coverage"], base, choice)
+    part = parts.part(PAGE, "Covered and skipped layers", text.HOW["coverage"], base, choice)
     reasons = left.groupby("reason").size().sort_values(ascending=False)
     st.markdown(
         f"**{covered}** layers hold engrams, **{len(left)}** do not. "

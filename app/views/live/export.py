@@ -12,9 +12,9 @@ from ...choice.choice import Choice
 from ...compute import export as take
 from ...figures.words.as_text import plain
 from ...options import server_options
-from ...page import frame
-from ...page.columns import columns_of
+from ...page import headings
 from ...page.snippets import edit_code, model_code
+from ...page.tables import column_config
 from ...server.base import Base
 from ..shared import controls
 
@@ -43,7 +43,7 @@ def draw(base: Base, choice: Choice) -> None:
     """Draw the block; nothing is made before somebody asks."""
     if server_options().demo:
         return
-    frame.heading("Take the model away", _HOW)
+    headings.heading("Take the model away", _HOW)
     options = take.kinds(base)
     controls.ready("_take_kind", options, options[0])
     left, right = st.columns([5, 3], vertical_alignment="bottom")
@@ -151,7 +151,7 @@ def _offer(taken: take.Taken) -> None:
             )
         )
         if worst["error"]:
-            st.dataframe(table, hide_index=True, width="stretch", column_config=columns_of(table))
+            st.dataframe(table, hide_index=True, width="stretch", column_config=column_config(table))
 
 
 def _said(count: float) -> str:

@@ -17,7 +17,7 @@ from ...figures.panels.hero import hero
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import Markdown, filled, plain
 from ...figures.words.live import HOW, marks_of, say_answer
-from ...page import frame
+from ...page import parts
 from ...page.snippets import answer_code
 from ...server.base import Base
 from ...session import state
@@ -149,9 +149,9 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     panel = _panel(base, choice, proof, picture, said)
     with top:
         st.html(panel.html)
-        frame.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
+        parts.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
     with right:
-        frame.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
+        parts.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(
                 said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
@@ -162,7 +162,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
         )
 
 
-def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> frame.Panel:
+def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> parts.Panel:
     about = (
         "your drawing"
         if picture.drawn
@@ -186,15 +186,15 @@ def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Ans
         }
     )
     words = say_answer(said.classes, said.base, said.edited, said.truth)
-    return frame.Panel(shown, words, numbers, answer_code(picture, base.sample.value_range))
+    return parts.Panel(shown, words, numbers, answer_code(picture, base.sample.value_range))
 
 
-def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[parts.Part, parts.Panel]:
     """Return the panel of an example and what it is called: one image before and after."""
     choice = clean({"concepts": values["concepts"]} | dict(values), base.facts)
     picture = clean_picture(values, base.facts, base.sample.image_shape)
     proof = visitor.put(choice)
-    part = frame.Part("start", "The example: one image, both answers", HOW["panel"], base, choice)
+    part = parts.Part("start", "The example: one image, both answers", HOW["panel"], base, choice)
     return part, _panel(base, choice, proof, picture, answer(base, visitor, picture))
 
 

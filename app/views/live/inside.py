@@ -13,7 +13,7 @@ from ...figures.charts import tokens
 from ...figures.words.as_text import plain
 from ...figures.words.layers import say_kinds
 from ...figures.words.live import HOW
-from ...page import frame
+from ...page import parts, progress
 from ...server.base import Base
 from ...session import state
 from ..shared import controls
@@ -74,10 +74,10 @@ def _one(choice: Choice, about: str) -> str:
 
 
 def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
-    table = frame.run(texts.answers(base, choice, concepts))
+    table = progress.run(texts.answers(base, choice, concepts))
     lost = table["base exact"] & ~table["edited exact"]
     unseen = table["split"] == "probe"
-    frame.part(PAGE, SECTIONS[0], HOW["questions"], base, choice).table(
+    parts.part(PAGE, SECTIONS[0], HOW["questions"], base, choice).table(
         "questions",
         table.sort_values("split", kind="stable"),
         words=(
@@ -101,14 +101,14 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
 
 
 def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
-    part = frame.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
+    part = parts.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
     state.tidy("bylayer", (True, False))
     wanted = st.toggle("Layer by layer", key="bylayer", persist_state="session", help=HOW["by_layer"])
     by_layer = wanted and choice.changes
     by = None
     if by_layer:
         by = "layer" if len(choice.layers) <= _MOST_ROWS else "blocks"
-    table = frame.run(texts.changes(base, choice, text, by=by), key=by or "")
+    table = progress.run(texts.changes(base, choice, text, by=by), key=by or "")
     whole = table[table["part"] == "whole edit"]
     code = _code("token_changes", f"sample.model, edited, sample.task.tokenizer, {text!r}, by={by!r}")
     part.table(
@@ -119,21 +119,21 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
         code=code,
     )
     if by_layer:
-        parts = table[table["part"] != "whole edit"]
-        frame.Part(PAGE, "Tokens, layer by layer", HOW["by_layer"], base, choice).figure(
+        by_part = table[table["part"] != "whole edit"]
+        parts.Part(PAGE, "Tokens, layer by layer", HOW["by_layer"], base, choice).figure(
             "tokens_by_layer",
-            tokens.layer_token_heatmap(parts, rows="part", value="change"),
-            words=tokens.say_map(parts, rows="part", value="change"),
-            numbers=parts,
+            tokens.layer_token_heatmap(by_part, rows="part", value="change"),
+            words=tokens.say_map(by_part, rows="part", value="change"),
+            numbers=by_part,
             code=code,
         )
 
 
 def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
-    table = frame.run(texts.reactivation(base, choice, concept, text))
+    table = progress.run(texts.reactivation(base, choice, concept, text))
     rows = "layer" if table["layer"].nunique() <= _MOST_ROWS else "block"
     title = f"Where {concept} answers the tokens of the prompt"
-    frame.part(PAGE, title, tokens.HOW_TOKENS["map"], base, choice).figure(
+    parts.part(PAGE, title, tokens.HOW_TOKENS["map"], base, choice).figure(
         "where",
         tokens.layer_token_heatmap(table, rows=rows),
         words=tokens.say_map(table, rows=rows),
@@ -144,9 +144,9 @@ def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
 
 
 def _energy(base: Base, choice: Choice, concept: str) -> None:
-    table = frame.run(texts.energy(base, choice, concept))
+    table = progress.run(texts.energy(base, choice, concept))
     title = f"Which modules hold the engram of {concept}"
-    frame.part(PAGE, title, tokens.HOW_TOKENS["modules"], base, choice).figure(
+    parts.part(PAGE, title, tokens.HOW_TOKENS["modules"], base, choice).figure(
         "energy",
         tokens.module_heatmap(table),
         words=tokens.say_modules(table),
@@ -157,11 +157,11 @@ def _energy(base: Base, choice: Choice, concept: str) -> None:
 
 
 def _rest(base: Base, choice: Choice) -> None:
-    part = frame.part(PAGE, SECTIONS[4], HOW["rest"], base, choice)
+    part = parts.part(PAGE, SECTIONS[4], HOW["rest"], base, choice)
     if not choice.changes:
         st.caption("Nothing is edited, so nothing else has changed.")
         return
-    table = frame.run(texts.rest(base, choice))
+    table = progress.run(texts.rest(base, choice))
     values = table.set_index("measure")
     said = []
     for row, name in (("recall, others", "Others: recall"), ("degenerate rate", "Degenerate texts:")):

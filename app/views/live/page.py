@@ -21,7 +21,7 @@ from ...figures.charts.bars import Control, score_figure
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
 from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores, say_test
-from ...page import frame
+from ...page import frame, parts, progress
 from ...page.snippets import scores_code
 from ...server.base import Base
 from ...session import state, visitors
@@ -60,7 +60,7 @@ def page(base: Base) -> None:
     below = st.container()
     proof.draw(base, choice, found)
     with below:
-        with suppress(frame.Stopped):
+        with suppress(progress.Stopped):
             _scores(base, choice)
         side.more(base, visitor, choice)
     take_model.draw(base, choice)
@@ -122,8 +122,8 @@ def _scores(base: Base, choice: Choice) -> None:
     facts = base.facts
     name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
     how = HOW["recall" if base.of_text else "scores"]
-    part = frame.part(PAGE, name, how, base, choice)
-    status, numbers, place = frame.Bar("scores"), st.empty(), st.empty()
+    part = parts.part(PAGE, name, how, base, choice)
+    status, numbers, place = progress.Bar("scores"), st.empty(), st.empty()
     scores = base.scores
     for share, scores in edit_steps(base, choice):  # noqa: B007
         if share < 1:
@@ -160,7 +160,7 @@ def _scores(base: Base, choice: Choice) -> None:
         )
         if not final:
             with place.container():
-                st.plotly_chart(frame.on_screen(chart), config=frame.CHART, alt=said, key="scores_early")
+                st.plotly_chart(parts.on_screen(chart), config=parts.CHART, alt=said, key="scores_early")
             return
         part.figure(
             "scores",
@@ -184,7 +184,7 @@ def _scores(base: Base, choice: Choice) -> None:
                     drawn = True
                 status.advance(share, text="Scoring the control: random edits of the same size")
         status.empty()
-    except frame.Stopped:
+    except progress.Stopped:
         runs = []
     draw(Control.of(facts.classes, runs), final=True)
 

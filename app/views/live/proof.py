@@ -10,7 +10,7 @@ from ...choice.choice import Choice
 from ...compute.visitor import Proof
 from ...figures.words.as_text import filled, plain
 from ...figures.words.live import HOW, describe_edit
-from ...page import frame
+from ...page import headings
 from ...server.base import Base
 
 __all__ = ["draw", "status"]
@@ -32,7 +32,7 @@ def status(base: Base, choice: Choice, proof: Proof) -> dict[str, Any]:
 
 def draw(base: Base, choice: Choice, proof: Proof) -> None:
     """Draw what was changed, that the base was not, and which layers hold no memory."""
-    frame.heading("Proof", HOW["proof"])
+    headings.heading("Proof", HOW["proof"])
     each = ", ".join(f"{name} {value:.2f}" for name, value in list(proof.per_layer.items())[:8])
     more = ", …" if len(proof.per_layer) > 8 else ""
     changed = (

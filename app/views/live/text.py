@@ -18,7 +18,7 @@ from ...figures.panels.hero import say_texts, text_hero
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
 from ...options import server_options
-from ...page import frame
+from ...page import parts
 from ...page.snippets import continuations_code
 from ...server.base import Base
 from ...session import state
@@ -170,7 +170,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
         far, html = _stream(base, choice, prompt, options, shown, panel, button)
         with row:
             made = _panel(html, far, prompt, options)
-            frame.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
+            parts.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
     except EngramError as error:
         panel.warning(plain(error))
 
@@ -197,14 +197,14 @@ def _stream(base, choice, prompt, options, shown, panel, button) -> tuple[texts.
     return far, html
 
 
-def _panel(html: str, far: texts.Continuation, prompt: str, options: Mapping[str, Any]) -> frame.Panel:
+def _panel(html: str, far: texts.Continuation, prompt: str, options: Mapping[str, Any]) -> parts.Panel:
     numbers = pd.DataFrame(
         {"model": ["base", "edited"], "prompt": prompt, "continuation": [far.base, far.edited]}
     )
     code = continuations_code(prompt, **options)
     if not far.done:
         code += "\n# On the page, writing was stopped before its end: these texts go on."
-    return frame.Panel(html, say_texts(far.base, far.edited), numbers, code)
+    return parts.Panel(html, say_texts(far.base, far.edited), numbers, code)
 
 
 def _stop() -> None:
@@ -213,7 +213,7 @@ def _stop() -> None:
 
 def _next(base: Base, visitor: Visitor, choice: Choice, prompt: str, *, chat: bool) -> None:
     table = texts.next_table(base, visitor, prompt, chat=chat)
-    frame.part("live", "The next token", HOW_TOKENS["next"], base, choice).figure(
+    parts.part("live", "The next token", HOW_TOKENS["next"], base, choice).figure(
         "next",
         next_token_figure(table),
         words=say_next(table),
@@ -225,7 +225,7 @@ def _next(base: Base, visitor: Visitor, choice: Choice, prompt: str, *, chat: bo
     )
 
 
-def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[frame.Part, frame.Panel]:
+def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[parts.Part, parts.Panel]:
     """Return the panel of an example and what it is called: one prompt, continued before and after."""
     choice = clean(dict(values), base.facts)
     proof = visitor.put(choice)
@@ -241,7 +241,7 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[fr
         done=True,
         **status(base, choice, proof),
     )
-    part = frame.Part("start", "The example: one prompt, both continuations", HOW["texts"], base, choice)
+    part = parts.Part("start", "The example: one prompt, both continuations", HOW["texts"], base, choice)
     return part, _panel(html, far, prompt, options)
 
 

@@ -16,7 +16,7 @@ from ...figures.charts.heatmap import Scale, cell_of, heatmap, label
 from ...figures.charts.scatter import Cloud, axes_of, picked_points, scatter
 from ...figures.words.as_text import plain
 from ...figures.words.maps import HOW, say_cosines
-from ...page import frame
+from ...page import parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
 from ..shared import controls
@@ -46,7 +46,7 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
     colour = st.segmented_control(
         "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
     )
-    found = frame.run(maps.cosines(base, names, layer))
+    found = progress.run(maps.cosines(base, names, layer))
     _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
 
@@ -95,7 +95,7 @@ def _map(
     words += say_cosines(found.concepts, found.cosines)
     words += "Click a point to open it in Live." if dimensions == 2 else "Drag to turn."
     text, how = f"Engrams {_where(layer)}", HOW["engrams"] + HOW[shown]
-    part = frame.part(PAGE, text, how, base, choice)
+    part = parts.part(PAGE, text, how, base, choice)
     options: dict[str, Any] = {"key": f"engrams_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
@@ -118,11 +118,11 @@ def _map(
         wait_for(job, st.empty())
 
 
-def _behind(part: frame.Part, layer: str, names: list[str], nearest: pd.DataFrame) -> None:
+def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFrame) -> None:
     base, choice = part.base, part.choice
     table = nearest[nearest["concept"].isin(names)]
     every = nearest["concept"].tolist()
-    frame.Part(part.page, f"Picked engrams {_where(layer)}", HOW["engrams"], base, choice).table(
+    parts.Part(part.page, f"Picked engrams {_where(layer)}", HOW["engrams"], base, choice).table(
         "picked_engrams",
         table,
         words="",
@@ -148,12 +148,12 @@ def _send(base: Base, choice: Choice, names: list[str]) -> None:
 
 def _matrix(base: Base, choice: Choice, layer: str) -> None:
     names = maps.shown_concepts(base, choice)[:_ROWS]
-    found = frame.run(maps.cosines(base, names, layer), key="matrix")
+    found = progress.run(maps.cosines(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."
     text = f"Cosine between engrams {_where(layer)}"
-    event = frame.part(PAGE, text, HOW["cosines"], base, choice).figure(
+    event = parts.part(PAGE, text, HOW["cosines"], base, choice).figure(
         "cosines",
         heatmap(
             found.cosines, names, names, row="Engram of", column="Engram of",

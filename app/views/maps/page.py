@@ -20,7 +20,7 @@ from ...figures.charts.heatmap import label
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.maps import HOW, say_map, say_moved
-from ...page import frame
+from ...page import frame, parts
 from ...page.snippets import plain_atlas
 from ...server.base import Base
 from ..shared import controls
@@ -182,7 +182,7 @@ def _map(
     text = points + (f" of {layer}" if layer else "")
     how = HOW["traces" if points == TRACES else "hidden"] + HOW[shown]
     how += HOW[fit] if choice.changes else ""
-    part = frame.part(PAGE, text, how, base, choice)
+    part = parts.part(PAGE, text, how, base, choice)
     plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
     options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
     if dimensions == 2:

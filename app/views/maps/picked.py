@@ -15,7 +15,7 @@ from ...compute.maps import Measured
 from ...figures.charts.scatter import picked_points
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import plain
-from ...page import frame
+from ...page import parts
 from ..shared.to_live import send_to_live
 
 __all__ = ["draw"]
@@ -24,7 +24,7 @@ _CARDS = 12
 _PICKED = "_map_picked"
 
 
-def draw(part: frame.Part, measured: Measured, event: Any, *, numbers: pd.DataFrame, code: str) -> None:
+def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFrame, code: str) -> None:
     """Draw the inputs that were picked, with the way to Live.
 
     Args:
@@ -79,11 +79,11 @@ def draw(part: frame.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         if base.of_text:
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
         send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
-    taken = frame.Panel(
+    taken = parts.Panel(
         cards, f"Picked on the map: {len(picked)} inputs.", numbers.iloc[picked],
         f"{code}\ntable = table.iloc[{picked!r}]",
     )  # fmt: skip
-    frame.Part(part.page, f"{part.text}: picked inputs", part.how, base, choice).offer("picked", taken)
+    parts.Part(part.page, f"{part.text}: picked inputs", part.how, base, choice).offer("picked", taken)
 
 
 def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:

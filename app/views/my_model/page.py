@@ -17,7 +17,7 @@ from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
 from ...options import server_options
 from ...page import frame
-from ...page.columns import columns_of
+from ...page.tables import column_config
 from ...server.model_check import CheckedModel, ModelCheck
 from ...server.model_request import ModelRequest
 from ...server.uploaded import upload
@@ -280,7 +280,7 @@ def _report(opened: CheckedModel) -> None:
 
 
 def _table(table: pd.DataFrame, name: str) -> None:
-    st.dataframe(table, hide_index=True, width="stretch", column_config=columns_of(table))
+    st.dataframe(table, hide_index=True, width="stretch", column_config=column_config(table))
     st.download_button(
         "CSV", lambda: table.to_csv(index=False), f"check-up-{name}.csv", "text/csv",
         on_click="ignore", key=f"csv_check_{name}", type="tertiary", icon=":material/download:",

@@ -22,7 +22,7 @@ from ...figures.charts.scatter import picked_points
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
 from ...figures.words.strength import HOW, say_control, say_found, say_held, say_nearest, say_table, value_of
-from ...page import frame
+from ...page import headings, parts
 from ...page.snippets import sweep_code
 from ...server.base import Base
 from ..shared.to_live import send_to_live
@@ -137,7 +137,7 @@ def figure_of(base: Base, table: pd.DataFrame, rule: Rule, found: Found | None =
     )  # fmt: skip
 
 
-def draw_found(found: Found, numbers: Any, place: Any) -> frame.Part:
+def draw_found(found: Found, numbers: Any, place: Any) -> parts.Part:
     """Draw the recommendation and the figure; return the part of the page that they are.
 
     Args:
@@ -151,7 +151,7 @@ def draw_found(found: Found, numbers: Any, place: Any) -> frame.Part:
     else:
         numbers.warning(plain(found.words))
     shams = 0 if found.control is None else strength.SHAMS
-    part = frame.part(PAGE, "Forgetting against damage", HOW["frontier"], base, found.edit)
+    part = parts.part(PAGE, "Forgetting against damage", HOW["frontier"], base, found.edit)
     part = replace(part, more={"search": plan.data, "rule": rule.options | {"measure": rule.measure}})
     key = f"frontier_{rule.measure}"
     part.figure(
@@ -164,12 +164,12 @@ def draw_found(found: Found, numbers: Any, place: Any) -> frame.Part:
         on_select=partial(_clicked, key, table),
         selection_mode="points",
         key=key,
-        config=frame.CHART,
+        config=parts.CHART,
     )
     return part
 
 
-def draw_rest(found: Found, part: frame.Part) -> None:
+def draw_rest(found: Found, part: parts.Part) -> None:
     """Draw what stands below the figure: the way to Live, the trial on others, the table.
 
     Args:
@@ -248,7 +248,7 @@ def _input(base: Base, concept: str) -> dict[str, Any]:
     return {"about": concept} | ({"prompt": asked[-1].prompt} if asked else {})
 
 
-def _held(part: frame.Part, found: Found) -> None:
+def _held(part: parts.Part, found: Found) -> None:
     base, plan, best = found.base, found.plan, found.best
     if best is None or st.session_state.get("tried") is not True:
         return
@@ -257,7 +257,7 @@ def _held(part: frame.Part, found: Found) -> None:
             st.info("Too few concepts took no part in the search to try it on. Search on fewer.")
         return
     name = "Found on some, tried on others"
-    frame.heading(name, HOW["held"])
+    headings.heading(name, HOW["held"])
     st.markdown(plain(say_held(found.held, best.figures, found.rule, plan)))
     side = {key: value for key, value in best.figures.items() if key in found.held}
     first = pd.DataFrame([{"concept": f"(the search: {', '.join(plan.concepts)})"} | side])

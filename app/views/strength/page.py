@@ -20,7 +20,7 @@ from ...choice.search import Plan, Rule
 from ...compute import strength
 from ...figures.words.as_text import plain
 from ...figures.words.strength import ABOUT, duration, say_table
-from ...page import frame
+from ...page import frame, parts, progress
 from ...server.base import Base
 from ..shared import controls
 from .ask import ask_plan, ask_rule
@@ -98,17 +98,17 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
         return
     with status.container():
         # Another rule, or another mark that is picked, is no other search: what is stopped stays so.
-        bar, told = frame.Bar("search", of=plan), st.empty()
+        bar, told = progress.Bar("search", of=plan), st.empty()
     try:
         bar.advance(known / plan.settings, text=f"Searching: {about}")
         _bring(work, plan, known, bar, expected, early)
-    except frame.Stopped:
+    except progress.Stopped:
         told.markdown(plain(f"{so_far}The rest takes {about}."))
         return
     status.empty()
 
 
-def _bring(work: Sweep, plan: Plan, known: int, bar: frame.Bar, expected: float, early: _Early) -> None:
+def _bring(work: Sweep, plan: Plan, known: int, bar: progress.Bar, expected: float, early: _Early) -> None:
     """Measure, with a bar that says how long it still takes."""
     began, there = time.monotonic(), known * len(plan.targets)  # edits that take no time
     for step in work.steps():
@@ -146,7 +146,7 @@ class _Early:
             return
         with self._place.container():
             st.plotly_chart(
-                frame.on_screen(figure_of(self._base, table, self._rule)), config=frame.CHART,
+                parts.on_screen(figure_of(self._base, table, self._rule)), config=parts.CHART,
                 key=f"frontier_early_{len(table)}", alt=f"{len(table)} settings so far",
             )  # fmt: skip
         self._last, self._drawn = time.monotonic(), len(table)
@@ -154,8 +154,8 @@ class _Early:
 
 def _rows(steps: Iterator[Step], status: Any, what: str, of: Any) -> pd.DataFrame | None:
     """Return what the steps measure; None if the visitor has stopped them."""
-    with status.container(), suppress(frame.Stopped):
-        return pd.DataFrame(frame.run(_gathered(steps, what), key=what, of=of))
+    with status.container(), suppress(progress.Stopped):
+        return pd.DataFrame(progress.run(_gathered(steps, what), key=what, of=of))
     return None
 
 

@@ -20,7 +20,7 @@ def page():
     from streamlit.runtime.scriptrunner import get_script_run_ctx
     from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 
-    from app.page import frame
+    from app.page import progress
 
     done = st.session_state.setdefault("_done", [])
 
@@ -45,8 +45,8 @@ def page():
     st.text_input("Prompt", key="prompt")
     st.write("above")
     try:
-        st.write(f"sum {frame.run(steps())}")
-    except frame.Stopped:
+        st.write(f"sum {progress.run(steps())}")
+    except progress.Stopped:
         st.write("not drawn")
     st.write("below")
 
@@ -77,9 +77,9 @@ def test_any_change_begins_again():
 
 def test_what_is_known_is_drawn_without_a_bar():
     app = AppTest.from_string(
-        "import streamlit as st\nfrom app.page import frame\n"
+        "import streamlit as st\nfrom app.page import progress\n"
         "def steps():\n    yield 1.0, '', 'known'\n"
-        "st.write(frame.run(steps()))\n",
+        "st.write(progress.run(steps()))\n",
         default_timeout=60,
     ).run()
     assert not app.exception and texts(app) == ["known"] and not app.button

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .figures.charts.palette import BASE, EDITED, GAIN, LOSS
+from ..figures.charts.palette import BASE, EDITED, GAIN, LOSS
 
 __all__ = ["CSS", "PANELS", "PRESENTER"]
 

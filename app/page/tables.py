@@ -1,4 +1,4 @@
-"""How a table's columns are headed and rounded on the screen; what is taken away keeps all digits."""
+"""How a table's columns are headed and rounded on the screen; what is downloaded keeps all digits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-__all__ = ["columns_of"]
+__all__ = ["column_config"]
 
 _HEADS = {
     "base nll": "Base NLL (nats/token)",
@@ -24,7 +24,7 @@ _HEADS = {
 }
 
 
-def columns_of(table: pd.DataFrame) -> dict[str, Any]:
+def column_config(table: pd.DataFrame) -> dict[str, Any]:
     """Return Streamlit's column settings for a table: readable heads, and no more digits than can be read."""
     found: dict[str, Any] = {}
     for name in table.columns:

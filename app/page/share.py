@@ -1,0 +1,76 @@
+"""The share menu: a link to the view, the session as a file, and the report."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs
+
+import streamlit as st
+
+from ..choice.address import SessionFileError, from_file, to_file, to_query
+from ..choice.pages import PAGES, path_of
+from ..figures.words.as_text import plain
+from ..options import server_options
+from ..session import arrival, state
+from .downloads import offered_items
+from .report import report_page
+
+__all__ = ["address", "share_menu"]
+
+
+def address() -> dict[str, list[str]]:
+    """Return the keys and texts of the address of the present view."""
+    return parse_qs(to_query(state.values()), keep_blank_values=True)
+
+
+def _link(page: str) -> str:
+    origin = (st.context.url or "").split("?")[0].rstrip("/")
+    for name in PAGES:
+        origin = origin.removesuffix(f"/{path}") if (path := path_of(name)) else origin
+    # By name and not by path: opened at a path, Streamlit first looks for its server below that path, and
+    # the browser's console notes that as an error.
+    return f"{origin}/?" + "&".join(part for part in (f"page={page}", to_query(state.values())) if part)
+
+
+def share_menu(page: str) -> None:
+    """Draw the menu: link, session file and report."""
+    with st.popover("Share", icon=":material/ios_share:", type="tertiary", key="share"):
+        link = _link(page)
+        st.markdown(
+            "**Link to this view.** Whoever opens it on this server sees what you see. To copy it, press the "
+            ":material/content_copy: at the right end of the line."
+        )
+        st.code(link, language=None, wrap_lines=True)
+        st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
+        st.download_button(
+            "Save the session", to_file(page, address()), "engram-session.json", "application/json",
+            on_click="ignore", width="stretch", key="save_session",
+        )  # fmt: skip
+        if not server_options().demo:
+            _open_session()
+        st.markdown(
+            "**Report.** Every figure you have looked at, with its numbers, as one offline HTML file."
+        )
+        items = offered_items()
+        st.download_button(
+            "Report",
+            # Made when asked for: this menu is drawn before the figures below it.
+            lambda: report_page(list(items.values()), title="Engram Explorer: report", link=link),
+            "engram-report.html",
+            "text/html",
+            on_click="ignore",
+            width="stretch",
+            key="save_report",
+        )
+
+
+def _open_session() -> None:
+    file = st.file_uploader("Open a session file", type=["json"], key="_session_file", max_upload_size=1)
+    if file is None or st.session_state.get("_opened") == file.file_id:
+        return
+    try:
+        page, texts = from_file(file.getvalue(), PAGES)
+    except SessionFileError as error:
+        st.warning(plain(error))
+        return
+    st.session_state["_opened"] = file.file_id
+    arrival.open_address(page, texts)
