@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from markdown_it import MarkdownIt
 from plotly.offline import get_plotlyjs
 
 from .style import PANELS
@@ -31,6 +32,8 @@ td:first-child, th:first-child { text-align: left; }
 pre { background: #f4f6fa; padding: .8rem; font-size: .85rem; }
 """
 _ROWS = 400  # rows of a table in a report; the CSV beside the figure has them all
+# Of pictures it would make addresses that a browser asks for, and the file must work without a network.
+_MARKDOWN = MarkdownIt("commonmark", {"html": False}).disable("image")
 
 
 @dataclass(frozen=True)
@@ -62,14 +65,6 @@ class Item:
     html: str = ""
 
 
-def _plain(markdown: str) -> str:
-    """Return the few kinds of Markdown used in explanations as HTML."""
-    text = escape(markdown)
-    parts = text.split("**")
-    text = "".join(part if index % 2 == 0 else f"<b>{part}</b>" for index, part in enumerate(parts))
-    return text.replace("\n\n", "<br>")
-
-
 def _figure(figure: go.Figure) -> str:
     light = go.Figure(figure).update_layout(template="plotly_white")
     return light.to_html(include_plotlyjs=False, full_html=False, config={"displaylogo": False})
@@ -86,7 +81,7 @@ def _section(item: Item) -> str:
         parts.append(_figure(item.figure))
     if item.words:
         parts.append(f"<p>{escape(item.words)}</p>")
-    parts.append(f'<p class="how">{_plain(item.how)}</p>')
+    parts.append(f'<div class="how">{_MARKDOWN.render(item.how)}</div>')
     if item.table is not None:
         shown = item.table.head(_ROWS)
         note = (
