@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .heatmap import label
+from .labels import label
 from .palette import BASE, GRID, SIZES
 
-__all__ = ["Cloud", "axes_of", "picked_points", "scatter"]
+__all__ = ["Cloud", "axes_of", "scatter"]
 
 # Okabe–Ito without black, which dark pages swallow, and its yellow darker for white ones; a symbol per round
 # of colours keeps 24 concepts apart.
@@ -169,16 +169,3 @@ def _lines(cloud: Cloud) -> list[dict[str, Any]]:
             "name": "from base to edited", "showlegend": True,
         }
     ]  # fmt: skip
-
-
-def picked_points(event: Any) -> tuple[int, ...]:
-    """Return the numbers of the points in a click, box or lasso, from what `st.plotly_chart` keeps."""
-    selection = (event or {}).get("selection") or {}
-    found = []
-    for point in selection.get("points") or ():
-        data = point.get("customdata")
-        if isinstance(data, dict):  # Streamlit hands arrays over as objects with numbers as keys
-            data = [data[key] for key in sorted(data, key=int)]
-        if isinstance(data, list | tuple) and data:
-            found.append(int(data[0]))
-    return tuple(dict.fromkeys(found))

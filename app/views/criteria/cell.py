@@ -14,7 +14,7 @@ from ...choice.picture import Picture
 from ...compute.cell_inputs import WRITTEN, answers_behind, images_behind
 from ...compute.criteria import Selection
 from ...compute.images import pixels
-from ...figures.charts.heatmap import cell_of
+from ...figures.charts.clicks import cell_of
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import Markdown, filled, plain
 from ...figures.words.criteria import HOW, say_cell

@@ -12,8 +12,9 @@ from ...choice.choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
 from ...compute import criteria as measures
 from ...compute.criteria import Function, Selection
 from ...figures.charts.dots import Dots, dots
-from ...figures.charts.heatmap import Scale, grid, heatmap
+from ...figures.charts.heatmap import grid, heatmap
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
+from ...figures.charts.scale import Scale
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, KEPT, how_test, say_function, say_shams, say_tests
 from ...page import headings, parts, progress

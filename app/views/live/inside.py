@@ -9,10 +9,12 @@ from engram_core.errors import EngramError
 from ...choice.choice import Choice
 from ...compute import texts
 from ...compute.visitor import Visitor
-from ...figures.charts import tokens
+from ...figures.charts.token_heatmaps import layer_token_heatmap, module_heatmap
+from ...figures.panels.token_strip import token_strip_html
 from ...figures.words.as_text import plain
 from ...figures.words.layers import say_kinds
 from ...figures.words.live import HOW
+from ...figures.words.tokens import HOW_TOKENS, say_map, say_modules, say_tokens
 from ...page import parts, progress
 from ...server.base import Base
 from ...session import state
@@ -101,7 +103,7 @@ def _questions(base: Base, choice: Choice, concepts: tuple[str, ...]) -> None:
 
 
 def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
-    part = parts.part(PAGE, SECTIONS[1], tokens.HOW_TOKENS["strip"], base, choice)
+    part = parts.part(PAGE, SECTIONS[1], HOW_TOKENS["strip"], base, choice)
     state.tidy("bylayer", (True, False))
     wanted = st.toggle("Layer by layer", key="bylayer", persist_state="session", help=HOW["by_layer"])
     by_layer = wanted and choice.changes
@@ -114,16 +116,16 @@ def _tokens(base: Base, visitor: Visitor, choice: Choice, text: str) -> None:
     part.table(
         "tokens",
         table,
-        words=tokens.say_tokens(whole),
-        html=tokens.token_strip_html(whole, label="The prompt and its known answer"),
+        words=say_tokens(whole),
+        html=token_strip_html(whole, label="The prompt and its known answer"),
         code=code,
     )
     if by_layer:
         by_part = table[table["part"] != "whole edit"]
         parts.Part(PAGE, "Tokens, layer by layer", HOW["by_layer"], base, choice).figure(
             "tokens_by_layer",
-            tokens.layer_token_heatmap(by_part, rows="part", value="change"),
-            words=tokens.say_map(by_part, rows="part", value="change"),
+            layer_token_heatmap(by_part, rows="part", value="change"),
+            words=say_map(by_part, rows="part", value="change"),
             numbers=by_part,
             code=code,
         )
@@ -133,10 +135,10 @@ def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
     table = progress.run(texts.reactivation(base, choice, concept, text))
     rows = "layer" if table["layer"].nunique() <= _MOST_ROWS else "block"
     title = f"Where {concept} answers the tokens of the prompt"
-    parts.part(PAGE, title, tokens.HOW_TOKENS["map"], base, choice).figure(
+    parts.part(PAGE, title, HOW_TOKENS["map"], base, choice).figure(
         "where",
-        tokens.layer_token_heatmap(table, rows=rows),
-        words=tokens.say_map(table, rows=rows),
+        layer_token_heatmap(table, rows=rows),
+        words=say_map(table, rows=rows),
         numbers=table,
         code=_code("reactivation_map", f"sample.model, atlas, {concept!r}, sample.task.tokenizer, {text!r}"),
         names=say_kinds(table["layer"]) if rows == "layer" else "",
@@ -146,10 +148,10 @@ def _where(base: Base, choice: Choice, concept: str, text: str) -> None:
 def _energy(base: Base, choice: Choice, concept: str) -> None:
     table = progress.run(texts.energy(base, choice, concept))
     title = f"Which modules hold the engram of {concept}"
-    parts.part(PAGE, title, tokens.HOW_TOKENS["modules"], base, choice).figure(
+    parts.part(PAGE, title, HOW_TOKENS["modules"], base, choice).figure(
         "energy",
-        tokens.module_heatmap(table),
-        words=tokens.say_modules(table),
+        module_heatmap(table),
+        words=say_modules(table),
         numbers=table,
         code=_code("module_energy", f"atlas, {concept!r}"),
         names=say_kinds(table["module"]),

@@ -13,10 +13,11 @@ from engram_core.errors import EngramError
 from ...choice.choice import Choice, clean, writing
 from ...compute import texts
 from ...compute.visitor import Proof, Visitor
-from ...figures.charts.tokens import HOW_TOKENS, next_token_figure, say_next
+from ...figures.charts.next_token import next_token_figure
 from ...figures.panels.hero import say_texts, text_hero
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
+from ...figures.words.tokens import HOW_TOKENS, say_next
 from ...options import server_options
 from ...page import parts
 from ...page.snippets import continuations_code

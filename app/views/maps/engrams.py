@@ -12,8 +12,11 @@ import streamlit as st
 
 from ...choice.choice import ERASE, Choice, one_of
 from ...compute import maps
-from ...figures.charts.heatmap import Scale, cell_of, heatmap, label
-from ...figures.charts.scatter import Cloud, axes_of, picked_points, scatter
+from ...figures.charts.clicks import cell_of, picked_points
+from ...figures.charts.heatmap import heatmap
+from ...figures.charts.labels import label
+from ...figures.charts.scale import Scale
+from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import plain
 from ...figures.words.maps import HOW, say_cosines
 from ...page import parts, progress

@@ -16,7 +16,7 @@ from ...choice.choice import Choice, one_of
 from ...compute import maps
 from ...compute.maps import Measured
 from ...compute.scores import edit_steps
-from ...figures.charts.heatmap import label
+from ...figures.charts.labels import label
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.maps import HOW, say_map, say_moved

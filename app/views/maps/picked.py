@@ -12,7 +12,7 @@ import streamlit as st
 from ...choice.picture import Picture
 from ...compute.images import pixels
 from ...compute.maps import Measured
-from ...figures.charts.scatter import picked_points
+from ...figures.charts.clicks import picked_points
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import plain
 from ...page import parts

@@ -17,8 +17,10 @@ from ...choice import search
 from ...choice.choice import ERASE, Choice
 from ...choice.search import FORGET, Plan, Rule
 from ...compute import strength, texts
-from ...figures.charts.frontier import Extras, clicked_row, frontier_figure, table_row
-from ...figures.charts.scatter import picked_points
+from ...figures.charts.clicks import picked_points
+from ...figures.charts.frontier import frontier_figure
+from ...figures.charts.frontier_axes import Extras
+from ...figures.charts.settings import clicked_row, table_row
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
 from ...figures.words.strength import HOW, say_control, say_found, say_held, say_nearest, say_table, value_of

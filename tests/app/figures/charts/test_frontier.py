@@ -8,9 +8,11 @@ import pytest
 
 import engram_core as ec
 from app.choice.search import Plan, Rule
-from app.figures.charts.frontier import Extras, clicked_row, frontier_figure, root, series_of
+from app.figures.charts.clicks import picked_points
+from app.figures.charts.frontier import frontier_figure
+from app.figures.charts.frontier_axes import Extras, root
 from app.figures.charts.palette import CONTROL
-from app.figures.charts.scatter import picked_points
+from app.figures.charts.settings import clicked_row, series_of
 from app.figures.words.strength import duration, say_held, say_nearest
 
 ROWS = [

@@ -8,18 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from app.figures.charts.next_token import next_token_figure
 from app.figures.charts.palette import GAIN, LOSS
-from app.figures.charts.tokens import (
-    HOW_TOKENS,
-    layer_token_heatmap,
-    module_heatmap,
-    next_token_figure,
-    say_map,
-    say_modules,
-    say_next,
-    say_tokens,
-    token_strip_html,
-)
+from app.figures.charts.token_heatmaps import layer_token_heatmap, module_heatmap
+from app.figures.panels.token_strip import token_strip_html
+from app.figures.words.tokens import HOW_TOKENS, say_map, say_modules, say_next, say_tokens
 
 TOKENS = ["The", " <script>", "\n", ' "Pa&', "ris"]
 CHANGES = [np.nan, -4.0, 0.0, 2.0, -1.0]

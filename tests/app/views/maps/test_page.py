@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app.compute import maps
-from app.figures.charts.scatter import Cloud, picked_points, scatter
+from app.figures.charts.clicks import picked_points
+from app.figures.charts.scatter import Cloud, scatter
 from app.launch import MAIN
 
 SAMPLE = "digits-mlp"
