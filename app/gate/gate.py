@@ -11,6 +11,7 @@ from typing import Any
 
 from streamlit.runtime import Runtime
 
+from .base_address import BaseAddress, uncompressed
 from .fair import Runs
 from .hosts import Hosts, network
 from .limits import Bucket, Limits
@@ -28,6 +29,7 @@ _UPLOAD = re.compile(r"/_stcore/upload_file/([^/]+)/[^/]+")
 # What a page needs. Streamlit has more: an interface for agents, one for logins, a check that runs the
 # script.
 _OPEN = (_HEALTH, "/_stcore/host-config", "/_stcore/bidi-components/")
+_FILES = ("/_stcore/", "/static/", "/media/", "/component/")  # everything else is Streamlit's page
 _METRICS = "/_stcore/metrics"
 _CLOSED = ("/_stcore", "/auth", "/oauth2callback", "/app/static")
 _MOST_KNOWN = 20_000  # addresses that are remembered
@@ -102,6 +104,8 @@ class Gate:
 
         if upload and scope["method"] == "PUT":
             work: Awaitable[None] = self._upload(upload.group(1), scope, receive, with_headers)
+        elif scope["method"] == "GET" and not scope["path"].startswith(_FILES):
+            work = self._app(uncompressed(scope), receive, BaseAddress(with_headers))
         else:
             work = self._app(scope, receive, with_headers)
         try:
