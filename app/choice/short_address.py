@@ -1,8 +1,8 @@
 """An address of at most 2,000 characters, whatever is chosen; longer ones get lost in mails and proxies.
 
-A choice that is short enough stands in its address word by word. A longer one first has its long lists of
-concepts and layers written as one bit per name (``*``, a checksum of all names, the bits), then everything but
-the model is packed (deflate, base64) under one key. What still does not fit, a typed text of thousands of
+A choice that is short enough stands in its address word by word. In a longer one the long lists of concepts
+and layers are first written as one bit per name (``*``, a checksum of all names, the bits); if that is not
+enough, everything but the model is packed (deflate, base64) under one key. What still does not fit, a typed text of thousands of
 characters, is left out and named; a session file holds it.
 """
 

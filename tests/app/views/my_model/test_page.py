@@ -28,7 +28,7 @@ from app.server.model_request import ModelRequest
 from app.server.uploaded import upload
 from app.views.my_model import page as model
 from app.views.my_model import restored as kept
-from engram_core.vision.architectures import build
+from engram_core.vision.architectures import architecture_names, build
 
 NAMES = ("Fabrice Pelliningway", "Sabine Marroweck")
 
@@ -253,7 +253,7 @@ def test_an_uploaded_zip_of_a_class_folder_is_checked_and_opened():
 
 def test_the_page_names_the_architectures_and_a_config_that_works():
     said = " ".join(block.value for block in open_page().markdown)
-    for name in ec.architectures.architecture_names():
+    for name in architecture_names():
         assert f"`{name}`" in said
     shown = json.loads(said.split("```json")[1].split("```")[0])
     assert len(list(build(shown).parameters())) > 4 and len(shown["classes"]) == 3
