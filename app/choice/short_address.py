@@ -2,8 +2,8 @@
 
 A choice that is short enough stands in its address word by word. In a longer one the long lists of concepts
 and layers are first written as one bit per name (``*``, a checksum of all names, the bits); if that is not
-enough, everything but the model is packed (deflate, base64) under one key. What still does not fit, a typed text of thousands of
-characters, is left out and named; a session file holds it.
+enough, everything but the model is packed (deflate, base64) under one key. What still does not fit, a typed
+text of thousands of characters, is left out and named; a session file holds it.
 """
 
 from __future__ import annotations

@@ -8,9 +8,11 @@ import streamlit as st
 
 from ..choice.address import SessionFileError, from_file, to_file, to_query
 from ..choice.pages import PAGES, path_of
+from ..choice.short_address import query_of
 from ..figures.words.as_text import plain
 from ..options import server_options
 from ..session import arrival, state
+from ..session.written_address import left_out, next_address
 from .downloads import offered_items
 from .report import report_page
 
@@ -26,9 +28,8 @@ def _link(page: str) -> str:
     origin = (st.context.url or "").split("?")[0].rstrip("/")
     for name in PAGES:
         origin = origin.removesuffix(f"/{path}") if (path := path_of(name)) else origin
-    # By name and not by path: opened at a path, Streamlit first looks for its server below that path, and
-    # the browser's console notes that as an error.
-    return f"{origin}/?" + "&".join(part for part in (f"page={page}", to_query(state.values())) if part)
+    # By name and not by path: so it works without the gate, too, where the paths of pages cause errors.
+    return f"{origin}/?" + "&".join(part for part in (f"page={page}", query_of(next_address())) if part)
 
 
 def share_menu(page: str) -> None:
@@ -40,6 +41,13 @@ def share_menu(page: str) -> None:
             ":material/content_copy: at the right end of the line."
         )
         st.code(link, language=None, wrap_lines=True)
+        if missing := left_out():
+            st.caption(
+                plain(
+                    f"The link leaves out {', '.join(missing)}: with it, it would be longer than mails and "
+                    "servers take. A session file holds everything."
+                )
+            )
         st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
         st.download_button(
             "Save the session", to_file(page, address()), "engram-session.json", "application/json",

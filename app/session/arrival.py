@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from ..choice import choice as choices
 from ..choice.address import KINDS, values_of
 from ..choice.choice import Facts
+from ..choice.short_address import unpacked
 from ..options import server_options
 from .awaited import awaited_address, awaited_model, held_address, move_on, note_shown, set_aside
 from .state import clear_inputs, model, models, put, reset, tidy_for
@@ -35,7 +36,8 @@ def arrive() -> str | None:
     Streamlit: what is set by a program reaches a bound address only if its widget was there before (1.67),
     and links would lose half of what they name.
     """
-    found = {key: st.query_params.get_all(key) for key in st.query_params}
+    written = {key: st.query_params.get_all(key) for key in st.query_params}
+    found = unpacked(written)
     first = first_run()
     if first:
         keep_address(found)
@@ -47,7 +49,7 @@ def arrive() -> str | None:
         pass  # what is about to be opened says what becomes of a choice that waits
     elif held_address() and admit(awaited_model()):
         _take_over(awaited_address())
-    note_written(found)
+    note_written(written)
     return found.get("page", [""])[-1] if first else None
 
 

@@ -12,12 +12,14 @@ from ..choice import choice as choices
 from ..choice.address import KINDS
 from ..choice.choice import Choice, Facts
 from ..choice.picture import Picture, clean_picture
+from ..choice.short_address import expanded, is_list
 from ..options import server_options
 from ..server.base import Base
 from ..server.model_facts import samples, start_values_of
 from .visitor_models import default_model, model_names
 
 __all__ = [
+    "all_names",
     "choice_of",
     "clear_inputs",
     "defaults",
@@ -25,6 +27,7 @@ __all__ = [
     "model",
     "models",
     "new_image",
+    "note_names",
     "picture_of",
     "put",
     "random_image",
@@ -35,6 +38,25 @@ __all__ = [
 ]
 
 _INPUTS: dict[str, Any] = {"class": None, "image": 1, "drawn": "", "prompt": None, "about": None}
+
+
+_NAMES = "_names"  # by model: all its concepts and layers
+
+
+def note_names(facts: Facts) -> None:
+    """Note the names that a model has, and put them in place of lists in bits that an address held."""
+    known: dict[str, dict[str, Sequence[str]]] = st.session_state.setdefault(_NAMES, {})
+    names = known[facts.name] = {"concepts": facts.classes, "layers": facts.layers}
+    for key, every in names.items():
+        chosen = st.session_state.get(key)
+        if isinstance(chosen, list | tuple) and any(map(is_list, chosen)):
+            st.session_state[key] = expanded(chosen, every)
+
+
+def all_names() -> dict[str, Sequence[str]]:
+    """Return all names of the chosen model by the key of the lists of them; {} before it was loaded."""
+    known: dict[str, dict[str, Sequence[str]]] = st.session_state.get(_NAMES, {})
+    return known.get(model(), {})
 
 
 def models() -> list[str]:
@@ -81,7 +103,8 @@ def values(name: str | None = None) -> dict[str, Any]:
         known |= {
             key: value
             for key, value in strengths.items()
-            if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) in chosen
+            if key.startswith(choices.ALPHA)
+            and (key.removeprefix(choices.ALPHA) in chosen or any(map(is_list, chosen)))
         }
     return {
         key: value

@@ -13,6 +13,7 @@ from ..figures.words.as_text import plain
 from ..options import server_options
 from ..server.base import Base
 from ..server.opened_models import loading
+from .state import note_names
 from .visitor_models import note_use
 
 __all__ = ["base_of", "visitor_of"]
@@ -42,7 +43,7 @@ def base_of(name: str) -> Base:
     if work.failed:
         loading.clear(name)
     try:
-        return work.base()
+        base = work.base()
     except EngramError:
         raise
     except Exception as error:
@@ -52,6 +53,8 @@ def base_of(name: str) -> Base:
             f"The model {name} could not be prepared{more}. Reload the page to try again, or choose another "
             "model at the side."
         ) from None
+    note_names(base.facts)
+    return base
 
 
 def visitor_of(base: Base) -> Visitor:

@@ -11,15 +11,17 @@ from ..choice import choice as choices
 from ..choice import search
 from ..choice.address import to_query
 from ..choice.choice import Facts
+from ..choice.short_address import PACKED, expanded, shortened
 from ..options import server_options
 from .awaited import held_address
-from .state import models, values
+from .state import all_names, models, values
 
 __all__ = [
     "address_problems",
     "dismiss_address",
     "first_run",
     "keep_address",
+    "left_out",
     "next_address",
     "note_written",
     "write_address",
@@ -49,9 +51,19 @@ def dismiss_address() -> None:
     st.session_state[_ADDRESS] = {}
 
 
+def _shortened() -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    whole = held_address() or parse_qs(to_query(values()), keep_blank_values=True)
+    return shortened(whole, all_names())
+
+
 def next_address() -> dict[str, list[str]]:
     """Return what the address is to say: the whole choice, or what it says while its model is awaited."""
-    return held_address() or parse_qs(to_query(values()), keep_blank_values=True)
+    return _shortened()[0]
+
+
+def left_out() -> tuple[str, ...]:
+    """Return the keys of the choice that the address has no room for."""
+    return _shortened()[1]
 
 
 def write_address() -> None:
@@ -69,15 +81,19 @@ def address_problems(facts: Facts, offered: Mapping[str, Sequence[str]]) -> list
         facts: the model.
         offered: what the pages offer beside the edit, by key.
     """
-    address = st.session_state.get(_ADDRESS, {})
+    address = dict(st.session_state.get(_ADDRESS, {}))
     asked = address.get("model", [models()[0]])
     if asked[-1:] != [facts.name]:
         return []
     options = server_options()
     limits = {key: (low, high) for key, (_, low, high) in choices.writing(options.most_tokens).items()}
     limits |= search.bounds(facts, demo=options.demo)
+    names = {"concepts": facts.classes, "layers": facts.layers}
+    address |= {key: expanded(address[key], every) for key, every in names.items() if key in address}
     found = choices.problems(address, facts, offered, limits)
     count = len(set(address.get("concepts", ())) & set(facts.classes))
     if count > options.most_concepts:
         found.append(f"{count} concepts are too many here: the first {options.most_concepts} count")
+    if PACKED in address:
+        found.append(f"“{PACKED}” cannot be read: the address was cut or changed on its way")
     return found
