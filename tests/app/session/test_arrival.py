@@ -1,0 +1,72 @@
+"""Every option that an address can hold is in force on the first load, and stays in the address."""
+
+from __future__ import annotations
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from app.choice.address import KINDS
+from app.choice.choice import ALPHA
+from app.launch import MAIN
+from app.page.style import CSS, PRESENTER
+
+EDIT = {
+    "concepts": ["3", "7"], "strength": "0.5", "own": "true", "alpha.7": "0.25", "scaling": "adaptive",
+    "power": "2", "clip": "true", "layers": ["fc1", "fc2"], "present": "true",
+}  # fmt: skip
+KEEPING = {"mode": "Keep only", "concepts": ["7"], "null": "in place", "strength": "0.5"}
+AUTHOR = "Fabrice Pelliningway"
+LOADS: list[tuple[str, str, dict[str, str | list[str]]]] = [
+    ("live", "digits-mlp", EDIT | {"class": "3", "image": "5", "seeds": "20"}),
+    ("live", "digits-mlp", KEEPING | {"drawn": "0" * 60 + "gggg"}),
+    (
+        "live", "authors-lm",
+        {"prompt": "Where was Fabrice born?", "tokens": "2", "temperature": "0.5", "seed": "3", "about": AUTHOR,
+         "section": "Tokens of a text", "bylayer": "true", "control": "true", "inside": AUTHOR},
+    ),
+    ("criteria", "digits-mlp",
+     {"criterion": "Specificity", "at": "fc2", "edited": "7", "probed": "9", "behind": "3", "state": "in place",
+      "kept_in": "layer by layer", "measure_kept": "true", "every_layer": "true"}),
+    ("strength", "digits-mlp",
+     {"search": "drawn at random", "count": "2", "draw": "4", "together": "true", "strengths": ["0.7", "2"],
+      "filters": ["2 clipped"], "scalings": ["adaptive"], "among": ["fc1"], "beside": "3", "forget": "40",
+      "rule": "Damage at most", "damage": "3", "tried": "true", "setting": "2, adaptive, 2 clipped, fc1"}),
+    ("map", "digits-mlp",
+     {"points": "Inputs by hidden state", "method": "PCA", "dimensions": "3-D", "colour": "Answer",
+      "maplayer": "fc2", "after": "true", "noarrows": "true", "fit": "base alone",
+      "engramcolour": "Nearest cosine", "concepts": "7"}),
+    ("layers", "digits-mlp", {"look": "Directions", "lookat": "fc2", "which": "4", "shade": "linear"}),
+    ("learn", "digits-mlp", {"step": "3", "shown": "true"}),
+]  # fmt: skip
+# `chat` needs a model with a chat template, `measure` a language model's search; test_pretrained has both.
+ELSEWHERE = {"model", "chat", "measure", "by"}
+
+
+def first_load(page: str, model: str, choice: dict[str, str | list[str]]) -> AppTest:
+    app = AppTest.from_file(str(MAIN), default_timeout=600)
+    for key, value in ({"page": page, "model": model} | choice).items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception
+    return app
+
+
+@pytest.mark.parametrize(("page", "model", "choice"), LOADS)
+def test_every_option_of_an_address_holds_on_the_first_load(page, model, choice):
+    app = first_load(page, model, choice)
+    written = app.query_params
+    lost = {k: (v, written.get(k)) for k, v in choice.items() if as_list(written.get(k)) != as_list(v)}
+    assert not lost and not app.info
+    assert (PRESENTER in [block.proto.body.removeprefix(CSS) for block in app.get("html")]) == (
+        "present" in choice
+    )
+
+
+def test_every_key_of_the_address_is_tried_here():
+    assert {key for _, _, choice in LOADS for key in choice if not key.startswith(ALPHA)} == set(
+        KINDS
+    ) - ELSEWHERE
+
+
+def as_list(value) -> list[str]:  # noqa: ANN001
+    return value if isinstance(value, list) else [value]
