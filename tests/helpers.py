@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+from engram_core.concepts.concepts import Concept, ConceptSet
+from engram_core.concepts.tasks import Classification, Subject
+
 EPS32 = 1.1920929e-7
 
 
@@ -148,3 +151,10 @@ class RowReader(nn.Module):
 def train_attention() -> Case:
     inputs, labels = _digits()
     return _train(RowReader, inputs, labels, 12)
+
+
+def subject_of(case: Case, held_out: int = 40, *, recorded: int = 50) -> Subject:
+    """Split a trained classifier's data: so many inputs of each concept to record, the next ones to probe."""
+    end = recorded + held_out
+    concepts = ConceptSet(Concept(n, x[:recorded], x[recorded:end]) for n, x in case.concepts.items())
+    return Subject(case.model, concepts, Classification(tuple(case.concepts)))

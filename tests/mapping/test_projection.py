@@ -22,21 +22,6 @@ def cloud(count=60, width=12, seed=0):
     return rng.normal(size=(count, width)) * np.linspace(4, 0.2, width)
 
 
-@pytest.fixture(scope="module")
-def sample():
-    return ec.load_sample("digits-mlp")
-
-
-@pytest.fixture(scope="module")
-def atlas(sample):
-    return ec.extract(sample.model, ec.record(sample.model, sample.concepts))
-
-
-@pytest.fixture(scope="module")
-def inputs(sample):
-    return ec.draw_inputs(sample, per_concept=6)
-
-
 # -- PCA --------------------------------------------------------------------------------------------
 
 

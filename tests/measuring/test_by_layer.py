@@ -4,25 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import Case
 
 import engram_core as ec
 from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Subject
 from engram_core.editing.edit import Edit
+from engram_core.concepts.tasks import Subject
+from engram_core.editing.live_edit import Edit
 from engram_core.errors import DataError, UnknownNameError
 from engram_core.models.groups import choose_groups
-
-
-@pytest.fixture(scope="module")
-def subject(digits: Case) -> Subject:
-    concepts = ConceptSet(Concept(n, x[:50], x[50:80]) for n, x in digits.concepts.items())
-    return Subject(digits.model, concepts, Classification(tuple(digits.concepts)))
-
-
-@pytest.fixture(scope="module")
-def atlas(subject: Subject) -> ec.Atlas:
-    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
 
 
 def test_the_table_is_the_atlas_own_energy_and_certificate(atlas):

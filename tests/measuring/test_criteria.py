@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 import torch
-from helpers import Case, orthogonal
+from helpers import orthogonal, subject_of
 from torch import Tensor, nn
 
 import engram_core as ec
@@ -25,22 +25,6 @@ CRITERIA = {
     "necessity": ec.necessity,
 }
 every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())
-
-
-def subject_of(case: Case, held_out: int = 40) -> Subject:
-    """Split a trained model's data: 50 inputs of each concept to record, the next ones to probe."""
-    concepts = ConceptSet(Concept(n, x[:50], x[50 : 50 + held_out]) for n, x in case.concepts.items())
-    return Subject(case.model, concepts, Classification(tuple(case.concepts)))
-
-
-@pytest.fixture(scope="module")
-def subject(digits: Case) -> Subject:
-    return subject_of(digits)
-
-
-@pytest.fixture(scope="module")
-def atlas(subject: Subject) -> ec.Atlas:
-    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
 
 
 def square(frame: pd.DataFrame, column: str) -> pd.DataFrame:

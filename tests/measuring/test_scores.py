@@ -4,25 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from helpers import Case
 
 import engram_core as ec
-from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Scores, Subject
 from engram_core.errors import DataError
 from engram_core.measuring.options import draw_others
 from engram_core.measuring.scores import selective_effect
-
-
-@pytest.fixture(scope="module")
-def subject(digits: Case) -> Subject:
-    concepts = ConceptSet(Concept(n, x[:40], x[40:70]) for n, x in digits.concepts.items())
-    return Subject(digits.model, concepts, Classification(tuple(digits.concepts)))
-
-
-@pytest.fixture(scope="module")
-def atlas(subject: Subject) -> ec.Atlas:
-    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
 
 
 def test_the_selective_effect_of_a_task_that_cannot_say_holds_scores_against_scores() -> None:

@@ -7,12 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers import Case
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engram_core as ec
-from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Scores, Subject
 from engram_core.errors import CoverageError, DataError, UnknownNameError
 from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
@@ -23,17 +21,6 @@ from engram_core.tuning.recommend import NoSettingError, recommend
 from engram_core.tuning.sweep import SETTING, Sweep, confirm, draw_concepts, frontier, sweep
 
 FILTERS = (ec.Sharpness(), ec.Sharpness(1.5, True))
-
-
-@pytest.fixture(scope="module")
-def subject(digits: Case) -> Subject:
-    concepts = ConceptSet(Concept(n, x[:40], x[40:70]) for n, x in digits.concepts.items())
-    return Subject(digits.model, concepts, Classification(tuple(digits.concepts)))
-
-
-@pytest.fixture(scope="module")
-def atlas(subject: Subject) -> ec.Atlas:
-    return ec.extract(subject.model, ec.record(subject.model, subject.concepts))
 
 
 @pytest.fixture(scope="module")
