@@ -63,7 +63,7 @@ lint: $(DEV_READY) ## ruff (rules and format), mypy, and names are text
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
-	$(PY) tests/markdown_rule.py
+	$(PY) tests/support/markdown_rule.py
 
 bench: $(DEV_READY) ## measure against the reference and write the table to docs/
 	$(PY) -m benchmarks $(ARGS)

@@ -28,7 +28,7 @@ EVERY = 10.0  # seconds between two looks at the memory
 OPENING = 240.0  # seconds after which a model that has not opened counts as an error
 AFTERWARDS = 60.0  # seconds after which all that visitors held must have been let go of
 
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from servers import Server, running  # noqa: E402
 from socket_visitor import SocketVisitor  # noqa: E402

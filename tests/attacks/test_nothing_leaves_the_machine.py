@@ -155,9 +155,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str, bool]:
     """What the run printed, what the hook heard, and whether it had a network of its own."""
     prefix, heard = _namespace(), tmp_path_factory.mktemp("heard") / "heard"
     environment = os.environ | {
-        "PYTHONPATH": os.pathsep.join(
-            [str(Path(__file__).parent), str(Path(__file__).parent.parent), *sys.path]
-        ),
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]),
         "ENGRAM_HEARD": str(heard),
     }
     command = [*(prefix or []), sys.executable, "-c", SCRIPT, "x", "lone" if prefix else "shared"]

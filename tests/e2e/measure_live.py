@@ -21,7 +21,8 @@ from urllib.parse import urlencode
 from playwright.sync_api import Page
 
 if __name__ == "__main__":  # run as a script
-    sys.path[:0] = [str(Path(__file__).resolve().parents[up]) for up in (1, 2)]
+    _ROOT = Path(__file__).resolve().parents[2]
+    sys.path[:0] = [str(_ROOT), str(_ROOT / "tests" / "support")]
 
 from servers import open_browser, running, settle
 

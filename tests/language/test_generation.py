@@ -2,78 +2,25 @@
 
 import math
 import threading
-from collections import Counter
 
 import pytest
 import torch
-from language_helpers import byte_tokenizer, little_texts, tiny
+from language_helpers import byte_tokenizer, tiny
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.modeling_outputs import CausalLMOutput
+from writing import TOKENIZER, Script, atlas_of, by_hand, written
 
 import engram_core as ec
 from engram_core.errors import DataError, NonFiniteError
 from engram_core.language import (
-    LanguageConcepts,
     complete,
-    damage,
-    degenerate_rate,
     generate,
-    is_degenerate,
     next_tokens,
     perplexity,
-    recall,
     side_by_side,
-    token_changes,
 )
 
-TOKENIZER = byte_tokenizer()
 ENDING = byte_tokenizer(ends=True)
 FAMILIES = ("llama", "gpt2", "opt", "qwen2")
-
-
-class Script(nn.Module):
-    """Writes given tokens after a prompt of given length, over and over; has no cache."""
-
-    def __init__(self, prompt: int, ids: list[int], vocabulary: int = 300) -> None:
-        super().__init__()
-        self.start, self.ids, self.vocabulary = prompt, ids, vocabulary
-        self.scale = nn.Parameter(torch.tensor(30.0))
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> CausalLMOutput:
-        steps = torch.arange(input_ids.shape[1]) + 1 - self.start
-        told = torch.tensor(self.ids)[steps % len(self.ids)]
-        one_hot = nn.functional.one_hot(told, self.vocabulary).float()
-        return CausalLMOutput(logits=(one_hot * self.scale).expand(len(input_ids), -1, -1))
-
-
-class Fixed(nn.Module):
-    """Gives one distribution at every place."""
-
-    def __init__(self, probabilities: list[float]) -> None:
-        super().__init__()
-        self.logits = nn.Parameter(torch.tensor(probabilities).log())
-
-    def forward(self, input_ids: torch.Tensor) -> CausalLMOutput:
-        return CausalLMOutput(logits=self.logits.expand(*input_ids.shape, -1))
-
-
-def atlas_of(model: nn.Module) -> ec.Atlas:
-    return ec.extract(model, ec.record(model, LanguageConcepts(TOKENIZER, little_texts())))
-
-
-def by_hand(model: nn.Module, prompt: str, count: int) -> list[int]:
-    """Greedy, the whole text anew for every token."""
-    ids = TOKENIZER(prompt)["input_ids"]
-    start = len(ids)
-    with torch.no_grad():
-        for _ in range(count):
-            ids = [*ids, int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())]
-    return ids[start:]
-
-
-def written(tokens) -> list[int]:
-    return [token.id for token in tokens]
 
 
 # -- greedy ------------------------------------------------------------------------------------
@@ -112,31 +59,7 @@ def test_many_prompts_at_once_give_what_each_gives_alone(family):
     assert len(set(alone)) > 1
 
 
-def test_the_model_s_own_limit_ends_the_text_and_a_longer_prompt_is_refused():
-    model = tiny("llama")  # takes 64 tokens
-    found = list(generate(model, TOKENIZER, "x" * 60, max_new_tokens=20))
-    assert len(found) == 4 and found[-1].end == "limit"
-    with pytest.raises(DataError, match="64 tokens and this model takes at most 64"):
-        generate(model, TOKENIZER, "x" * 64)
-
-
 # -- text --------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", ["Zürich costs €100 😀!", " 日本 ", "plain"])
-def test_pieces_are_whole_characters_and_make_the_decoded_text(text):
-    ids = TOKENIZER(text)["input_ids"]
-    found = list(generate(Script(1, ids), TOKENIZER, "a", max_new_tokens=len(ids)))
-    assert written(found) == ids
-    assert "".join(token.text for token in found) == TOKENIZER.decode(ids) == text
-    assert not any("\ufffd" in token.text for token in found)
-    assert len([t for t in found if t.text]) == len(text)  # every character as soon as it is whole
-
-
-def test_a_text_that_ends_inside_a_character_is_decoded_as_the_tokenizer_does():
-    ids = TOKENIZER("a€")["input_ids"][:-1]
-    found = list(generate(Script(1, ids), TOKENIZER, "a", max_new_tokens=len(ids)))
-    assert "".join(token.text for token in found) == TOKENIZER.decode(ids) == "a\ufffd"
 
 
 def test_the_end_token_ends_the_text_and_adds_nothing_to_it():
@@ -156,45 +79,6 @@ def test_chat_puts_the_prompt_into_the_template():
 
 
 # -- sampling ----------------------------------------------------------------------------------
-
-
-def test_a_seed_is_a_text_whatever_else_draws_numbers():
-    model = tiny("llama")
-    options = {"temperature": 1.5, "max_new_tokens": 15}
-    one = written(generate(model, TOKENIZER, "a", seed=1, **options))
-    before = torch.get_rng_state()
-    disturbed = []
-    for token in generate(model, TOKENIZER, "a", seed=1, **options):
-        disturbed.append(token.id)
-        assert torch.is_grad_enabled()  # the caller's mode is its own
-        assert torch.equal(torch.get_rng_state(), before)
-    assert one == disturbed
-    assert one != written(generate(model, TOKENIZER, "a", seed=2, **options))
-
-
-@pytest.mark.parametrize(
-    ("temperature", "top_p", "expected"),
-    [
-        (1.0, 1.0, [0.5, 0.3, 0.15, 0.05]),
-        (0.5, 1.0, [0.25, 0.09, 0.0225, 0.0025]),
-        (1.0, 0.6, [0.5, 0.3, 0, 0]),
-        (1.0, 0.5, [1, 0, 0, 0]),
-    ],
-)
-def test_draws_follow_the_distribution(temperature, top_p, expected):
-    model = Fixed([0.5, 0.3, 0.15, 0.05])
-    count = 3000
-    found = Counter(
-        written(
-            generate(
-                model, TOKENIZER, "a", temperature=temperature, top_p=top_p, max_new_tokens=count, seed=3
-            )
-        )
-    )
-    for number, share in enumerate(expected):
-        share /= sum(expected)
-        spread = 5 * math.sqrt(share * (1 - share) / count)
-        assert abs(found[number] / count - share) <= spread
 
 
 # -- side by side ------------------------------------------------------------------------------
@@ -258,16 +142,6 @@ def test_generation_stops_when_told():
     assert complete(model, TOKENIZER, ["a", "b"], stop=event) == []
 
 
-def test_dropout_of_a_model_in_training_is_not_drawn_and_its_mode_stays():
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = GPT2LMHeadModel(GPT2Config(vocab_size=300, n_embd=24, n_layer=2, n_head=2, n_positions=64))
-    assert model.training
-    found = written(generate(model, TOKENIZER, "abc", max_new_tokens=10))
-    assert all(m.training for m in model.modules())
-    assert found == by_hand(model.eval(), "abc", 10)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -322,117 +196,7 @@ def test_every_answer_of_nan_says_whether_the_model_or_the_edit_is_to_blame():
 # -- next token, tokens of a text --------------------------------------------------------------
 
 
-def test_the_next_token_table_holds_both_top_lists_with_ranks_over_the_vocabulary():
-    model = tiny("llama")
-    view = atlas_of(model).apply(erase={"sky": 1.5})
-    table = next_tokens(model, view, TOKENIZER, "The sky is", k=4)
-    ids = torch.tensor([TOKENIZER("The sky is")["input_ids"]])
-    with torch.no_grad():
-        sides = [side(input_ids=ids).logits[0, -1].double().softmax(-1) for side in (model, ec.bake(view))]
-    union = {int(i) for side in sides for i in side.topk(4).indices}
-    assert set(table["id"]) == union and len(table) == len(union) > 4
-    for row in table.itertuples():
-        for side, value, rank in (
-            (sides[0], row.before, row.rank_before),
-            (sides[1], row.after, row.rank_after),
-        ):
-            assert value == pytest.approx(float(side[row.id]), rel=1e-3)
-            assert rank == 1 + int((side > side[row.id]).sum())
-    assert table["rank_before"].is_monotonic_increasing
-    assert (table["change"] - (table["after"] - table["before"])).abs().max() < 1e-12
-    with pytest.raises(DataError, match="k must be"):
-        next_tokens(model, view, TOKENIZER, "a", k=0)
-
-
-def test_changes_of_a_text_add_up_to_its_change_of_loss():
-    model, text = tiny("gpt2"), "The sky is blue"
-    view = atlas_of(model).apply(erase={"sky": 1.0})
-    table = token_changes(model, view, TOKENIZER, text)
-    assert "".join(table["token"]) == text and math.isnan(table["change"][0])
-    losses = [math.log(perplexity(side, TOKENIZER, [text])) for side in (model, view)]
-    assert -table["change"].mean() == pytest.approx(losses[1] - losses[0], abs=1e-4)
-
-
-@pytest.mark.parametrize("scaling", ["plain", "adaptive"])
-def test_a_part_of_the_edit_is_that_part_as_it_is_in_the_whole(scaling):
-    model, text = tiny("llama"), "The sky is blue"
-    atlas = atlas_of(model)
-    view = atlas.apply(erase={"sky": 1.0}, scaling=scaling)
-    factors = ec.live_edit(view).report().factors
-    table = token_changes(
-        model, view, TOKENIZER, text, by={"every": atlas.layers, "one": [atlas.layers[0]], "none": []}
-    )
-    parts = {name: frame["change"].to_numpy()[1:] for name, frame in table.groupby("part")}
-    assert parts["every"] == pytest.approx(parts["whole edit"], abs=1e-9)
-    assert abs(parts["none"]).max() == 0
-    alone = atlas.apply(erase={"sky": factors[atlas.layers[0]]}, layers=[atlas.layers[0]])
-    assert parts["one"] == pytest.approx(
-        token_changes(model, alone, TOKENIZER, text)["change"].to_numpy()[1:], abs=1e-5
-    )
-    assert abs(parts["one"]).max() > 1e-3
-
-
-def test_parts_by_layer_report_progress_and_stop():
-    model = tiny("llama")
-    atlas = atlas_of(model)
-    view, seen = atlas.apply(erase="sky"), []
-    table = token_changes(
-        model,
-        view,
-        TOKENIZER,
-        "abc",
-        by="layer",
-        progress=lambda *a: seen.append(a),
-        stop=lambda: len(seen) == 3,
-    )
-    assert list(dict.fromkeys(table["part"])) == ["whole edit", *atlas.layers[:3]]
-    assert [(done, total) for done, total, _ in seen] == [(i, len(atlas.layers)) for i in (1, 2, 3)]
-    ec.live_edit(view).off()
-    off = token_changes(model, view, TOKENIZER, "abc", by="blocks")
-    assert (off["change"].dropna() == 0).all() and off["part"].nunique() == 3
-
-
 # -- the rest ----------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", False), ("the sky", False), ("the sky is blue", False), ("Rome Rome rome ROME", True),
-        ("a b a b a b", True), ("x y z a b c a b c a b c", True), ("a b c d " * 3, True),
-        ("a b c d e f " * 9, False),
-        ("one two three and then other words follow until one two three", False),
-    ],
-)  # fmt: skip
-def test_a_text_is_degenerate_if_one_trigram_covers_more_than_half(text, expected):
-    assert is_degenerate(text) is expected
-
-
-def test_the_degenerate_rate_is_the_share_of_continuations():
-    loop, story = TOKENIZER(" go")["input_ids"], TOKENIZER(" all of it is said but once")["input_ids"]
-    for ids, rate in ((loop, 1.0), (story, 0.0)):
-        model = Script(1, ids)
-        assert degenerate_rate(model, TOKENIZER, ["a", "b"], max_new_tokens=len(story)) == rate
-    with pytest.raises(DataError, match="at least one prompt"):
-        degenerate_rate(tiny("llama"), TOKENIZER, [])
-
-
-def test_damage_is_what_each_measure_gives_by_itself():
-    model, texts = tiny("llama"), little_texts()
-    view = atlas_of(model).apply(erase={"sky": 1.0})
-    table = damage(model, view, TOKENIZER, texts, max_new_tokens=6).set_index("measure")
-    for name, concept in (("erased", "sky"), ("others", "grass")):
-        for column, side in (("before", model), ("after", view)):
-            asked = recall(side, TOKENIZER, texts, concepts=[concept])
-            assert table[column][f"nll, {name}"] == pytest.approx(asked["nll"].mean())
-            assert table[column][f"recall, {name}"] == asked["exact"].mean()
-    assert table["after"]["perplexity, background"] == perplexity(view, TOKENIZER, texts.background)
-    assert table["count"]["degenerate rate"] == 1
-    assert table["change"].to_list() == (table["after"] - table["before"]).to_list()
-    assert abs(table["change"]["nll, erased"]) > 1e-3
-    ec.live_edit(view).off()
-    off = damage(model, view, TOKENIZER, texts, erased=["sky"], max_new_tokens=6)
-    assert (off["change"] == 0).all()
 
 
 def test_a_prompt_has_its_own_limit_whatever_its_neighbours_are() -> None:

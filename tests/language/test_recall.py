@@ -1,18 +1,13 @@
 """Recall says what the model would really answer, and erasing one author takes that author's alone."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
 from language_helpers import byte_tokenizer, little_texts, tiny
 
-import engram_core as ec
-from engram_core.errors import DataError, EngramError
+from engram_core.errors import DataError
 from engram_core.language import Recall, TextItem, TextSet, encode, perplexity, recall
-from engram_core.language.samples import load_language_sample
-from engram_core.opening.samples import describe_sample
 
 TOKENIZER = byte_tokenizer(ends=True)
 ERASED = (4, 30, 31, 77)  # which authors, by number
@@ -115,39 +110,4 @@ def test_the_task_gives_the_share_of_exact_answers_of_the_split_asked_for(author
         assert dict(scores.score) == {n: part[part["concept"] == n]["exact"].mean() for n in (name, other)}
 
 
-def test_the_listing_knows_the_loaded_model_and_its_concepts(authors):
-    about = describe_sample("authors-lm")
-    assert about["concepts"] == list(authors.texts)
-    assert about["metrics"]["model_hash"] == ec.model_hash(authors.sample.model)
-
-
 # -- without transformers ----------------------------------------------------------------------
-
-
-def test_the_package_is_imported_without_transformers_or_peft():
-    code = (
-        "import sys; sys.modules.update(transformers=None, peft=None, tokenizers=None);"
-        "import engram_core, engram_core.language"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-SENTENCE = (
-    "authors-lm is a language model and needs transformers: install it with  "
-    "pip install 'engram-explorer[language]'."
-)
-
-
-def test_a_language_sample_without_transformers_says_what_to_install(authors, monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(EngramError) as caught:
-        load_language_sample(authors.sample.folder, authors.sample.config)
-    assert str(caught.value) == SENTENCE
-
-
-def test_load_sample_without_transformers_says_what_to_install_and_nothing_of_damage(monkeypatch):
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(EngramError) as caught:
-        ec.load_sample("authors-lm")
-    assert str(caught.value) == SENTENCE

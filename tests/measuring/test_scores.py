@@ -8,7 +8,6 @@ import pytest
 import engram_core as ec
 from engram_core.concepts.tasks import Classification, Scores, Subject
 from engram_core.errors import DataError
-from engram_core.measuring.options import draw_others
 from engram_core.measuring.scores import selective_effect
 
 
@@ -20,15 +19,6 @@ def test_the_selective_effect_of_a_task_that_cannot_say_holds_scores_against_sco
     assert selective_effect(Scores(after, {}), base, "a", "gain") == pytest.approx(0.2 - 0.8)
     assert math.isnan(selective_effect(told, base, "d", "loss"))
     assert math.isnan(selective_effect(Scores({"a": 1.0}, {}), base, "a", "gain"))
-
-
-def test_the_others_of_a_seed_are_the_ones_that_the_documented_figures_were_measured_on() -> None:
-    names = list("0123456789")
-    assert draw_others(names, ["2"], 3, seed=5) == list("057")
-    assert draw_others(names, ["2", "4"], 3, seed=(0, 7)) == list("016")
-    assert (
-        draw_others(names, ["2"], 9, seed=5) == draw_others(names, ["2"], None, seed=1) == list("013456789")
-    )
 
 
 @pytest.mark.parametrize("measure", [ec.necessity, ec.sufficiency])

@@ -7,24 +7,14 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from helpers import accuracy, homogeneous, relative, structured
+from helpers import accuracy, relative, structured
+from recorded import LINEAR, Block, moment, one_sided, rows_of
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
 import engram_core as ec
 from engram_core.errors import CoverageError, DataError, ModelMismatchError, NonFiniteError, UnknownNameError
-from engram_core.recording.listener import Listener
 from engram_core.recording.recording import Recording
-from engram_core.recording.statistics import Statistics, homogeneous_moment, total_moment
-
-LINEAR = {"a": structured(1, 30, 6).float(), "b": structured(2, 50, 6).float() + 1}
-
-
-def moment(recording: Recording, layer: str, concept: str, bias: bool = True) -> Tensor:
-    """Return Σ_c with the bias column; zeros if the concept never reached the layer."""
-    source = recording.sources[recording.source_of[layer]]
-    statistics = source.statistics.get(concept) or Statistics(source.groups, source.columns)
-    return homogeneous_moment(statistics, bias)
 
 
 def assert_same(one: Recording, two: Recording, tolerance: float = 1e-5) -> None:
@@ -39,87 +29,7 @@ def assert_same(one: Recording, two: Recording, tolerance: float = 1e-5) -> None
                 assert relative(moment(one, layer, concept), expected) < tolerance, (layer, concept)
 
 
-def rows_of(x: Tensor) -> Tensor:
-    rows = homogeneous(x.reshape(-1, x.shape[-1]), True).double()
-    return (rows.mT @ rows)[None]
-
-
 # -- statistics ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("count", [3, 6, 7, 200], ids=lambda n: f"{n} rows")
-def test_statistics_equal_brute_force(dtype: torch.dtype, count: int) -> None:
-    x = (structured(0, count, 6) + 0.5).to(dtype)
-    recording = ec.record(nn.Linear(6, 4).to(dtype), {"a": x}, batch_size=4)
-    assert relative(moment(recording, "Linear", "a"), rows_of(x)) < 1e-12
-    statistics = recording.sources[0].statistics["a"]
-    assert statistics.folded == (count >= 6)
-    assert statistics.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
-    assert recording.rows("Linear", "a") == recording.counts["a"] == count
-
-
-def test_statistics_of_a_grouped_convolution_equal_brute_force() -> None:
-    x = torch.randn(5, 4, 6, 6)
-    recording = ec.record(nn.Conv2d(4, 6, 3, groups=2, bias=False), {"a": x}, batch_size=2)
-    for group, part in enumerate(x.split(2, 1)):
-        rows = nn.functional.unfold(part, 3).mT.reshape(-1, 18).double()
-        found = moment(recording, "Conv2d", "a", bias=False)[group]
-        assert relative(found, rows.mT @ rows) < 1e-12
-
-
-def test_folding_does_not_change_what_is_recorded() -> None:
-    rows = structured(3, 40, 30).float()[None]
-    folded, kept = Statistics(1, 30), Statistics(1, 1000)
-    kept.columns = 30  # a width that keeps the rows, then the true one
-    for part in rows.split(7, 1):
-        folded.add(part)
-    kept.chunks, kept.count = [rows], 40
-    assert folded.folded and not kept.folded
-    torch.testing.assert_close(homogeneous_moment(folded, True), homogeneous_moment(kept, True))
-
-
-@pytest.mark.parametrize("block", [1, 256 * 200, 1 << 20], ids="{} values at once".format)
-@pytest.mark.parametrize("bias", [False, True])
-@pytest.mark.parametrize("groups", [1, 3])
-@pytest.mark.parametrize("columns", [10, 140])
-def test_a_total_is_the_moment_of_all_rows_whatever_was_folded(
-    columns: int, groups: int, bias: bool, block: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("engram_core.recording.statistics._BLOCK_VALUES", block)
-    generator = torch.Generator().manual_seed(columns)
-    parts, seen = [], []
-    for counts in ([3, 4], [], [columns + 300], [5], [columns, 2], [7, columns - 8, 300]):
-        part = Statistics(groups, columns)
-        for count in counts:
-            rows = torch.randn(groups, count, columns, generator=generator) + 0.5
-            part.add(rows)
-            seen.append(rows.double())
-        parts.append(part)
-    parts.append(Statistics(groups, columns))  # more rows than a block, and not folded
-    parts[-1].chunks = [torch.randn(groups, 700, columns, generator=generator, dtype=torch.float64)]
-    parts[-1].count = 700
-    seen.append(parts[-1].chunks[0])
-    assert {part.folded for part in parts} == {True, False}
-    rows = torch.cat(seen, 1)
-    if bias:
-        rows = torch.cat([rows, torch.ones(groups, rows.shape[1], 1, dtype=torch.float64)], -1)
-    found = total_moment(parts, bias)
-    torch.testing.assert_close(found, rows.mT @ rows, rtol=1e-12, atol=1e-9)
-    again = sum(homogeneous_moment(part, bias) for part in parts)
-    torch.testing.assert_close(found, again, rtol=1e-12, atol=1e-9)
-
-
-def test_a_total_leaves_what_it_is_made_of() -> None:
-    folded, kept = Statistics(1, 4), Statistics(1, 4)
-    folded.add(torch.randn(1, 9, 4))
-    kept.add(torch.randn(1, 2, 4))
-    kept.add(torch.randn(1, 1, 4))
-    before = [folded.moment.clone(), folded.total.clone(), *(chunk.clone() for chunk in kept.chunks)]
-    total_moment([folded, kept], True).zero_()
-    total_moment([folded], False).zero_()
-    after = [folded.moment, folded.total, *kept.chunks]
-    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 # -- batches, order, sharing -----------------------------------------------------------------------------
@@ -144,182 +54,7 @@ def test_batch_order_and_concept_order_do_not_matter(digits) -> None:
         assert relative(moment(other, "2", name), moment(ec.record(digits.model, parts), "2", name)) < 1e-6
 
 
-class Block(nn.Module):
-    """Three readers of one tensor; `between` happens to it before the last one reads."""
-
-    def __init__(self, between: str = "") -> None:
-        super().__init__()
-        self.q, self.k, self.v = (nn.Linear(6, 3) for _ in range(3))
-        self.between = between
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = x.clone()
-        out = self.q(x) + self.k(x)
-        if self.between == "in place":
-            x.mul_(2.0)
-        elif self.between == "in place in some batches" and x.shape[0] == 13:
-            x.mul_(2.0)
-        elif self.between == "a copy":
-            x = x.clone()
-        return out + self.v(x)
-
-
-def test_readers_of_one_tensor_share_one_source() -> None:
-    recording = ec.record(Block(), LINEAR, batch_size=10)
-    assert recording.source_of == {"q": 0, "k": 0, "v": 0}
-    assert len(recording.sources) == 1
-
-
-def test_a_tensor_changed_in_place_between_two_readers_is_recorded_for_each() -> None:
-    recording = ec.record(Block("in place"), LINEAR, batch_size=10)
-    assert recording.source_of["q"] == recording.source_of["k"] != recording.source_of["v"]
-    for name, x in LINEAR.items():
-        assert relative(moment(recording, "k", name), rows_of(x)) < 1e-6
-        assert relative(moment(recording, "v", name), rows_of(2 * x)) < 1e-6
-
-
-@pytest.mark.parametrize("batches", [(10, 13, 7), (13, 10, 7), (10, 7, 13)], ids=str)
-def test_layers_that_share_in_some_batches_only_are_each_right(batches: tuple[int, ...]) -> None:
-    parts = {name: list(x[:30].split(batches)) for name, x in LINEAR.items()}
-    recording = ec.record(Block("in place in some batches"), parts)
-    for name in LINEAR:
-        assert relative(moment(recording, "q", name), rows_of(torch.cat(parts[name]))) < 1e-6
-        read = torch.cat([x * (2 if len(x) == 13 else 1) for x in parts[name]])
-        assert relative(moment(recording, "v", name), rows_of(read)) < 1e-6
-
-
-def test_an_equal_copy_may_be_stored_twice_but_is_right() -> None:
-    recording = ec.record(Block("a copy"), LINEAR)
-    assert relative(moment(recording, "v", "b"), rows_of(LINEAR["b"])) < 1e-6
-
-
-class ManyReaders(nn.Module):
-    """More distinct inputs in one pass than the recorder keeps in mind, each read twice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.ModuleList(nn.Linear(6, 6) for _ in range(40))
-        self.second = nn.ModuleList(nn.Linear(6, 6) for _ in range(40))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for first, second in zip(self.first, self.second, strict=True):
-            x = torch.tanh(first(x)) + torch.tanh(second(x))
-        return x
-
-
-def test_a_deep_model_with_many_distinct_inputs_is_right() -> None:
-    model = ManyReaders()
-    recording = ec.record(model, LINEAR, batch_size=9)
-    assert len(recording.sources) == 40
-    read: list[Tensor] = []
-    for first in model.first:
-        first.register_forward_pre_hook(lambda _m, args: read.append(args[0].detach()))
-    model(LINEAR["a"])
-    for i in range(40):
-        assert relative(moment(recording, f"first.{i}", "a"), rows_of(read[i])) < 1e-5
-        assert relative(moment(recording, f"second.{i}", "a"), rows_of(read[i])) < 1e-5
-
-
-@pytest.mark.parametrize("room", [0, 1 << 20])
-def test_few_inputs_are_held_where_they_are_large(monkeypatch, room: int) -> None:
-    """What is held while looking for another reader comes on top of all that is kept."""
-    monkeypatch.setattr("engram_core.recording.listener._HELD_BYTES", room)
-    most, find = [0], Listener._open
-
-    def count(listener: Listener, *rest) -> object:
-        opened = find(listener, *rest)
-        most[0] = max(most[0], sum(s is opened or bool(s.held) for s in listener.streams))
-        return opened
-
-    monkeypatch.setattr(Listener, "_open", count)
-    recording = ec.record(ManyReaders(), LINEAR, batch_size=9)
-    assert len(recording.sources) == 40  # both readers of each were found
-    assert most[0] == (4 if room == 0 else 16)
-
-
 # -- how layers are called -------------------------------------------------------------------------------
-
-
-class Twice(nn.Module):
-    """Calls one layer twice; a second reader joins in the first call, or the second, or both."""
-
-    def __init__(self, joins: str) -> None:
-        super().__init__()
-        self.fc, self.other = nn.Linear(6, 6), nn.Linear(6, 6)
-        self.joins = joins
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.fc(x)
-        if self.joins in ("first", "both"):
-            h = h + self.other(x)
-        y = torch.relu(h)
-        out = self.fc(y)
-        return out + self.other(y) if self.joins in ("second", "both") else out
-
-
-@pytest.mark.parametrize("joins", ["never", "first", "second", "both"])
-@pytest.mark.parametrize("batch_size", [11, 256])
-def test_a_layer_called_twice_in_one_pass_counts_both_calls(joins: str, batch_size: int) -> None:
-    model = Twice(joins)
-    recording = ec.record(model, LINEAR, batch_size=batch_size)
-    for name, x in LINEAR.items():
-        with torch.no_grad():
-            h = model.fc(x) + (model.other(x) if joins in ("first", "both") else 0)
-        y = torch.relu(h)
-        assert recording.rows("fc", name) == 2 * len(x)
-        assert relative(moment(recording, "fc", name), rows_of(torch.cat([x, y]))) < 1e-5
-        read = {"never": [], "first": [x], "second": [y], "both": [x, y]}[joins]
-        if read:
-            assert relative(moment(recording, "other", name), rows_of(torch.cat(read))) < 1e-5
-
-
-class Keyword(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.fc = nn.Linear(6, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(input=x)
-
-
-def test_a_layer_called_with_keywords_is_recorded() -> None:
-    assert relative(moment(ec.record(Keyword(), LINEAR), "fc", "a"), rows_of(LINEAR["a"])) < 1e-6
-
-
-class Conditional(nn.Module):
-    """Sends inputs with a positive mean through one expert, the others through another."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.gate, self.low, self.high, self.never = (nn.Linear(6, 6) for _ in range(4))
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.gate(x)
-        high = x[:, 0] > 0
-        out = torch.zeros_like(x)
-        for rows, expert in ((high, self.high), (~high, self.low)):
-            if rows.any():
-                out[rows] = expert(x[rows])
-        return out
-
-
-def one_sided() -> tuple[Conditional, dict[str, Tensor]]:
-    model, x = Conditional(), torch.randn(80, 6)
-    with torch.no_grad():
-        high = model.gate(x)[:, 0] > 0
-    return model, {"high": x[high], "low": x[~high]}
-
-
-def test_a_conditional_layer_has_the_rows_that_reached_it() -> None:
-    model, concepts = one_sided()
-    recording = ec.record(model, concepts, batch_size=8)
-    assert recording.rows("high", "high") == len(concepts["high"])
-    assert recording.rows("high", "low") == recording.rows("low", "high") == 0
-    atlas = ec.extract(model, recording)
-    assert atlas["low"].norm("high") == 0.0
-    assert atlas.locate(recording)["high"].norm("high") == pytest.approx(atlas["high"].norm("high"), rel=1e-4)
-    never = next(info for info in recording.layers if info.name == "never")
-    assert not never.covered and "never called" in never.reason and "never" not in recording.source_of
 
 
 # -- masks -----------------------------------------------------------------------------------------------

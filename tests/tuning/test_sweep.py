@@ -7,28 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import engram_core as ec
 from engram_core.concepts.tasks import Classification, Scores, Subject
-from engram_core.errors import CoverageError, DataError, UnknownNameError
+from engram_core.errors import DataError, UnknownNameError
 from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
-from engram_core.models.groups import choose_groups, layer_groups
 from engram_core.solving import spectrum
-from engram_core.tuning.effects import Trial
-from engram_core.tuning.recommend import NoSettingError, recommend
-from engram_core.tuning.sweep import SETTING, Sweep, confirm, draw_concepts, frontier, sweep
+from engram_core.tuning.sweep import SETTING, Sweep, frontier, sweep
 
 FILTERS = (ec.Sharpness(), ec.Sharpness(1.5, True))
-
-
-@pytest.fixture(scope="module")
-def table(subject: Subject, atlas: ec.Atlas) -> pd.DataFrame:
-    return sweep(
-        subject, atlas, concepts=["2", "5", "7"], strengths=(1.0, 0.4), scalings=("plain", "adaptive"),
-        sharpness=FILTERS, groups={"all": atlas.layers, "last": atlas.layers[-1:]},
-    )  # fmt: skip
 
 
 def edited(subject: Subject, atlas: ec.Atlas, row: dict, names: list[str], layers: list[str]) -> Scores:
@@ -76,28 +63,6 @@ def test_several_erased_together(subject: Subject, atlas: ec.Atlas) -> None:
     both = sweep(subject, atlas, together=[["1", "3"], ["4", "8"]], strengths=[1.0], groups=["all"]).iloc[0]
     for column in ("forget", "retain", "damage"):
         assert both[column] == pytest.approx((pair[column] + other[column]) / 2)
-
-
-def test_a_subset_of_the_others_is_one_and_the_same_at_every_setting(subject, atlas, monkeypatch) -> None:
-    asked: list[tuple[str, ...]] = []
-    measure = Classification.measure
-
-    def watched(self, model, concepts, probes=None):
-        asked.append(tuple(probes))
-        return measure(self, model, concepts, asked[-1])
-
-    monkeypatch.setattr(Classification, "measure", watched)
-    options = {"concepts": ["2", "5"], "strengths": (0.5, 1.0), "groups": ["all"], "others": 3}
-    found = sweep(subject, atlas, seed=1, **options)
-    edits = asked[1:]
-    assert len(edits) == 4 and len(set(edits)) == 2  # two concepts at two strengths
-    for probes in set(edits):
-        assert len(probes) == 4 and len(set(probes)) == 4  # the erased one and three others
-    assert found["base_retain"].nunique() == 1
-    pd.testing.assert_frame_equal(found, sweep(subject, atlas, seed=1, **options))
-    again = len(asked)
-    sweep(subject, atlas, seed=2, **options)
-    assert set(asked[again + 1 :]) != set(edits)
 
 
 def test_nothing_is_solved_or_copied_per_strength_and_the_base_stays(subject, atlas, monkeypatch) -> None:
@@ -168,216 +133,11 @@ def test_bad_options_are_told_before_any_edit_is_scored(subject, atlas, options,
 
 # -- the frontier and the rule -----------------------------------------------------------------------
 
-_share = st.integers(0, 6).map(lambda n: n / 6)
-
-
-def made(pairs: list[tuple[float, float]]) -> pd.DataFrame:
-    frame = pd.DataFrame(pairs, columns=["lost", "damage"])
-    frame["forget"], frame["retain"] = 1 - frame["lost"], 1 - frame["damage"]
-    frame["base_forget"] = frame["base_retain"] = 1.0
-    frame["group"], frame["scaling"], frame["power"], frame["clip"] = "all", "plain", 1.0, False
-    frame["strength"] = np.arange(1.0, len(frame) + 1)
-    frame.attrs = {"concepts": ["a"], "targets": [["a"]], "groups": {"all": ["l"]}, "unit": "accuracy"}
-    return frame
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(_share, _share), min_size=1, max_size=12))
-def test_the_frontier_holds_what_no_setting_beats(pairs: list[tuple[float, float]]) -> None:
-    frame = made(pairs)
-    best = frontier(frame)
-
-    def beaten(row: pd.Series, by: pd.Series) -> bool:
-        no_worse = by["lost"] >= row["lost"] and by["damage"] <= row["damage"]
-        return no_worse and (by["lost"] > row["lost"] or by["damage"] < row["damage"])
-
-    for index, row in frame.iterrows():
-        dominated = any(beaten(row, other) for _, other in frame.iterrows())
-        same = ((best["lost"] == row["lost"]) & (best["damage"] == row["damage"])).any()
-        assert same != dominated and (index not in best.index or not dominated)
-    assert best["damage"].is_monotonic_increasing and best["lost"].is_monotonic_increasing
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(_share, _share), min_size=1, max_size=12), _share)
-def test_the_recommendation_is_the_best_that_keeps_the_bound(pairs, bound: float) -> None:
-    frame = made(pairs)
-    for rule, kept, goal in (
-        ({"forget_at_most": bound}, frame[frame["forget"] <= bound + 1e-9], "damage"),
-        ({"lost_at_least": bound}, frame[frame["lost"] >= bound - 1e-9], "damage"),
-        ({"damage_at_most": bound}, frame[frame["damage"] <= bound + 1e-9], "forget"),
-    ):
-        if kept.empty:
-            with pytest.raises(DataError, match="None of the .* The nearest: strength"):
-                recommend(frame, **rule)
-            continue
-        found = recommend(frame, **rule)
-        assert found.figures[goal] == kept[goal].min()
-        assert frame["strength"].isin([found.setting["strength"]]).any()
-
-
-def test_two_bounds_and_a_limit_hold_together_and_the_nearest_is_named() -> None:
-    frame = made([(0.9, 0.3), (0.8, 0.1), (0.5, 0.0)])
-    frame["forget_unseen"] = [0.1, 0.3, 0.6]
-    assert recommend(frame, forget_at_most=0.3, damage_at_most=0.2).setting["strength"] == 2
-    assert recommend(frame, forget_at_most=0.3, limits={"forget_unseen": 0.2}).setting["strength"] == 1
-    with pytest.raises(DataError, match=r"The nearest: strength 2, .* forget 0.200, damage 0.100"):
-        recommend(frame, forget_at_most=0.15, damage_at_most=0.1)
-    with pytest.raises(DataError, match="Say what is wanted"):
-        recommend(frame)
-    with pytest.raises(DataError, match="no measure 'nll'"):
-        recommend(frame, damage_at_most=1, measure="nll")
-    with pytest.raises(DataError, match="no column 'unseen'"):
-        recommend(frame, damage_at_most=1, limits={"unseen": 1})
-
-
-def test_a_recommendation_says_what_it_did(table: pd.DataFrame) -> None:
-    found = recommend(table, forget_at_most=0.3)
-    assert found.found_on == ("2", "5", "7") and found.layers == tuple(table.attrs["groups"]["all"])
-    assert f"{found.figures['forget']:.3f}" in found.sentence and "confirmed on others" in found.sentence
-    assert f"strength {found.setting['strength']:g}," in found.sentence
-    assert found.sharpness in FILTERS
-
-
-def test_confirming_on_others_measures_the_same_edit_and_refuses_the_same_concepts(subject, atlas) -> None:
-    searched = sweep(subject, atlas, concepts=["2", "5"], strengths=(0.7, 1.0), groups=["all"])
-    found = recommend(searched, forget_at_most=0.5)
-    held = confirm(subject, atlas, found.setting, concepts=["0", "7"], found_on=found.found_on)
-    direct = sweep(
-        subject, atlas, concepts=["0", "7"], strengths=[found.setting["strength"]], groups=["all"]
-    ).iloc[0]
-    assert list(held["concept"]) == ["0", "7"]
-    for column in ("forget", "retain", "damage"):
-        assert held[column].mean() == pytest.approx(direct[column])
-    with pytest.raises(DataError, match="'5' took part in finding"):
-        confirm(subject, atlas, found.setting, concepts=["7", "5"], found_on=found.found_on)
-
-
-def test_drawn_concepts_are_others() -> None:
-    names = [f"c{i}" for i in range(20)]
-    first = draw_concepts(names, 8, seed=3)
-    assert first == draw_concepts(names, 8, seed=3) != draw_concepts(names, 8, seed=4)
-    assert first == [n for n in names if n in set(first)]
-    assert not set(draw_concepts(names, 12, without=first)) & set(first)
-    with pytest.raises(DataError, match="Cannot draw 13 concepts: there are 12"):
-        draw_concepts(names, 13, without=first)
-
-
-def test_details_of_a_task_get_columns_and_a_loss_counts_upwards(subject: Subject, atlas: ec.Atlas) -> None:
-    class Told(Classification):
-        def measure(self, model, concepts, probes=None):
-            plain = super().measure(model, concepts, probes)
-            loss = {name: 1 - value for name, value in plain.score.items()}
-            return Scores(plain.score, plain.says, {"nll": loss, "unseen": {"5": plain.score["5"]}})
-
-    told = Subject(subject.model, subject.concepts, Told(subject.task.classes))
-    found = sweep(told, atlas, concepts=["2", "5"], strengths=(0.5, 1.0), groups=["all"])
-    np.testing.assert_allclose(found["lost_nll"], found["lost"])
-    np.testing.assert_allclose(found["damage_nll"], found["damage"])
-    np.testing.assert_allclose(found["forget_nll"], 1 - found["forget"])
-    pd.testing.assert_frame_equal(frontier(found, measure="nll"), frontier(found))
-    # Only one of the two has unseen questions: the mean is over that one.
-    alone = sweep(subject, atlas, concepts=["5"], strengths=(0.5, 1.0), groups=["all"])
-    np.testing.assert_allclose(found["forget_unseen"], alone["forget"])
-    assert recommend(found, lost_at_least=0.1, measure="nll").figures["lost_nll"] >= 0.1
-
 
 # -- groups of layers --------------------------------------------------------------------------------
 
 
-def stack(prefix: str, blocks: int, names: str) -> list[str]:
-    return [f"{prefix}.{i}.{name}" for i in range(blocks) for name in names.split()]
-
-
-LLAMA = stack(
-    "model.layers", 2,
-    "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj "
-    "mlp.gate_proj mlp.up_proj mlp.down_proj",
-)  # fmt: skip
-GPT2 = stack("transformer.h", 2, "attn.c_attn attn.c_proj mlp.c_fc mlp.c_proj")
-OPT = stack("model.decoder.layers", 2, "self_attn.q_proj self_attn.out_proj fc1 fc2")
-
-
-@pytest.mark.parametrize(
-    ("layers", "groups"),
-    [
-        (LLAMA, "all,attention,mlp,q,k,v,o,gate,up,down,block 0,block 1"),
-        (GPT2, "all,attention,mlp,c_attn,attention c_proj,c_fc,mlp c_proj,block 0,block 1"),
-        (OPT, "all,attention,mlp,q,out,fc1,fc2,block 0,block 1"),
-        (["conv1", "conv2", "fc1", "fc2"], "all,conv,fc,conv1,conv2,fc1,fc2"),
-        (["fc1", "fc2", "fc3"], "all,fc1,fc2,fc3"),
-        (["0", "2", "4"], "all,block 0,block 2,block 4"),
-        (["one"], "all"),
-        (
-            ["conv1", "layer1.0.conv1", "layer1.0.conv2", "layer2.0.conv1", "fc"],
-            "all,conv,fc,conv1,conv2,layer1.0,layer2.0",
-        ),
-    ],
-    ids=["llama", "gpt2", "opt", "cnn", "mlp", "sequential", "one layer", "resnet"],
-)
-def test_groups_follow_the_names(layers: list[str], groups: str) -> None:
-    found = layer_groups(layers)
-    assert set(found) == set(groups.split(","))
-    assert list(found["all"]) == layers and len(set(found.values())) == len(found)
-    for members in found.values():
-        assert list(members) == [layer for layer in layers if layer in members]
-
-
-def test_parts_of_a_transformer_are_a_partition() -> None:
-    for layers in (LLAMA, GPT2, OPT):
-        found = layer_groups(layers)
-        assert sorted(found["attention"] + found["mlp"]) == sorted(layers)
-        assert sorted(found["block 0"] + found["block 1"]) == sorted(layers)
-    assert layer_groups(GPT2)["mlp c_proj"] == tuple(n for n in GPT2 if n.endswith("mlp.c_proj"))
-
-
-def test_choosing_groups() -> None:
-    assert choose_groups(LLAMA, "v+o") == {"v+o": tuple(n for n in LLAMA if n[-6:] in ("v_proj", "o_proj"))}
-    assert set(choose_groups(LLAMA, None)) == {"all", "attention", "mlp"}
-    assert set(choose_groups(LLAMA, ["blocks", "q"])) == {"block 0", "block 1", "q"}
-    with pytest.raises(UnknownNameError, match="Unknown group of layers 'w'"):
-        choose_groups(LLAMA, ["v+w"])
-    with pytest.raises(CoverageError):
-        layer_groups([])
-    with pytest.raises(UnknownNameError, match="kind of group"):
-        layer_groups(LLAMA, kinds=["heads"])
-
-
 # -- sufficiency, layer by layer ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("null", ["nothing", "in place"])
-def test_keeping_in_one_layer_leaves_the_others_untouched(subject, atlas, null: str) -> None:
-    found = sufficiency_by_layer(subject, atlas, concepts=["3", "6"], nulls=[null])
-    assert list(found["layer"]) == [ALL_LAYERS, *atlas.layers]
-    base = subject.task.measure(subject.model, subject.concepts).score
-    for row in found.to_dict("records"):
-        layers = atlas.layers if row["layer"] == ALL_LAYERS else [row["layer"]]
-        own, rest = [], []
-        for name in ("3", "6"):
-            view = atlas.apply(keep=[name], null=null, layers=layers)
-            after = subject.task.measure(view, subject.concepts).score
-            own.append(after[name])
-            rest.append(np.mean([after[n] for n in after if n != name]))
-        assert row["kept"] == pytest.approx(np.mean(own)) and row["others"] == pytest.approx(np.mean(rest))
-        assert row["selective"] == pytest.approx(row["kept"] - row["others"])
-        assert row["base"] == pytest.approx((base["3"] + base["6"]) / 2) and row["sets"] == 2
-
-
-def test_sets_of_several_are_drawn_once_for_every_layer(subject, atlas) -> None:
-    found = sufficiency_by_layer(subject, atlas, sizes=(1, 4), draws=3, groups=["blocks"], others=2)
-    counts = found.groupby("size")["sets"].unique()
-    assert list(counts[1]) == [10] and list(counts[4]) == [3]
-    assert len(found) == 2 * 2 * (1 + len(layer_groups(atlas.layers, kinds=["blocks"])))
-    assert found.groupby("size")["base"].nunique().eq(1).all()
-    with pytest.raises(DataError, match="Cannot keep 11 of 10"):
-        sufficiency_by_layer(subject, atlas, sizes=(11,))
-    with pytest.raises(DataError, match="others must be 1 or more"):
-        sufficiency_by_layer(subject, atlas, others=0)
-    with pytest.raises(UnknownNameError, match="Unknown concept '22'"):
-        sufficiency_by_layer(subject, atlas, concepts=["22"])
-    with pytest.raises(DataError, match="All concepts are kept"):
-        sufficiency_by_layer(subject, atlas, sizes=(10,))
 
 
 # -- in portions, and kept ---------------------------------------------------------------------------
@@ -466,35 +226,6 @@ def test_what_was_measured_is_kept_and_never_measured_again(subject, atlas, monk
     list(again.steps(only_kept=True))
     assert again.ended and len(asked) == 9
     pd.testing.assert_frame_equal(again.table(), sweep(subject, atlas, **OPTIONS))
-
-
-def test_the_sham_is_a_gaussian_change_as_large_as_the_edit(subject: Subject, atlas: ec.Atlas) -> None:
-    setting = {"group": "all", "scaling": "plain", "power": 1.5, "clip": True, "strength": 1.0}
-    found = ec.sham(subject, atlas, setting, concepts=["2", "5"], seeds=range(2), others=4, seed=3)
-    assert list(found["seed"]) == [0, 1]
-    sharp = atlas.sharpen(1.5, clip=True)
-    base = subject.task.measure(subject.model, subject.concepts).score
-    others = Trial(subject, atlas, [("2",), ("5",)], others=4, seed=3).others
-    for row in found.to_dict("records"):
-        lost, damage = [], []
-        for (name,), rest in others.items():
-            view = ec.gaussian_view(sharp, ec.Edit.of(sharp, erase=name), row["seed"])
-            after = subject.task.measure(view, subject.concepts).score
-            lost.append(base[name] - after[name])
-            damage.append(np.mean([base[n] - after[n] for n in rest]))
-        assert row["lost"] == pytest.approx(np.mean(lost))
-        assert row["damage"] == pytest.approx(np.mean(damage))
-
-
-def test_a_rule_that_nothing_keeps_names_the_nearest_as_data_too() -> None:
-    frame = made([(0.9, 0.3), (0.8, 0.1), (0.5, 0.0)])
-    with pytest.raises(NoSettingError) as failed:
-        recommend(frame, lost_at_least=0.95)
-    assert failed.value.nearest is not None and failed.value.nearest["strength"] == 1
-    frame["lost"] = np.nan
-    with pytest.raises(NoSettingError, match="nothing was measured") as failed:
-        recommend(frame, lost_at_least=0.95)
-    assert failed.value.nearest is None
 
 
 def test_parts_that_are_kept_one_by_one_are_those_of_the_whole_table(subject, atlas) -> None:

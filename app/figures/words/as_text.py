@@ -2,7 +2,7 @@
 
 Streamlit reads Markdown, with formulas, emoji and colours, in most of what it is given, and Plotly reads some
 HTML. A name from outside goes through `plain` (or, in a figure, `untagged`) before either sees it.
-`tests/markdown_rule.py` finds what goes round this.
+`tests/support/markdown_rule.py` finds what goes round this.
 """
 
 from __future__ import annotations

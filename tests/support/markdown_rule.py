@@ -314,7 +314,7 @@ def offences(sources: dict[str, str]) -> list[str]:
 
 def main() -> None:
     """Print the offences of the app and fail if there are any."""
-    root = Path(__file__).resolve().parents[1]
+    root = Path(__file__).resolve().parents[2]
     files = sorted((root / "app").rglob("*.py"))
     found = offences({str(p.relative_to(root)): p.read_text(encoding="utf-8") for p in files})
     print("\n".join(found))

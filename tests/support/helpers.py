@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Subject
+from engram_core.models.layers import LayerInfo, list_layers
 
 EPS32 = 1.1920929e-7
 
@@ -158,3 +159,7 @@ def subject_of(case: Case, held_out: int = 40, *, recorded: int = 50) -> Subject
     end = recorded + held_out
     concepts = ConceptSet(Concept(n, x[:recorded], x[recorded:end]) for n, x in case.concepts.items())
     return Subject(case.model, concepts, Classification(tuple(case.concepts)))
+
+
+def coverage(model: nn.Module) -> dict[str, LayerInfo]:
+    return {info.name: info for info in list_layers(model)}
