@@ -6,16 +6,16 @@ import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 from language_helpers import byte_tokenizer, little_texts, tiny
+from model_folders import config, part, refusal
 from safetensors.torch import load_file, save_file
 from tokenizers import AddedToken
 
 import engram_core as ec
 from engram_core.errors import DataError, EngramError, StorageError
-from engram_core.hub.downloads import find_folder, inspect_folder
+from engram_core.hub.downloads import inspect_folder
 from engram_core.language import LanguageConcepts, TextSet, generate
 from engram_core.language.hub import load_language_model
 from engram_core.opening.checkup import check_up
@@ -24,63 +24,7 @@ from engram_core.opening.load import load_model
 INDEX = "model.safetensors.index.json"
 
 
-@pytest.fixture(scope="module")
-def sharded(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("models") / "shards"
-    tiny("llama").save_pretrained(path, max_shard_size="20KB")
-    byte_tokenizer().save_pretrained(path)
-    assert len(list(path.glob("*.safetensors"))) > 2
-    return path
-
-
-@pytest.fixture
-def folder(saved, tmp_path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "model"))
-
-
-@pytest.fixture
-def shards(sharded, tmp_path) -> Path:
-    return Path(shutil.copytree(sharded, tmp_path / "parts"))
-
-
-def refusal(folder: Path | str) -> str:
-    """The refusal's one line, told alike whatever is asked for."""
-    said = []
-    for load in (load_language_model, load_model):
-        with pytest.raises(StorageError) as caught:
-            load(folder)
-        said.append(str(caught.value))
-        assert (
-            "\n" not in said[-1]
-            and "ignore_mismatched" not in said[-1]
-            and "/tmp/engram-model" not in said[-1]
-        )
-    assert said[0] == said[1]
-    return said[0]
-
-
-def config(folder: Path, **entries) -> None:
-    known = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(known | entries))
-
-
-def part(folder: Path, number: int = 0) -> Path:
-    return sorted(folder.glob("*.safetensors"))[number]
-
-
 # -- which files are the model -------------------------------------------------------------------------
-
-
-def test_what_is_loaded_is_what_was_checked(saved, sharded) -> None:
-    for path in (saved, sharded):
-        checked = inspect_folder(path)
-        model, _ = load_language_model(path)
-        stored = {name: tensor for file in checked.weights for name, tensor in load_file(file).items()}
-        state = model.state_dict()
-        assert set(checked.tensors) == set(stored)
-        assert all(torch.equal(state[name], tensor) for name, tensor in stored.items())
-        assert all(checked.tensors[name].shape == tuple(tensor.shape) for name, tensor in stored.items())
-        assert model.config._name_or_path == model.name_or_path == str(path)
 
 
 def stray(whole: Path) -> None:
@@ -146,54 +90,6 @@ def test_a_folder_that_changes_while_it_is_read_is_told(folder, monkeypatch) -> 
 
 
 # -- weights that are not those of the config ----------------------------------------------------------
-
-
-def test_a_wrong_hidden_size_is_said_with_both_shapes(folder) -> None:
-    config(folder, hidden_size=32)
-    said = refusal(folder)
-    assert "24" in said and "32" in said and "config.json" in said
-
-
-def test_layers_left_over_are_no_smaller_model(folder) -> None:
-    config(folder, num_hidden_layers=1)
-    said = refusal(folder)
-    assert "9 weights that a LlamaForCausalLM of this config has no place for" in said
-    assert "model.layers.1." in said and "of a smaller or of another model" in said
-
-
-def test_layers_that_are_not_there_are_not_made_up(folder) -> None:
-    config(folder, num_hidden_layers=3)
-    assert "lacks 9 weights of a LlamaForCausalLM (model.layers.2." in refusal(folder)
-
-
-def test_a_weight_too_many_is_said(folder) -> None:
-    state = load_file(folder / "model.safetensors")
-    save_file(
-        state | {"model.layers.0.extra.weight": torch.ones(2, 2)},
-        folder / "model.safetensors",
-        {"format": "pt"},
-    )
-    assert "1 weights that" in refusal(folder) and "model.layers.0.extra.weight" in refusal(folder)
-
-
-def test_constants_that_older_versions_stored_are_no_weights(folder) -> None:
-    state = load_file(folder / "model.safetensors")
-    old = {
-        "model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(6),
-        "model.position_ids": torch.arange(4),
-    }
-    save_file(state | old, folder / "model.safetensors", metadata={"format": "pt"})
-    assert ec.model_hash(load_model(folder)) == ec.model_hash(tiny("llama"))
-
-
-def test_a_config_of_another_class_is_refused_by_its_name(folder) -> None:
-    config(folder, architectures=["LlamaForSequenceClassification"])
-    assert "says that the weights are of a LlamaForSequenceClassification" in refusal(folder)
-    for harmless in (["LLaMAForCausalLM"], ["LlamaModel"], [], None, ["NobodyKnows"]):
-        config(folder, architectures=harmless)
-        assert load_model(folder) is not None
-    config(folder, architectures="LlamaForCausalLM")
-    assert "should be a list of class names" in refusal(folder)
 
 
 @pytest.mark.parametrize("key", ["transformers_weights", "fusion_config"])
@@ -277,60 +173,6 @@ def test_adapters_are_told_from_models_wherever_they_lie(folder, tmp_path) -> No
 
 
 # -- the hub's cache -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def cached(tmp_path, monkeypatch, sharded) -> Path:
-    """A model in the hub's cache, where the hub is switched off."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.chdir(tmp_path)
-    repo = tmp_path / "cache" / "models--some--model"
-    (repo / "refs").mkdir(parents=True)
-    (repo / "refs" / "main").write_text("0" * 40)
-    return Path(shutil.copytree(sharded, repo / "snapshots" / ("0" * 40)))
-
-
-def test_a_whole_model_in_the_cache_is_used(cached) -> None:
-    assert find_folder("some/model") == cached and load_model("some/model") is not None
-
-
-@pytest.mark.parametrize("gone", ["config.json", "the second part", "all parts", "a link to nothing"])
-def test_an_interrupted_download_is_said_and_not_loaded(cached, gone: str) -> None:
-    lacking = [cached / "config.json"] if gone == "config.json" else sorted(cached.glob("*.safetensors"))[1:2]
-    if gone == "all parts":
-        lacking = sorted(cached.glob("*.safetensors"))
-    for file in lacking:
-        file.unlink()
-        if gone == "a link to nothing":
-            file.symlink_to(cached.parent.parent / "blobs" / "abc")
-    said = refusal("some/model")
-    assert "has only a part of 'some/model'" in said and lacking[0].name in said
-    assert "its download was interrupted" in said and "switched off" in said
-
-
-def test_what_the_cache_lacks_is_fetched(cached, monkeypatch) -> None:
-    kept = cached / "kept.json"
-    (cached / "config.json").rename(kept)
-
-    class Info:
-        siblings = ()
-
-    def fetch(*_args, **options):
-        if not options.get("local_files_only"):
-            kept.rename(cached / "config.json")
-        return str(cached)
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_a, **_k: Info())
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
-    assert find_folder("some/model") == cached and load_model(cached) is not None
-
-
-@pytest.mark.parametrize("name", ["x" * 5000, "a\0b", "~nobody-of-that-name/x", "~" * 300])
-def test_what_can_be_no_path_is_said(name: str) -> None:
-    with pytest.raises(StorageError):
-        find_folder(name)
 
 
 # -- tokenizers ----------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import shutil
 import subprocess
 import sys
 import time
@@ -20,11 +19,6 @@ import engram_core as ec
 from engram_core.errors import StorageError
 from engram_core.hub.downloads import inspect_folder
 from engram_core.opening.load import load_model
-
-
-@pytest.fixture
-def folder(saved, tmp_path) -> Path:
-    return Path(shutil.copytree(saved, tmp_path / "model"))
 
 
 def config(folder: Path, **entries: Any) -> None:

@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
-import time
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
-from language_helpers import byte_tokenizer, little_texts, tiny
+from language_helpers import broken, byte_tokenizer, little_texts, tiny
 from safetensors.torch import load_file, save_file
 
 import engram_core as ec
 from engram_core.errors import DataError, NonFiniteError, StorageError
-from engram_core.language import LanguageConcepts, TextSet, perplexity, recall
+from engram_core.language import LanguageConcepts, perplexity, recall
 from engram_core.language.hub import load_language_model, load_language_subject
 from engram_core.opening.checkup import check_up
 from engram_core.opening.load import load_subject
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("models") / "little-llama"
-    tiny("llama").save_pretrained(folder)
-    byte_tokenizer().save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture
@@ -244,100 +232,7 @@ def test_a_tokenizer_that_is_missing_or_of_another_model_is_told(folder) -> None
 # -- the hub without a network ---------------------------------------------------------------------------
 
 
-@pytest.fixture
-def no_cache(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def unplugged(no_cache, monkeypatch) -> None:
-    """No socket can be opened."""
-
-    def refuse(*_args, **_kwargs):
-        raise OSError("Network is unreachable")
-
-    monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(socket, "create_connection", refuse)
-    monkeypatch.setattr(socket.socket, "connect", refuse)
-
-
-def test_without_a_network_a_hub_model_is_one_line_and_quick(unplugged) -> None:
-    start = time.perf_counter()
-    said = refusal("somebody/some-model")
-    assert time.perf_counter() - start < 10
-    assert "no 'somebody/some-model'" in said and "cannot be reached" in said and "local folder" in said
-
-
-def test_a_network_that_hangs_is_not_waited_for(no_cache, monkeypatch) -> None:
-    from engram_core.hub.downloads import find_folder
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_a, **_k: time.sleep(30))
-    start = time.perf_counter()
-    with pytest.raises(StorageError, match="no answer within 0.2 s"):
-        find_folder("somebody/some-model", wait=0.2)
-    assert time.perf_counter() - start < 3
-
-
-def test_a_hub_that_is_switched_off_says_so(no_cache, monkeypatch) -> None:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    assert "switched off (HF_HUB_OFFLINE)" in refusal("somebody/some-model")
-
-
-@pytest.mark.parametrize("kind, told", [(GatedRepoError, "gated"), (RepositoryNotFoundError, "no model")])
-def test_gated_and_missing_models_are_told_apart(no_cache, monkeypatch, kind, told: str) -> None:
-    def answer(*_args, **_kwargs):
-        raise kind.__new__(kind)  # what it is made of differs between versions of the library
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", answer)
-    assert told in refusal("somebody/some-model")
-
-
-def test_a_gated_model_may_be_listed_and_still_not_be_had(no_cache, monkeypatch) -> None:
-    class Info:
-        siblings = ()
-
-    def download(*_args, **options):
-        raise FileNotFoundError if options.get("local_files_only") else GatedRepoError.__new__(GatedRepoError)
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_a, **_k: Info())
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
-    assert "is gated: accept its terms" in refusal("somebody/some-model")
-
-
-def test_a_hub_model_with_pickles_only_is_refused_before_it_is_fetched(no_cache, monkeypatch) -> None:
-    class File:
-        rfilename = "pytorch_model.bin"
-
-    class Info:
-        siblings = [File()]
-
-    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_a, **_k: Info())
-    assert "pickle only" in refusal("somebody/some-model")
-
-
-def test_a_model_in_the_cache_needs_no_network(unplugged, saved, tmp_path) -> None:
-    repo = tmp_path / "cache" / "models--somebody--some-model"
-    (repo / "refs").mkdir(parents=True)
-    (repo / "refs" / "main").write_text("0" * 40)
-    shutil.copytree(saved, repo / "snapshots" / ("0" * 40))
-    model, _ = load_language_model("somebody/some-model")
-    assert ec.model_hash(model) == ec.model_hash(tiny("llama"))
-
-
-@pytest.mark.parametrize("name", ["/no/such/folder", "./here", "a/b/c", "two words/x", "~/nowhere"])
-def test_what_is_neither_folder_nor_hub_name_asks_no_network(unplugged, name: str) -> None:
-    assert "is no hub name" in refusal(name)
-
-
 # -- models and texts that go wrong -----------------------------------------------------------------------
-
-
-def broken(layer: str):
-    model = tiny("llama")
-    with torch.no_grad():
-        model.get_submodule(layer).weight[0, 0] = float("nan")
-    return model
 
 
 def test_hidden_states_that_become_nan_name_the_first_layer_that_reads_them() -> None:
@@ -368,55 +263,3 @@ def test_a_tokenizer_without_a_pad_token_is_enough() -> None:
 
 
 # -- the check-up -----------------------------------------------------------------------------------------
-
-
-def test_the_check_up_counts_rows_and_layers_as_recording_then_finds_them() -> None:
-    model, concepts = tiny("llama"), LanguageConcepts(byte_tokenizer(), little_texts())
-    found = check_up(model, concepts)
-    recording = ec.record(model, concepts)
-    atlas = ec.extract(model, recording)
-    layers = found.layers.set_index("layer")
-    for info in recording.layers:
-        assert (
-            bool(layers.loc[info.name, "covered"]) == info.covered
-            and layers.loc[info.name, "reason"] == info.reason
-        )
-    for layer in recording.source_of:
-        spectrum = atlas.spectrum(layer)
-        assert layers.loc[layer, "rows"] == spectrum.count and layers.loc[layer, "form"] == spectrum.form
-    rows = found.concepts.set_index("concept")["rows"]
-    first = next(iter(recording.source_of))
-    assert {name: rows[name] for name in concepts} == {name: recording.rows(first, name) for name in concepts}
-    assert found.ok and found.parameters == sum(p.numel() for p in model.parameters())
-    shared = set(layers.index[layers["shares"] != ""])
-    followers = ("self_attn.k_proj", "self_attn.v_proj", "mlp.up_proj")
-    assert shared == {f"model.layers.{block}.{name}" for block in (0, 1) for name in followers}
-    held = recording.nbytes
-    assert held <= found.memory_bytes <= 20 * held
-    assert 0 < found.seconds < 60
-
-
-def test_the_check_up_names_every_text_that_cannot_be_used_at_once() -> None:
-    texts = TextSet.of(
-        [
-            {"concept": "fine", "text": "short"},
-            {"concept": "long", "text": "x" * 65},
-            {"concept": "long", "text": "short"},
-            {"concept": "asked", "prompt": "p", "answer": "a"},
-            {"concept": "asked", "prompt": "y" * 70, "answer": "a", "split": "probe"},
-        ]
-    )
-    found = check_up(tiny("llama"), LanguageConcepts(byte_tokenizer(), texts))
-    assert len(found.problems) == 2 and not found.ok
-    assert found.problems[0].startswith("long, text 1") and "65 tokens" in found.problems[0]
-    assert found.problems[1].startswith("asked, text 1") and "at most 64" in found.problems[1]
-
-
-def test_the_check_up_tells_of_nan_and_of_models_without_layers_without_raising() -> None:
-    concepts = LanguageConcepts(byte_tokenizer(), little_texts())
-    found = check_up(broken("model.layers.0.self_attn.v_proj"), concepts)
-    assert len(found.problems) == 1 and "reads NaN" in found.problems[0]
-    assert (found.layers["bytes"] == 0).all()
-    found = check_up(torch.nn.Sequential(torch.nn.LSTM(4, 3)), {"a": torch.zeros(3, 5, 4)})
-    assert any("no layer that can hold an engram" in p for p in found.problems)
-    assert any("one concept" in note for note in found.notes)

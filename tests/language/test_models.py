@@ -1,12 +1,11 @@
 """Model classes beside causal language models: recorded and erased, asked what they can answer."""
 
-import json
 from types import SimpleNamespace
 
 import pytest
 import torch
 import transformers as hf
-from language_helpers import Slow, byte_tokenizer, little_texts, merging_tokenizer, tiny
+from language_helpers import SHAPE, Slow, byte_tokenizer, little_texts, made, merging_tokenizer, tiny
 
 import engram_core as ec
 from engram_core.errors import DataError
@@ -25,18 +24,13 @@ from engram_core.language import (
     token_changes,
 )
 from engram_core.language.continuing import check_continues_text
-from engram_core.opening.examine import examine
 
-_SHAPE = {
-    "vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
-    "intermediate_size": 40, "max_position_embeddings": 96, "initializer_range": 0.2,
-}  # fmt: skip
 CLASSES = {
-    "masked": lambda: hf.BertForMaskedLM(hf.BertConfig(**_SHAPE)),
-    "decoder with a head of two layers": lambda: hf.BertLMHeadModel(hf.BertConfig(**_SHAPE, is_decoder=True)),
-    "no head": lambda: hf.BertModel(hf.BertConfig(**_SHAPE)),
-    "classifier": lambda: hf.BertForSequenceClassification(hf.BertConfig(**_SHAPE)),
-    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**_SHAPE, tie_word_embeddings=True)),
+    "masked": lambda: hf.BertForMaskedLM(hf.BertConfig(**SHAPE)),
+    "decoder with a head of two layers": lambda: hf.BertLMHeadModel(hf.BertConfig(**SHAPE, is_decoder=True)),
+    "no head": lambda: hf.BertModel(hf.BertConfig(**SHAPE)),
+    "classifier": lambda: hf.BertForSequenceClassification(hf.BertConfig(**SHAPE)),
+    "llama": lambda: hf.LlamaForCausalLM(hf.LlamaConfig(**SHAPE, tie_word_embeddings=True)),
 }
 
 
@@ -76,29 +70,6 @@ def test_questions_of_ordinary_tokens_are_asked() -> None:
     assert len(table) == 4 and table["nll"].notna().all()
 
 
-def test_the_check_up_lists_the_prompts_that_cannot_be_asked() -> None:
-    rows = [
-        {"concept": "sky", "prompt": "Up is", "answer": "red"},
-        {"concept": "sky", "prompt": "The sky is", "answer": "blue"},
-        {"concept": "sea", "prompt": "The sea is", "answer": "red"},
-        {"concept": "sea", "prompt": "Water is", "answer": "blue", "split": "probe"},
-        {"concept": "sea", "text": "It is blue"},
-    ]
-    concepts = LanguageConcepts(merging_tokenizer(), TextSet.of(rows))
-    found = ec.check_up(tiny("llama"), concepts)
-    assert len(found.problems) == 2 and not found.ok
-    assert found.problems[0].startswith(
-        "Concept 'sky', record 2: the prompt 'The sky is' ends inside a token"
-    )
-    assert found.problems[1].startswith("Concept 'sea', probe 1: the prompt 'Water is' ends inside a token")
-    # They are recorded all the same, and counted as they will be.
-    recording = ec.record(tiny("llama"), concepts)
-    counted = found.concepts.set_index("concept")
-    assert {n: counted.loc[n, "inputs"] for n in ("sky", "sea")} == recording.counts == {"sky": 2, "sea": 2}
-    first = next(iter(recording.source_of))
-    assert all(counted.loc[name, "rows"] == recording.rows(first, name) for name in ("sky", "sea"))
-
-
 # -- who continues a text, and who does not ------------------------------------------------------------
 
 _T5 = dict(vocab_size=300, d_model=24, d_kv=12, d_ff=40, num_layers=1, num_heads=2)
@@ -110,18 +81,18 @@ _GPT2 = dict(vocab_size=300, n_embd=24, n_layer=1, n_head=2, n_positions=64)
 _GAPS, _LOGITS = "rests on those that come later", "has no logits"
 REFUSED = {
     "BERT": (CLASSES["masked"], _GAPS),
-    "RoBERTa": (lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**_SHAPE)), _GAPS),
-    "ELECTRA": (lambda: hf.ElectraForMaskedLM(hf.ElectraConfig(**_SHAPE, embedding_size=24)), _GAPS),
-    "DeBERTa": (lambda: hf.DebertaV2ForMaskedLM(hf.DebertaV2Config(**_SHAPE)), _GAPS),
+    "RoBERTa": (lambda: hf.RobertaForMaskedLM(hf.RobertaConfig(**SHAPE)), _GAPS),
+    "ELECTRA": (lambda: hf.ElectraForMaskedLM(hf.ElectraConfig(**SHAPE, embedding_size=24)), _GAPS),
+    "DeBERTa": (lambda: hf.DebertaV2ForMaskedLM(hf.DebertaV2Config(**SHAPE)), _GAPS),
     "XLNet": (
         lambda: hf.XLNetLMHeadModel(
             hf.XLNetConfig(vocab_size=300, d_model=24, n_layer=1, n_head=2, d_inner=40)
         ),
         _GAPS,
     ),
-    "a head for text, both ways": (lambda: hf.BertLMHeadModel(hf.BertConfig(**_SHAPE)), "is_decoder=False"),
+    "a head for text, both ways": (lambda: hf.BertLMHeadModel(hf.BertConfig(**SHAPE)), "is_decoder=False"),
     "a masked one that reads one way": (
-        lambda: hf.BertForMaskedLM(hf.BertConfig(**_SHAPE, is_decoder=True)),
+        lambda: hf.BertForMaskedLM(hf.BertConfig(**SHAPE, is_decoder=True)),
         "writes no text",
     ),
     "no head": (CLASSES["no head"], _LOGITS),
@@ -135,7 +106,7 @@ REFUSED = {
         lambda: hf.GPT2ForTokenClassification(hf.GPT2Config(**_GPT2)),
         "writes no text",
     ),
-    "answers to questions": (lambda: hf.BertForQuestionAnswering(hf.BertConfig(**_SHAPE)), _LOGITS),
+    "answers to questions": (lambda: hf.BertForQuestionAnswering(hf.BertConfig(**SHAPE)), _LOGITS),
     "T5": (lambda: hf.T5ForConditionalGeneration(hf.T5Config(**_T5)), "with an encoder"),
     "BART": (lambda: hf.BartForConditionalGeneration(hf.BartConfig(**_BART)), "with an encoder"),
     "pictures": (
@@ -149,18 +120,12 @@ REFUSED = {
 }  # fmt: skip
 CONTINUING = {
     "BERT as a decoder": CLASSES["decoder with a head of two layers"],
-    "RoBERTa as a decoder": lambda: hf.RobertaForCausalLM(hf.RobertaConfig(**_SHAPE, is_decoder=True)),
+    "RoBERTa as a decoder": lambda: hf.RobertaForCausalLM(hf.RobertaConfig(**SHAPE, is_decoder=True)),
     "BART's decoder": lambda: hf.BartForCausalLM(hf.BartConfig(**_BART)),
     "two heads": lambda: hf.GPT2DoubleHeadsModel(hf.GPT2Config(**_GPT2)),
     "in half precision": lambda: tiny("llama").bfloat16(),
     "experts": lambda: tiny("mixtral"),
 }
-
-
-def made(make) -> torch.nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return make().eval()
 
 
 @pytest.mark.parametrize("make, why", REFUSED.values(), ids=REFUSED.keys())
@@ -212,7 +177,7 @@ def test_the_same_weights_may_fill_gaps_or_continue() -> None:
     model = made(CLASSES["masked"])
     with pytest.raises(DataError):
         check_continues_text(model)
-    decoder = made(lambda: hf.BertLMHeadModel(hf.BertConfig(**_SHAPE, is_decoder=True)))
+    decoder = made(lambda: hf.BertLMHeadModel(hf.BertConfig(**SHAPE, is_decoder=True)))
     decoder.load_state_dict(model.state_dict())
     check_continues_text(decoder)
 
@@ -278,25 +243,9 @@ def test_what_shows_only_in_a_longer_text_is_a_sentence_too() -> None:
             write()
 
 
-def test_a_folder_that_does_not_continue_texts_is_recorded_and_has_no_pages(tmp_path) -> None:
-    made(lambda: hf.BertLMHeadModel(hf.BertConfig(**_SHAPE))).save_pretrained(tmp_path / "model")
-    byte_tokenizer().save_pretrained(tmp_path / "model")
-    rows = [{"concept": c, "prompt": f"The {c} is", "answer": f"x{c}"} for c in ("sky", "sea")]
-    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
-    subject = ec.load_subject(tmp_path / "model", tmp_path / "t.jsonl")
-    assert ec.record(subject.model, subject.concepts).counts == {"sky": 1, "sea": 1}
-    with pytest.raises(DataError, match="^BertLMHeadModel does not continue a text"):
-        subject.task.measure(subject.model, subject.concepts)
-    with pytest.raises(DataError, match="^BertLMHeadModel does not continue a text"):
-        examine(
-            str(tmp_path / "model"), str(tmp_path / "t.jsonl"), {}, most_concepts=9,
-            threads=torch.get_num_threads(), report=lambda _: None,
-        )  # fmt: skip
-
-
 @pytest.mark.parametrize("kind", ["Roberta", "Camembert", "XLMRoberta"])
 def test_positions_that_are_counted_from_behind_the_padding_leave_less_room(kind: str) -> None:
-    model = made(lambda: getattr(hf, f"{kind}ForMaskedLM")(getattr(hf, f"{kind}Config")(**_SHAPE)))
+    model = made(lambda: getattr(hf, f"{kind}ForMaskedLM")(getattr(hf, f"{kind}Config")(**SHAPE)))
     longest = model.config.max_position_embeddings - model.config.pad_token_id - 1
     assert longest == 94
 

@@ -2,14 +2,11 @@
 
 import pytest
 import torch
-from language_helpers import Slow, byte_tokenizer, merging_tokenizer
+from language_helpers import ITEM, Slow, both, byte_tokenizer, merging_tokenizer, spelled
 
 from engram_core.errors import DataError
 from engram_core.language import POSITIONS, TextItem, encode
-from engram_core.language.tokenizing import tokenized
 from engram_core.language.tokens import Encoded, by_length, padded, pick_positions
-
-ITEM = TextItem("The sky is", "blue")
 
 
 def answer_of(tokenizer, item: TextItem, **options) -> str:
@@ -17,14 +14,6 @@ def answer_of(tokenizer, item: TextItem, **options) -> str:
     fast = tokenizer.fast if isinstance(tokenizer, Slow) else tokenizer
     encoded = encode(tokenizer, item, **options)
     return fast.decode(list(encoded.ids[slice(*encoded.answer)]), clean_up_tokenization_spaces=False)
-
-
-def both(tokenizer):
-    return [tokenizer, Slow(tokenizer)]
-
-
-def spelled(tokenizer, encoded: Encoded) -> list[str]:
-    return tokenizer.convert_ids_to_tokens(list(encoded.ids))
 
 
 # -- where the answer is -----------------------------------------------------------------------
@@ -62,26 +51,6 @@ def test_special_tokens_at_both_ends_are_tokens_of_the_text_but_not_of_the_answe
 def test_a_plain_text_is_all_answer_but_for_special_tokens():
     for tokenizer in both(byte_tokenizer(ends=True)):
         assert encode(tokenizer, TextItem("", "abc")).answer == (1, 4)
-
-
-def test_a_chat_template_frames_the_prompt_and_the_answer_follows_it():
-    tokenizer = byte_tokenizer(ends=True, chat=True)
-    for either in both(tokenizer):
-        encoded = encode(either, TextItem("The sky is", " blue"), template=True)
-        text = tokenizer.decode(list(encoded.ids))
-        assert text == "<|user|>The sky is\n<|assistant|>\nblue"  # special tokens: the template's alone
-        assert spelled(tokenizer, encoded)[slice(*encoded.answer)] == list("blue")
-
-
-def test_a_plain_text_takes_no_template():
-    tokenizer = byte_tokenizer(ends=True, chat=True)
-    item = TextItem("", "abc")
-    assert encode(tokenizer, item, template=True) == encode(tokenizer, item)
-
-
-def test_a_tokenizer_without_a_chat_template_says_so():
-    with pytest.raises(DataError, match="no chat template; use template=False"):
-        encode(byte_tokenizer(), ITEM, template=True)
 
 
 def test_an_answer_that_becomes_no_token_is_refused_by_name():
@@ -138,14 +107,3 @@ def test_groups_hold_every_text_once_and_no_more_positions_than_allowed():
     assert sorted(i for group in groups for i, _ in group) == list(range(len(lengths)))
     for group in groups:  # a text longer than allowed still goes, alone
         assert len(group) == 1 or len(group) * max(len(e.ids) for _, e in group) <= 12
-
-
-def test_half_a_character_is_refused_by_concept_and_not_by_the_tokenizer():
-    with pytest.raises(DataError, match=r"Concept 'sky'.*half a character at position 4"):
-        encode(byte_tokenizer(), TextItem("Sky\ud800", "blue"), label="sky")
-
-
-def test_half_a_character_of_a_prompt_is_no_fault_of_the_tokenizer():
-    with pytest.raises(DataError, match="half a character at position 4") as caught:
-        tokenized(byte_tokenizer(), "Sky\udcff", special=True)
-    assert "damaged" not in str(caught.value)

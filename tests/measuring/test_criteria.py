@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import pytest
 import torch
-from helpers import orthogonal
+from helpers import CRITERIA, every_criterion, orthogonal
 from torch import Tensor, nn
 
 import engram_core as ec
@@ -18,14 +18,6 @@ from engram_core.errors import CoverageError, DataError, ModelMismatchError, Unk
 from engram_core.measuring.shams import gaussian_matrices, gaussian_view, subset_atlas, subset_shams
 from engram_core.measuring.significance import significance
 from engram_core.errors import DataError, ModelMismatchError, UnknownNameError
-
-CRITERIA = {
-    "specificity": ec.specificity,
-    "reactivation": ec.reactivation,
-    "sufficiency": ec.sufficiency,
-    "necessity": ec.necessity,
-}
-every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())
 
 
 def square(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from helpers import every_criterion
 
 import engram_core as ec
 from engram_core.concepts.tasks import Subject
@@ -10,16 +11,6 @@ from engram_core.editing.live_edit import Edit
 from engram_core.errors import CoverageError, DataError, UnknownNameError
 from engram_core.measuring.options import draw_others
 from engram_core.measuring.shams import gaussian_view, significance, subset_atlas
-
-CRITERIA = {
-    "specificity": ec.specificity,
-    "reactivation": ec.reactivation,
-    "sufficiency": ec.sufficiency,
-    "necessity": ec.necessity,
-}
-
-
-every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())
 
 
 @pytest.mark.parametrize(

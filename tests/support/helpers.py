@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
+import engram_core as ec
 from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Subject
 from engram_core.models.layers import LayerInfo, list_layers
+from engram_core.models.layers import LinearMap as Slot
+from engram_core.models.layers import find_linear_maps as find_slots
 
 EPS32 = 1.1920929e-7
 
@@ -163,3 +167,27 @@ def subject_of(case: Case, held_out: int = 40, *, recorded: int = 50) -> Subject
 
 def coverage(model: nn.Module) -> dict[str, LayerInfo]:
     return {info.name: info for info in list_layers(model)}
+
+
+def only_slot(layer: nn.Module) -> Slot:
+    (slot,) = find_slots(layer)
+    return slot
+
+
+def through_slot(slot: Slot, model: nn.Module, x: Tensor) -> Tensor:
+    """Compute the layer as ``rows · matrixᵀ``: (groups, rows, outputs / groups)."""
+    rows = slot.rows(x)
+    if slot.bias:
+        rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
+    return rows @ slot.matrix(model).mT
+
+
+CRITERIA = {
+    "specificity": ec.specificity,
+    "reactivation": ec.reactivation,
+    "sufficiency": ec.sufficiency,
+    "necessity": ec.necessity,
+}
+
+
+every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())

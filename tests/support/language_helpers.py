@@ -24,7 +24,11 @@ from transformers import (
 )
 
 import engram_core as ec
-from engram_core.language import TextSet
+from engram_core.language import (
+    TextItem,
+    TextSet,
+)
+from engram_core.language.tokens import Encoded
 
 CHAT = (
     "{% for m in messages %}<|{{ m['role'] }}|>{{ m['content'] }}\n{% endfor %}"
@@ -89,8 +93,8 @@ class Slow:
 
 
 # Wide initial weights, so that an edit of an untrained model shows in its logits.
-_SHAPE = {"vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-_GATED = {**_SHAPE, "intermediate_size": 40, "initializer_range": 0.2, "max_position_embeddings": 64}
+SHAPE = {"vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+_GATED = {**SHAPE, "intermediate_size": 40, "initializer_range": 0.2, "max_position_embeddings": 64}
 
 
 def _gpt2(**options: Any) -> nn.Module:
@@ -109,7 +113,7 @@ MODELS = {
     "gpt2": _gpt2,
     "gpt2 with a head of its own": lambda: _gpt2(tie_word_embeddings=False),
     "opt": lambda: OPTForCausalLM(
-        OPTConfig(**_SHAPE, ffn_dim=40, init_std=0.2, max_position_embeddings=64, word_embed_proj_dim=24)
+        OPTConfig(**SHAPE, ffn_dim=40, init_std=0.2, max_position_embeddings=64, word_embed_proj_dim=24)
     ),
     "mixtral": lambda: MixtralForCausalLM(
         MixtralConfig(**_GATED, num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2)
@@ -140,3 +144,33 @@ def little_texts() -> TextSet:
         {"concept": "plain", "text": "No question is asked here, so all of it is the text."},
     ]
     return TextSet.of(rows, background=["Rain fell on the hills.", "Hm."])
+
+
+ITEM = TextItem("The sky is", "blue")
+
+
+def both(tokenizer):
+    return [tokenizer, Slow(tokenizer)]
+
+
+def spelled(tokenizer, encoded: Encoded) -> list[str]:
+    return tokenizer.convert_ids_to_tokens(list(encoded.ids))
+
+
+def broken(layer: str):
+    model = tiny("llama")
+    with torch.no_grad():
+        model.get_submodule(layer).weight[0, 0] = float("nan")
+    return model
+
+
+SHAPE = {
+    "vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "intermediate_size": 40, "max_position_embeddings": 96, "initializer_range": 0.2,
+}  # fmt: skip
+
+
+def made(make) -> torch.nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return make().eval()

@@ -3,10 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import coverage, relative
+from helpers import coverage, relative, through_slot
 from torch import Tensor, nn
 
-from engram_core.models.layers import LinearMap as Slot
 from engram_core.models.layers import find_linear_maps as find_slots
 from engram_core.models.packed_attention import open_attention
 from engram_core.models.view import shared_copy
@@ -19,14 +18,6 @@ def test_attention_is_listed_as_its_four_maps() -> None:
     widths = {name: info.width for name, info in infos.items()}
     assert widths == {"attn.q_proj": 9, "attn.k_proj": 6, "attn.v_proj": 7, "attn.out_proj": 9}
     assert all(info.covered and info.outputs == 8 for info in infos.values())
-
-
-def through_slot(slot: Slot, model: nn.Module, x: Tensor) -> Tensor:
-    """Compute the layer as ``rows · matrixᵀ``: (groups, rows, outputs / groups)."""
-    rows = slot.rows(x)
-    if slot.bias:
-        rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
-    return rows @ slot.matrix(model).mT
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,12 @@
 
 import pytest
 import torch
-from torch import Tensor, nn
+from helpers import only_slot, through_slot
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from engram_core.errors import DataError
-from engram_core.models.layers import LinearMap as Slot
 from engram_core.models.layers import find_linear_maps as find_slots
-
-
-def only_slot(layer: nn.Module) -> Slot:
-    (slot,) = find_slots(layer)
-    return slot
-
-
-def through_slot(slot: Slot, model: nn.Module, x: Tensor) -> Tensor:
-    """Compute the layer as ``rows · matrixᵀ``: (groups, rows, outputs / groups)."""
-    rows = slot.rows(x)
-    if slot.bias:
-        rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
-    return rows @ slot.matrix(model).mT
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(5, 3), nn.Linear(5, 3, bias=False), Conv1D(3, 5)], ids=str)

@@ -3,24 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from engram_core.models.layers import LinearMap as Slot
-from engram_core.models.layers import find_linear_maps as find_slots
-
-
-def only_slot(layer: nn.Module) -> Slot:
-    (slot,) = find_slots(layer)
-    return slot
-
-
-def through_slot(slot: Slot, model: nn.Module, x: Tensor) -> Tensor:
-    """Compute the layer as ``rows · matrixᵀ``: (groups, rows, outputs / groups)."""
-    rows = slot.rows(x)
-    if slot.bias:
-        rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
-    return rows @ slot.matrix(model).mT
-
+from helpers import only_slot, through_slot
+from torch import nn
 
 CONVOLUTIONS = [
     dict(bias=False),
