@@ -106,3 +106,14 @@ def surroundings(*, report: Report) -> dict[str, Any]:
         "session": os.getsid(0),
         "pid": os.getpid(),
     }
+
+
+def bounds(*, report: Report) -> dict[str, Any]:
+    """Say which limits the system holds it to."""
+    import resource
+
+    data = resource.getrlimit(resource.RLIMIT_DATA)
+    return {
+        "data": data, "hard": data[1], "core": resource.getrlimit(resource.RLIMIT_CORE)[0],
+        "cpu": resource.getrlimit(resource.RLIMIT_CPU)[0], "nice": os.nice(0),
+    }  # fmt: skip

@@ -167,15 +167,3 @@ def test_it_sees_no_secrets_and_has_a_session_of_its_own(monkeypatch):
     assert isinstance(found, dict)
     assert "secret" not in found["environment"].values() and found["environment"]["HF_HUB_OFFLINE"] == "1"
     assert found["session"] == found["pid"] == found["group"] != os.getpgrp()
-
-
-def test_limits_grow_with_what_is_read_and_can_be_given(monkeypatch):
-    small, large = Limits.for_bytes(0), Limits.for_bytes(3 * GB, 10**7)
-    assert small.seconds < large.seconds and small.memory <= large.memory
-    monkeypatch.setenv("ENGRAM_CHECK_SECONDS", "7.5")
-    monkeypatch.setenv("ENGRAM_CHECK_MEMORY", "1.5")
-    assert Limits.for_bytes(3 * GB) == Limits(7.5, 3 * GB // 2)
-    for wrong in ("0", "-1", "nan", "much", "inf"):
-        monkeypatch.setenv("ENGRAM_CHECK_SECONDS", wrong)
-        with pytest.raises(EngramError, match="ENGRAM_CHECK_SECONDS should be a number"):
-            Limits.for_bytes(0)
