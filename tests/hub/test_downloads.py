@@ -17,7 +17,7 @@ import engram_core as ec
 from engram_core.errors import StorageError
 from engram_core.hub.downloads import find_folder
 from engram_core.language.hub import load_language_model
-from engram_core.opening.own import load_model
+from engram_core.opening.load import load_model
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 import engram_core as ec
 from engram_core.hub.downloads import inspect_folder
 from engram_core.language.hub import load_language_model
-from engram_core.opening.own import load_model
+from engram_core.opening.load import load_model
 
 
 def test_what_is_loaded_is_what_was_checked(saved, sharded) -> None:

@@ -24,7 +24,8 @@ def answers(monkeypatch: pytest.MonkeyPatch, template: str, *prompts: Any) -> li
     monkeypatch.setattr(sys, "stdout", out := io.StringIO())
     template_worker.main()
     assert dict(limits) == {
-        resource.RLIMIT_AS: (512 << 20, 512 << 20), resource.RLIMIT_CPU: (60, 60), resource.RLIMIT_CORE: (0, 0)
+        resource.RLIMIT_AS: (512 << 20, 512 << 20), resource.RLIMIT_CPU: (60, 60),
+        resource.RLIMIT_CORE: (0, 0),
     }  # fmt: skip
     return [json.loads(line) for line in out.getvalue().splitlines()]
 

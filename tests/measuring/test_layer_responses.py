@@ -11,8 +11,8 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Subject
-from engram_core.measuring.options import subset_shams
-from engram_core.measuring.shams import gaussian_matrices, significance
+from engram_core.measuring.shams import gaussian_matrices, subset_shams
+from engram_core.measuring.significance import significance
 
 
 @pytest.mark.parametrize("held_out", [2, 40], ids=["few rows", "folded"])

@@ -10,7 +10,8 @@ from engram_core.concepts.tasks import Subject
 from engram_core.editing.live_edit import Edit
 from engram_core.errors import CoverageError, DataError, UnknownNameError
 from engram_core.measuring.options import draw_others
-from engram_core.measuring.shams import gaussian_view, significance, subset_atlas
+from engram_core.measuring.shams import gaussian_view, subset_atlas
+from engram_core.measuring.significance import significance
 
 
 @pytest.mark.parametrize(

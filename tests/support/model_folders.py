@@ -9,7 +9,7 @@ import pytest
 
 from engram_core.errors import StorageError
 from engram_core.language.hub import load_language_model
-from engram_core.opening.own import load_model
+from engram_core.opening.load import load_model
 
 
 def refusal(folder: Path | str) -> str:
