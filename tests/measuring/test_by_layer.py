@@ -5,11 +5,8 @@ import pytest
 import torch
 
 import engram_core as ec
-from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
-from engram_core.editing.edit import Edit
 from engram_core.concepts.tasks import Subject
-from engram_core.editing.live_edit import Edit
+from engram_core.editing.edit import Edit
 from engram_core.errors import DataError, UnknownNameError
 from engram_core.models.groups import choose_groups
 

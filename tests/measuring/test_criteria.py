@@ -13,10 +13,6 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.concepts.concepts import Concept, ConceptSet
 from engram_core.concepts.tasks import Classification, Subject
-from engram_core.editing.edit import Edit
-from engram_core.errors import CoverageError, DataError, ModelMismatchError, UnknownNameError
-from engram_core.measuring.shams import gaussian_matrices, gaussian_view, subset_atlas, subset_shams
-from engram_core.measuring.significance import significance
 from engram_core.errors import DataError, ModelMismatchError, UnknownNameError
 
 
