@@ -59,10 +59,11 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		echo "NOT RUN: the installation from the wheel, which needs the package registry. CI=true make test runs it too." >&2; \
 	fi
 
-lint: $(DEV_READY) ## ruff (rules and format), mypy, and names are text
+lint: $(DEV_READY) ## ruff (rules and format), mypy, who imports whom, and names are text
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
 	$(PY) tests/support/markdown_rule.py
 
 bench: $(DEV_READY) ## measure against the reference and write the table to docs/

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from .palette import BASE, EDITED, GRID, LOSS
 
-__all__ = ["BANDS", "FAINT", "exclusivity_figure", "spectrum_figure"]
+__all__ = ["BANDS", "exclusivity_figure", "spectrum_figure"]
 
 BANDS: tuple[tuple[str, float, str], ...] = (
     ("own (μ ≥ .9)", 0.9, "#0072B2"),
@@ -20,8 +20,6 @@ BANDS: tuple[tuple[str, float, str], ...] = (
 """Bands of exclusivity: name, least μ, colour."""
 
 _MOST = 3000  # points in one line; more are thinned evenly
-FAINT = 1e-3
-"""Directions with less μ are no part of a concept."""
 
 
 def _layout(x: dict[str, Any], y: dict[str, Any], height: int = 380, **more: Any) -> dict[str, Any]:

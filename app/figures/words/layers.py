@@ -8,11 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from ..charts.spectra import FAINT
 from .as_text import Markdown
 
 __all__ = [
     "ASKS",
+    "FAINT",
     "FORMS",
     "HOW",
     "KINDS",
@@ -26,6 +26,9 @@ __all__ = [
     "say_leak",
     "say_spectrum",
 ]
+
+FAINT = 1e-3
+"""Directions with less μ are no part of a concept."""
 
 LOOKS = ("Size", "Directions", "Leak", "Effect", "Coverage")
 SHADES = ("logarithmic", "linear")

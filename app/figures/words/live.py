@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...choice.choice import Choice
-from ..charts.bars import Control
+
+if TYPE_CHECKING:
+    from ..charts.bars import Control
 
 __all__ = [
     "HOW",

@@ -12,7 +12,7 @@ from ...choice.choice import Choice
 from ...compute import by_layer as layer_tables
 from ...figures.charts.heatmap import grid, heatmap
 from ...figures.charts.scale import Scale
-from ...figures.charts.spectra import FAINT, exclusivity_figure, spectrum_figure
+from ...figures.charts.spectra import exclusivity_figure, spectrum_figure
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain
 from ...page import frame, parts, progress
@@ -172,7 +172,7 @@ def _directions(base: Base, choice: Choice) -> None:
     name = f"Directions of {concept} in {layer}: its own or shared"
     parts.part(PAGE, name, text.HOW["exclusivity"], base, choice).figure(
         "exclusivity",
-        exclusivity_figure(mu[mu > FAINT], share),
+        exclusivity_figure(mu[mu > text.FAINT], share),
         words=text.say_exclusivity(mu, concept, layer),
         numbers=pd.DataFrame({"direction": range(1, len(mu) + 1), "mu": mu}),
         code=_exclusivity_code(choice, concept, f", layers=[{layer!r}]"),
@@ -193,7 +193,7 @@ def _by_layer(base: Base, choice: Choice, concept: str) -> None:
     name = f"Directions of {concept}, layer by layer"
     part = parts.part(PAGE, name, text.HOW["by layer"], base, choice)
     found = progress.run(layer_tables.exclusivity_steps(base, concept, layers), key="every layer")
-    every = [found[layer][found[layer] > FAINT] for layer in layers]
+    every = [found[layer][found[layer] > text.FAINT] for layer in layers]
     most = min(max(len(mu) for mu in every), _DIRECTIONS)
     values = np.array([[*mu[:most], *[np.nan] * (most - len(mu))] for mu in every], float)
     part.figure(
