@@ -1,15 +1,9 @@
-"""Turn concepts into batches for a model, and say for every batch which concept its rows belong to.
-
-An *owner* is the number of a concept for a whole batch; or, for one whose inputs or positions do not all
-count or belong to several concepts, a tensor of such numbers, shape (inputs,) or (inputs, positions), in
-which −1 marks what does not count; or a `row_owners.Owner`, which also knows whose positions a mask is
-about.
-"""
+"""Turn concepts into batches as one model reads them, with what counts of each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,15 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
+from .batch import Batch, Key, check_values, pieces
 from .concepts import BACKGROUND, ConceptSet
-from .inputs import Batch, Inputs, Key, check_values, is_set, pieces, sets_of
+from .inputs import Inputs, is_set, sets_of
+from .layer_axes import RowAxes, apart, find_row_axes, prefix
 from .row_axes import Prober, argument_names, cut_of
-from .row_owners import Owner, RowAxes, apart, prefix, row_axes
+from .row_owners import Owner
 
-__all__ = ["Owned", "Part", "Reader", "lying", "mixed", "plain"]
-
-Owned = tuple[str, Batch, int | Tensor | Owner]
-"""What is being recorded, in words; the batch; its owner."""
+__all__ = ["Part", "Reader", "lying"]
 
 
 @dataclass(frozen=True)
@@ -252,7 +245,7 @@ class Reader:
         keys = tuple(part.positions)
         form = (keys, *((label, t.ndim, tuple(t.shape[2:])) for label, t in part.batch.tensors()))
         if form not in self._known:
-            self._known[form] = row_axes(self._probe_of(), part.batch, keys, names)
+            self._known[form] = find_row_axes(self._probe_of(), part.batch, keys, names)
         return Owner(inputs, part.positions, part.loose, self._known[form], _alone(part.batch, names))
 
     def _probe_of(self) -> Prober:
@@ -294,14 +287,6 @@ def _along(batch: Batch, key: Key) -> bool:
     return batch.cut.along is None or key in batch.cut.along
 
 
-def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
-    """Give every batch, which belongs to one concept, its owner."""
-    for part in parts:
-        number = index[part.concept]
-        yield part.concept, part.batch, number if part.whole else reader.owner(part, number)
-        del part
-
-
 def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:
     """Return concepts that say themselves along which dimension their inputs lie, found out on a model."""
     if concepts.batch_axis != "auto" or concepts.prepared(model) is not None:
@@ -311,74 +296,3 @@ def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:
         return concepts
     batch = next(Reader(model).sets(first, name))[0]
     return ConceptSet(concepts.values(), background=concepts.background, batch_axis=batch.cut.axis)
-
-
-# -- several concepts in one call ------------------------------------------------------------------
-
-
-def _signature(part: Part) -> tuple | None:
-    """Two parts with one signature can be joined; None: this one with no other."""
-    batch = part.batch
-    axis, along = batch.cut.axis, batch.cut.along
-    if axis is None or along is None:
-        return None
-    found: list[tuple] = []
-    for key, value in batch.items():
-        if key not in along:
-            if any(True for _ in replace(batch, args=(value,), kwargs={}).tensors()):
-                return None
-            found.append((repr(value),))
-        elif not isinstance(value, Tensor):
-            return None
-        else:
-            found.append((value.shape[:axis], value.shape[axis + 1 :], value.dtype))
-    masks = tuple((k, m.shape[1]) for k, m in part.positions.items())
-    loose = None if part.loose is None else part.loose.shape[1]
-    return (axis, along, len(batch.args), tuple(batch.kwargs), tuple(found), masks, loose)
-
-
-def _join(items: list[Batch]) -> Batch:
-    first = items[0]
-    every = [dict(b.items()) for b in items]
-    axis, along = first.cut.axis or 0, first.cut.along or ()
-    return first.map(
-        lambda key, value: torch.cat([one[key] for one in every], axis) if key in along else value,
-        size=sum(b.size for b in items),
-    )
-
-
-def _joined(owners: list[Owner]) -> Owner:
-    first = owners[0]
-    return replace(
-        first,
-        inputs=torch.cat([o.inputs for o in owners]),
-        positions={k: torch.cat([o.positions[k] for o in owners]) for k in first.positions},
-        loose=None if first.loose is None else torch.cat([o.loose for o in owners if o.loose is not None]),
-    )
-
-
-def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
-    """Join small batches of different concepts into full ones, where the model's inputs can be joined."""
-    waiting: list[tuple[Batch, Owner]] = []
-    key: tuple | None = None
-    names: list[str] = []
-
-    def flush() -> Iterator[Owned]:
-        if len(waiting) == 1:
-            batch, owner = waiting[0]
-            yield names[0], batch, owner
-        elif waiting:
-            owners = _joined([o for _, o in waiting])
-            yield ", ".join(dict.fromkeys(names)), _join([b for b, _ in waiting]), owners
-        waiting.clear()
-        names.clear()
-
-    for part in parts:
-        signature = _signature(part)
-        held = sum(b.size for b, _ in waiting)
-        if waiting and (signature is None or signature != key or held + part.batch.size > reader.batch_size):
-            yield from flush()
-        waiting.append((part.batch, reader.owner(part, index[part.concept])))
-        names.append(part.concept)
-        key = signature
-    yield from flush()

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, suggest
-from .inputs import Batch, Cut, Inputs, as_batch, is_set, pieces, sets_of
+from .batch import Batch, Cut, pieces
+from .inputs import Inputs, as_batch, is_set, sets_of
 
 if TYPE_CHECKING:
     from .inspection import Inspection

@@ -22,7 +22,8 @@ from ..models.packed_attention import open_attention
 from ..models.unwritten import Unwritten
 from ..models.view import base_of, shared_copy, submodule
 from ..numerics.precision import callers_device
-from .inputs import MODEL_ERRORS, Batch, Cut, Key
+from .batch import Batch, Cut, Key
+from .inputs import MODEL_ERRORS
 
 __all__ = ["Call", "Heard", "Prober", "argument_names", "cut_of", "too_many_arguments"]
 

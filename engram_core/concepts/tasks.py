@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from ..errors import DataError, suggest
 from ..models.view import device_of, evaluated
+from .batch import Batch
 from .batches import Reader
 from .concepts import ConceptSet
-from .inputs import Batch, Inputs
+from .inputs import Inputs
 
 __all__ = ["Classification", "Scores", "Subject", "Task"]
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..concepts.batches import Owned
-from ..concepts.concepts import BACKGROUND, Batch, Concept, ConceptSet, draw
+from ..concepts.batch import Batch
+from ..concepts.concepts import BACKGROUND, Concept, ConceptSet, draw
 from ..concepts.inspection import Inspection
+from ..concepts.mixing import Owned
 from ..errors import DataError, EngramError
 from .continuing import check_continues_text
 from .inspection import Texts, few_texts, inspect_texts

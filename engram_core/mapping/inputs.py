@@ -11,8 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from ..concepts.batches import Owned, Reader, mixed
+from ..concepts.batches import Reader
 from ..concepts.concepts import ConceptSet
+from ..concepts.mixing import Owned, mixed
 from ..concepts.row_owners import Owner, spread_owner
 from ..concepts.tasks import Subject
 from ..editing.live_edit import LiveEdit, apply_edit

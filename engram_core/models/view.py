@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .twins import Twins, is_compiled
+from .twin_kinds import is_compiled
+from .twins import Twins
 
 __all__ = [
     "base_of",

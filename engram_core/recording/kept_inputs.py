@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..concepts.inputs import Batch
+from ..concepts.batch import Batch
 from ..concepts.row_owners import Owner
 from ..models.linear_maps.linear import LinearMap
 from ..models.packed_attention import open_attention

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..concepts.inputs import Batch
+from ..concepts.batch import Batch
 from ..concepts.row_owners import Owner, spread_owner
 from ..errors import DataError, NonFiniteError
 from ..models.layers import LinearMap
