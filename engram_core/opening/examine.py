@@ -19,7 +19,7 @@ from ..errors import DataError, EngramError
 from ..hub.downloads import find_folder
 from ..models.identity import model_hash
 from ..sandboxing.limits import Limits
-from ..vision.image_folder import MAX_FILES
+from ..vision.picture_files import MAX_FILES
 from .checkup import CheckUp, check_up
 from .load import load_subject
 from .samples import missing_samples, sample_names

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, load_file
 from torch import Tensor, nn
 
 from ..concepts.concepts import Concept, ConceptSet
@@ -21,12 +18,9 @@ from ..errors import DataError, StorageError, suggest
 from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
 from ..hub.dtype import torch_type
 from ..hub.folder import read_json
-from ..hub.safetensors_header import read_header
-from ..libraries import first_line, maps_weights
-from .architectures import build
+from ..libraries import first_line
 from .image_folder import ImageForm, load_image_folder
-
-_MOST_SIDE = 8192  # pixels
+from .state_dict import MOST_SIDE, form_of_config, load_state_dict
 
 __all__ = ["ImageModel", "is_image_model", "load_image_model", "load_image_subject", "load_image_weights"]
 
@@ -103,68 +97,26 @@ def _plain(
     dtype: torch.dtype | str | None,
     device: torch.device | str,
 ) -> ImageModel:
-    model, file = _built(files, config, dtype), files[0]
+    model, file = load_state_dict(files, config, dtype), files[0]
     outputs = next(p.shape[0] for p in reversed(list(model.parameters())))
     told = config.get("classes") or range(outputs)
     if not isinstance(told, list | tuple | range):
         raise StorageError(f"{file.parent / 'config.json'}: classes should be a list of names.")
     names = classes or tuple(map(str, told))
     _check_names(names, outputs, file)
-    form = form or _plain_form(config, file)
+    form = form or form_of_config(config, file)
     return ImageModel(model.to(device).eval(), names, form, form.mode, config, file.parent)
 
 
-def _built(files: tuple[Path, ...], config: dict[str, Any], dtype: torch.dtype | str | None) -> nn.Module:
-    """Build an architecture of our own and give it the weights in `files`."""
-    with torch.device("meta"):
-        model = build(config)
-    file, state = files[0], dict[str, Tensor]()
-    for part in files:
-        read_header(part)
-        try:
-            state |= load_file(part) if maps_weights() else load(part.read_bytes())
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{part} cannot be read ({error}). Fetch it again.") from None
-    kind = torch_type(dtype, torch.device("cpu"))
-    assert isinstance(kind, torch.dtype)
-    state = {name: t.to(kind) if t.is_floating_point() else t for name, t in state.items()}
-    try:
-        model.load_state_dict(state, assign=True)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:3]]
-        raise StorageError(
-            f"{file} does not fit the architecture {config['architecture']!r}: {' '.join(lines)}"
-        ) from None
-    return model
-
-
-def _is_side(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= _MOST_SIDE
-
-
-def _plain_form(config: dict[str, Any], file: Path) -> ImageForm:
-    options, image = config.get("options", {}), config.get("image", {})
-    channels = int(options.get("in_channels", 1))
-    if isinstance(image, dict) and "shape" in image:
-        shape = image["shape"]
-        if not isinstance(shape, list) or len(shape) != 2 or not all(_is_side(side) for side in shape):
-            raise StorageError(f"{file.parent / 'config.json'}: image.shape should be [height, width].")
-        height, width = shape
-    elif "image_size" in options:
-        height, width = options["image_size"]
-    else:
-        side = math.isqrt(int(options["widths"][0]))
-        if side * side != options["widths"][0]:
-            raise StorageError(
-                f"{file}: its first layer reads {options['widths'][0]} values, which is no square picture. "
-                "Give form=ImageForm(height, width, channels)."
-            )
-        height = width = side
-    return ImageForm(int(height), int(width), channels)
-
-
 def is_image_model(folder: ModelFolder) -> bool:
-    """Return whether the config of a checked folder is of an image classifier."""
+    """Return whether the config of a checked folder is of an image classifier.
+
+    Args:
+        folder: from `inspect_folder`.
+
+    Raises:
+        DependencyError: if only transformers could tell, and it is not installed.
+    """
     if "architecture" in folder.config and not folder.model_type:
         return True
     transformers = need("transformers", "A model folder")
@@ -181,9 +133,19 @@ def load_image_weights(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Load the image classifier of a checked folder, whatever is known of how it is fed."""
+    """Load the image classifier of a checked folder, whatever is known of how it is fed.
+
+    Args:
+        folder: from `inspect_folder`.
+        dtype: as in `load_language_model`.
+        device: where the model goes.
+
+    Raises:
+        StorageError: an unknown kind of model, or weights that do not fit.
+        DependencyError: if transformers is needed and not installed.
+    """
     if "architecture" in folder.config and not folder.model_type:
-        return _built(folder.weights, folder.config, dtype).to(device).eval()
+        return load_state_dict(folder.weights, folder.config, dtype).to(device).eval()
     transformers = need("transformers", "An image classifier")
     known = transformers.models.auto.modeling_auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     place = torch.device(device)
@@ -248,11 +210,9 @@ def _check_sizes(file: Path, value: Any, where: str = "", depth: int = 0) -> Non
     elif isinstance(value, list):
         for inner in value[:1000]:
             _check_sizes(file, inner, where, depth + 1)
-    elif isinstance(value, int | float) and not -_MOST_SIDE <= value <= _MOST_SIDE:
+    elif isinstance(value, int | float) and not -MOST_SIDE <= value <= MOST_SIDE:
         if "pixels" not in where:
-            raise StorageError(
-                f"{file}: {where[:80]} is {str(value)[:40]}; at most {_MOST_SIDE:,} are known."
-            )
+            raise StorageError(f"{file}: {where[:80]} is {str(value)[:40]}; at most {MOST_SIDE:,} are known.")
 
 
 def _check_names(names: tuple[str, ...], outputs: int, where: Path) -> None:
