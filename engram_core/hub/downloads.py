@@ -13,10 +13,11 @@ from torch import nn
 
 from ..errors import StorageError
 from ..libraries import first_line, need
-from .folder import ModelFolder, inspect_folder, missing_files, why_no_weights
+from .folder import ModelFolder, inspect_folder
 from .pretrained import load_pretrained
+from .weight_files import missing_files, why_no_weights
 
-__all__ = ["ModelFolder", "find_folder", "inspect_folder", "load_pretrained", "need", "own_story"]
+__all__ = ["ModelFolder", "find_folder", "inspect_folder", "load_pretrained", "need", "model_story"]
 
 WAIT = 8.0
 """Seconds that the hub has to answer before it counts as out of reach."""
@@ -122,10 +123,10 @@ def _within(seconds: float, call: Callable[[], Any]) -> Any:
     return result["value"]
 
 
-def own_story(
+def model_story(
     path_or_name: str | os.PathLike[str], folder: Path, model: nn.Module, *, concepts: int, digits: int
 ) -> dict[str, Any]:
-    """Return what can be told of a model of one's own, as those attributes of a `Sample`.
+    """Return what can be said of a model that has no card, as those attributes of a `Sample`.
 
     Args:
         path_or_name: what the user called it.

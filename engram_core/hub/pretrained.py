@@ -17,7 +17,8 @@ import torch
 from ..errors import EngramError, StorageError
 from ..libraries import TRANSFORMERS, first_line, foreign_errors, maps_weights, need, quiet
 from ..storing.files import Scratch
-from .folder import ModelFolder, read_json
+from .folder import ModelFolder
+from .json_file import read_json
 
 __all__ = ["load_pretrained"]
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..concepts.sample import Sample
 from ..errors import StorageError
-from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, model_story, need
 from ..hub.dtype import torch_type
 from ..libraries import first_line, foreign_errors
 from .concepts import LanguageConcepts
@@ -91,7 +91,7 @@ def load_language_subject(
         image_shape=None,
         value_range=None,
         config={"kind": "causal-lm", "model": folder.config},
-        **own_story(path_or_name, folder.path, model, concepts=len(texts), digits=1),
+        **model_story(path_or_name, folder.path, model, concepts=len(texts), digits=1),
     )
 
 

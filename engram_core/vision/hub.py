@@ -15,9 +15,9 @@ from ..concepts.concepts import Concept, ConceptSet
 from ..concepts.sample import Sample
 from ..concepts.tasks import Classification
 from ..errors import DataError, StorageError, suggest
-from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, need, own_story
+from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, model_story, need
 from ..hub.dtype import torch_type
-from ..hub.folder import read_json
+from ..hub.json_file import read_json
 from ..libraries import first_line
 from .image_folder import ImageForm, load_image_folder
 from .state_dict import MOST_SIDE, form_of_config, load_state_dict
@@ -275,7 +275,7 @@ def load_image_subject(
         image_shape=(first.shape[-2], first.shape[-1]),
         value_range=(0.0, 1.0) if plain else (float(first.min()), float(first.max())),
         config={"kind": "image-classifier", "model": found.config},
-        **own_story(path_or_name, found.folder, found.model, concepts=len(ready), digits=2),
+        **model_story(path_or_name, found.folder, found.model, concepts=len(ready), digits=2),
     )
 
 
