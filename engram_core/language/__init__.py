@@ -1,14 +1,19 @@
 """Language models: text concepts, token positions, recall, generation."""
 
+from .completion import complete
 from .concepts import LanguageConcepts
-from .degenerate import damage, degenerate_rate, is_degenerate
+from .damage_table import damage
+from .degenerate import degenerate_rate, is_degenerate
+from .exact_recall import recall, recall_summary
 from .export import about_texts, atlas_settings, edit_record, save_edited
-from .generation import Alternative, Token, complete, generate, side_by_side
+from .generation import Alternative, Token, generate, side_by_side
 from .hub import load_language_model, load_language_subject
 from .lora import adapter_folders, save_lora
 from .next_token import next_tokens, token_changes
-from .recall import Recall, perplexity, recall, recall_summary
-from .texts import TextConcept, TextItem, TextSet, read_texts
+from .recall_task import Recall
+from .text_files import read_texts
+from .text_loss import perplexity
+from .texts import TextConcept, TextItem, TextSet
 from .token_maps import module_energy, module_kinds, reactivation_map
 from .tokens import POSITIONS, encode
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from .decoding import Decoder, Stop, decoded, final_tokens, stopper, token_text
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .tokenizing import check_rows, framed, tokenized
 
-__all__ = ["Alternative", "Token", "complete", "generate", "prompt_ids", "side_by_side"]
+__all__ = ["Alternative", "Token", "generate", "prompt_ids", "side_by_side"]
 
 
 @dataclass(frozen=True)
@@ -175,42 +175,6 @@ def side_by_side(
     return pairs()
 
 
-def complete(
-    model: nn.Module,
-    tokenizer: Any,
-    prompts: Sequence[str],
-    *,
-    max_new_tokens: int = 48,
-    chat: bool = False,
-    batch_size: int = 32,
-    stop: Stop = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
-) -> list[str]:
-    """Return the greedy continuation of every prompt, many at once (padded on the left).
-
-    Each is written as if it were alone: the model's limit counts its own tokens, not its neighbours'. With
-    `stop`, only the prompts of the batches that were finished have one.
-    """
-    check_continues_text(model)
-    limit, rows, stopped = token_limit(model), embedding_rows(model), stopper(stop)
-    encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit, rows=rows) for prompt in prompts]
-    order = sorted(range(len(encoded)), key=lambda i: len(encoded[i]))  # little padding
-    found: dict[int, str] = {}
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        with evaluated(model) as ready:
-            batch = _written(ready, tokenizer, [encoded[i] for i in chosen], max_new_tokens, limit, stopped)
-        if batch is None:
-            break
-        found |= {i: decoded(tokenizer, ids) for i, ids in zip(chosen, batch, strict=True)}
-        if progress is not None:
-            progress(len(found), len(order), "writing")
-    return [found[i] for i in sorted(found)]
-
-
-# -- how it is done --------------------------------------------------------------------------------
-
-
 def _tokens(
     model: nn.Module,
     tokenizer: Any,
@@ -273,64 +237,3 @@ def _draw(chances: Tensor, temperature: float, top_p: float, generator: torch.Ge
     uniform = torch.rand(len(scaled), generator=generator, dtype=torch.float64)
     noise = -(-uniform.clamp(min=1e-300).log()).log()
     return int((scaled + noise).argmax())
-
-
-def _written(
-    model: nn.Module,
-    tokenizer: Any,
-    prompts: list[list[int]],
-    count: int,
-    limit: int | None,
-    stopped: Callable[[], bool],
-) -> list[list[int]] | None:
-    """Write to every prompt until it ends, has `count` tokens, or fills the model by itself."""
-    written: list[list[int]] = [[] for _ in prompts]
-    going = list(range(len(prompts)))
-    while going:
-        # The padded batch must fit into the model. What has room left goes on without the longest.
-        texts = [prompts[i] + written[i] for i in going]
-        room = count if limit is None else limit - max(map(len, texts))
-        found = _greedy(model, tokenizer, texts, min(room, count - len(written[going[0]])), stopped)
-        if found is None:
-            return None
-        left = []
-        for i, (more, ended) in zip(going, found, strict=True):
-            written[i] += more
-            full = limit is not None and len(prompts[i]) + len(written[i]) >= limit
-            if not (ended or full or len(written[i]) >= count):
-                left.append(i)
-        going = left
-    return written
-
-
-def _greedy(
-    model: nn.Module,
-    tokenizer: Any,
-    prompts: list[list[int]],
-    count: int,
-    stopped: Callable[[], bool],
-) -> list[tuple[list[int], bool]] | None:
-    """Return what is written to every prompt, and whether the model ended it."""
-    longest = max(map(len, prompts))
-    ends = final_tokens(model, tokenizer)
-    # Padding is masked, so its number never matters.
-    ids = torch.tensor([[0] * (longest - len(p)) + p for p in prompts])
-    mask = torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])
-    padded = bool((mask == 0).any())
-    written: list[list[int]] = [[] for _ in prompts]
-    open_texts = set(range(len(prompts)))
-    decoder, fed = Decoder(model), ids
-    for _ in range(count):
-        if stopped():
-            return None
-        chosen = decoder(fed, mask if padded else None).argmax(-1)
-        for i in sorted(open_texts):
-            number = int(chosen[i])
-            if number in ends:
-                open_texts.discard(i)
-            else:
-                written[i].append(number)
-        if not open_texts:
-            break
-        fed, mask = chosen[:, None], torch.cat([mask, torch.ones(len(prompts), 1, dtype=mask.dtype)], 1)
-    return [(ids, i not in open_texts) for i, ids in enumerate(written)]

@@ -16,8 +16,9 @@ from ..hub.dtype import torch_type
 from ..libraries import first_line, foreign_errors
 from .concepts import LanguageConcepts
 from .models import embedding_rows
-from .recall import Recall
-from .texts import TextSet, read_texts
+from .recall_task import Recall
+from .text_files import read_texts
+from .texts import TextSet
 from .tokenizer_files import check_tokenizer_files
 from .tokens import Positions, check_template
 

@@ -15,9 +15,9 @@ from ..errors import StorageError
 from ..libraries import TRANSFORMERS, need
 from ..progress import Progress
 from .concepts import LanguageConcepts
-from .recall import Recall
+from .recall_task import Recall
 from .smollm2 import PackagedModel
-from .texts import read_texts
+from .text_files import read_texts
 
 __all__ = ["load_language_sample"]
 

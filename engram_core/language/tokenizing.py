@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import DataError
 from ..libraries import first_line, foreign_errors
 from .templating import render
-from .texts import lone_surrogate
+from .text_rows import lone_surrogate
 
 __all__ = ["check_rows", "framed", "spelled", "tokenized"]
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError
-from .texts import TextItem, lone_surrogate
+from .text_rows import lone_surrogate
+from .texts import TextItem
 from .tokenizing import check_rows, framed, tokenized
 
 __all__ = ["POSITIONS", "Encoded", "Positions", "encode", "padded", "pick_positions"]

@@ -16,8 +16,8 @@ from ..errors import DataError, UnknownNameError
 from ..hub.downloads import find_folder, inspect_folder
 from ..language.concepts import LanguageConcepts
 from ..language.hub import load_language_subject, load_weights
-from ..language.recall import Recall
-from ..language.texts import read_texts
+from ..language.recall_task import Recall
+from ..language.text_files import read_texts
 from ..language.tokens import check_template
 from ..libraries import first_line
 from ..vision.hub import is_image_model, load_image_subject, load_image_weights

@@ -13,7 +13,7 @@ from ..concepts.sample_files import REPAIR, choose, read_json, read_story
 from ..errors import DependencyError, EngramError, StorageError, suggest
 from ..language.samples import load_language_sample
 from ..language.smollm2 import PackagedModel
-from ..language.texts import read_texts
+from ..language.text_files import read_texts
 from ..progress import Progress
 from ..vision.samples import load_image_sample
 

@@ -20,7 +20,7 @@ from engram_core.language import (
     recall,
     recall_summary,
 )
-from engram_core.language.recall import OTHERS
+from engram_core.language.exact_recall import OTHERS
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_a_task_asked_again_encodes_nothing_and_answers_the_same(asked, monkeypa
     def encoded(*_args, **_options):
         raise AssertionError("the questions were encoded before")
 
-    monkeypatch.setattr(importlib.import_module("engram_core.language.recall"), "encode", encoded)
+    monkeypatch.setattr(importlib.import_module("engram_core.language.exact_recall"), "encode", encoded)
     assert task.measure(model, texts, ["b", "a"]) == first
     with pytest.raises(AssertionError, match="encoded before"):
         task.measure(model, texts, ["c"])

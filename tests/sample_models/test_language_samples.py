@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from engram_core.language.texts import read_texts
+from engram_core.language.text_files import read_texts
 
 ROOT = Path(__file__).resolve().parents[2] / "sample_models"
 NAMES = ["authors-lm", "facts-lm"]
