@@ -9,9 +9,10 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from ..concepts.batches import Owned, Part, Reader, mixed, plain
+from ..concepts.batches import Part, Reader
 from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
 from ..concepts.inputs import MODEL_ERRORS, Inputs
+from ..concepts.mixing import Owned, mixed, plain
 from ..concepts.row_axes import too_many_arguments
 from ..concepts.row_owners import Owner
 from ..errors import CoverageError, DataError, EngramError, suggest
