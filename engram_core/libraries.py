@@ -51,7 +51,7 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise DependencyError(
-            f"{what} needs {error.name or module}, which is not installed: {install}."
+            f"{what} needs {error.name or module}: install it with  {install}."
         ) from None
 
 
