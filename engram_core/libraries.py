@@ -50,9 +50,7 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        raise DependencyError(
-            f"{what} needs {error.name or module}: install it with  {install}."
-        ) from None
+        raise DependencyError(f"{what} needs {error.name or module}: install it with  {install}.") from None
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

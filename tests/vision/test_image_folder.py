@@ -285,14 +285,14 @@ def test_a_name_that_stands_in_a_zip_twice_is_refused(root, tmp_path) -> None:
 
 
 def test_zip_bombs_are_refused_by_what_they_say_and_by_what_they_are(root, tmp_path, monkeypatch) -> None:
-    from engram_core.vision import image_folder
+    from engram_core.vision import image_folder, picture_files
 
     path = zipped(root, tmp_path / "p.zip")
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("cat/zeros.png", bytes(3 << 20))
     monkeypatch.setattr(image_folder, "MAX_FILE", 1 << 20)
     assert "cat/zeros.png: 3 MB; at most 1 MB" in refusal(path)
-    monkeypatch.setattr(image_folder, "MAX_TOTAL", 2 << 20)
+    monkeypatch.setattr(picture_files, "MAX_TOTAL", 2 << 20)
     assert "a zip bomb?" in refusal(path)
     monkeypatch.undo()
     # A directory that lies about the size: the read itself is bounded, and the lie is found.
