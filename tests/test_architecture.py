@@ -27,6 +27,12 @@ def test_no_two_rooms_or_files_import_each_other() -> None:
         assert all(order.index(upper) < order.index(lower) for upper, lower in arrows.edges)
 
 
+def test_the_core_does_not_import_its_own_face() -> None:
+    """The face imports everything, so whoever imports it imports what stands above."""
+    graph = architecture.imports(ROOT, "engram_core")
+    assert not [name for name in graph.find_modules_that_directly_import("engram_core") if "." in name]
+
+
 def test_the_page_names_every_room() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`([a-z_]+)/?`", page))
