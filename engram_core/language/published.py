@@ -15,11 +15,15 @@ from itertools import chain, islice
 from typing import Any
 
 from ..errors import DataError
+from .text_rows import FIELDS
 
-__all__ = ["FIELDS", "PUBLISHED", "parse_columns", "standard_rows"]
+__all__ = ["OTHER_NAMES", "PUBLISHED", "is_published", "parse_columns", "standard_rows"]
 
-FIELDS = ("concept", "prompt", "answer", "text", "split")
-"""What a row of texts can hold."""
+OTHER_NAMES = (
+    "Say which is which, such as columns={'concept': 'subject', 'prompt': 'question', 'answer': 'answer'}; "
+    "on the command line --columns concept=subject,prompt=question,answer=answer."
+)
+"""What to do where the fields have names of their own."""
 
 Row = dict[str, Any]
 Numbered = tuple[int, Any]
@@ -62,20 +66,18 @@ def standard_rows(rows: Iterable[Numbered], columns: Mapping[str, str] | None = 
     first = next((row for _, row in read if isinstance(row, Mapping)), None)
     every = chain(read, rows)
     if columns:
-        yield from _renamed(every, _checked(columns), first)
-        return
+        return _renamed(every, _checked(columns), first)
     if first is None or "concept" in first:
-        yield from every
-        return
+        return every
     for known in PUBLISHED:
         if known.needs <= set(map(str, first)):
-            yield from known.rows(every)
-            return
-    raise DataError(
-        f"none of the fields is called concept; found {_listed(first)}. Say which field is which, such as "
-        "columns={'concept': 'subject', 'prompt': 'question', 'answer': 'answer'} (on the command line "
-        "--columns concept=subject,prompt=question,answer=answer)."
-    )
+            return known.rows(every)
+    raise DataError(f"none of the fields is called concept; found {_listed(first)}. {OTHER_NAMES}")
+
+
+def is_published(names: Iterable[str]) -> bool:
+    """Return whether a published dataset has these fields."""
+    return any(known.needs <= set(names) for known in PUBLISHED)
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -110,10 +112,13 @@ def _renamed(rows: Iterable[Numbered], columns: Mapping[str, str], first: Any) -
     absent = [theirs for theirs in columns.values() if first is not None and theirs not in first]
     if absent:
         raise DataError(f"there is no column {absent[0]!r}; found {_listed(first)}.")
-    for number, row in rows:
-        if isinstance(row, Mapping):
-            row = {ours: row[theirs] for ours, theirs in columns.items() if row.get(theirs) is not None}
-        yield number, row
+
+    def named(row: Any) -> Any:
+        if not isinstance(row, Mapping):
+            return row
+        return {ours: row[theirs] for ours, theirs in columns.items() if row.get(theirs) is not None}
+
+    return ((number, named(row)) for number, row in rows)
 
 
 def _listed(row: Any) -> str:

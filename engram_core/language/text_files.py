@@ -1,4 +1,4 @@
-"""Read text concepts from a JSONL or CSV file. Nothing is dropped in silence."""
+"""Text concepts from a file: JSON Lines, a list in JSON, or a table as spreadsheets write it."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from .published import OTHER_NAMES, is_published, standard_rows
 from .text_rows import FIELDS, brief
 from .texts import TextSet
 
@@ -21,12 +22,17 @@ MOST_FILE = 256 << 20
 _MOST_LINE = 1_000_000  # characters of a line of JSON; a tokenizer takes 350 bytes for each
 
 
-def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
-    """Read text concepts from a JSONL or CSV file (UTF-8, by its ending).
+def read_texts(
+    path: str | Path, *, background: Iterable[str] = (), columns: Mapping[str, str] | None = None
+) -> TextSet:
+    """Read text concepts from a JSONL, JSON or CSV file (UTF-8, by its ending).
+
+    The rows hold `FIELDS`; or those of a published dataset (`published`); or what `columns` says.
 
     Args:
-        path: of the file.
-        background: more texts that belong to the total only.
+        path: the file.
+        background: texts that belong to the total only.
+        columns: the names that the file uses, by ours, such as ``{"concept": "subject", "text": "body"}``.
 
     Raises:
         DataError: if the file cannot be read, or naming every bad line, all at once.
@@ -53,11 +59,19 @@ def read_texts(path: str | Path, *, background: Iterable[str] = ()) -> TextSet:
             "try again."
         ) from error
     ending = path.suffix.casefold()
-    if ending in (".jsonl", ".ndjson"):
-        return TextSet.from_rows(_json_rows(text), "line", background, str(path))
+    if ending not in (".jsonl", ".ndjson", ".json", ".csv"):
+        raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
     if ending == ".csv":
-        return TextSet.from_rows(_csv_rows(text, path), "line", background, str(path))
-    raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
+        rows, unit = _csv_rows(text, path, columns), "line"
+    elif ending == ".json":
+        rows, unit = _json_list(text, path), "entry"
+    else:
+        rows, unit = _json_rows(text), "line"
+    try:
+        every = standard_rows(rows, columns)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return TextSet.from_rows(every, unit, background, str(path))
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
@@ -73,16 +87,34 @@ def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
                 ),
             )
             continue
-        try:
-            yield number, json.loads(line, object_pairs_hook=_no_field_twice)
-        except json.JSONDecodeError as error:
-            yield number, DataError(f"not valid JSON ({error.msg} at column {error.colno})")
-        except RecursionError:
-            yield number, DataError("not valid JSON (nested too deeply)")
-        except DataError as error:
-            yield number, error
-        except ValueError:
-            yield number, DataError("a number of thousands of digits; texts stand in quotes")
+        yield number, _parsed(line)
+
+
+def _json_list(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+    every = _parsed(text)
+    if isinstance(every, DataError):
+        raise DataError(f"{path}: {every}.")
+    if not isinstance(every, list):
+        raise DataError(
+            f"{path}: expected a file ending in .jsonl or .csv, or a .json that must hold a list of rows; "
+            f"found {type(every).__name__}. A file with one row to a line ends in .jsonl."
+        )
+    return iter(list(enumerate(every, start=1)))
+
+
+def _parsed(text: str) -> Any:
+    """Return what JSON says, or the error that says what is wrong with it."""
+    try:
+        return json.loads(text, object_pairs_hook=_no_field_twice)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno}, column" if "\n" in text else "column"
+        return DataError(f"not valid JSON ({error.msg} at {place} {error.colno})")
+    except RecursionError:
+        return DataError("not valid JSON (nested too deeply)")
+    except DataError as error:
+        return error
+    except ValueError:
+        return DataError("a number of thousands of digits; texts stand in quotes")
 
 
 def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -93,18 +125,18 @@ def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _csv_rows(text: str, path: Path) -> Iterator[tuple[int, Any]]:
+def _csv_rows(text: str, path: Path, columns: Mapping[str, str] | None) -> Iterator[tuple[int, Any]]:
     first = text[:_MOST_LINE].lstrip().split("\n")[0]
     # A spreadsheet writes what its country has between the columns.
     mark = max(",;\t", key=lambda each: first.count(each))
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     try:
         header = [name.strip() for name in reader.fieldnames or []]
-        unknown = [name for name in header if name not in FIELDS]
-        if "concept" not in header or unknown or len(set(header)) < len(header):
+        ours = "concept" in header and set(header) <= set(FIELDS)
+        if not (ours or columns or is_published(header)) or len(set(header)) < len(header):
             raise DataError(
                 f"{path}: the first line must name columns among {', '.join(FIELDS)}, each once, with "
-                f"concept; found {brief(', '.join(header), 200) or 'nothing'}."
+                f"concept; found {brief(', '.join(header), 200) or 'nothing'}. {OTHER_NAMES}"
             )
         reader.fieldnames = header
     except csv.Error as error:
