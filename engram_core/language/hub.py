@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def load_language_subject(
     *,
     positions: Positions = "all",
     template: bool = False,
+    columns: Mapping[str, str] | None = None,
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
 ) -> Sample:
@@ -70,9 +72,10 @@ def load_language_subject(
 
     Args:
         path_or_name: see `load_language_model`.
-        concepts: a JSONL or CSV file (see `read_texts`), or a text set.
+        concepts: a JSONL, JSON or CSV file (see `read_texts`), or a text set.
         positions: which positions count (see `LanguageConcepts`).
         template: put prompts into the chat template.
+        columns: the names that the file uses, by ours (see `read_texts`).
         dtype: see `load_language_model`.
         device: see `load_language_model`.
 
@@ -80,7 +83,7 @@ def load_language_subject(
         DataError: naming every bad line of the texts at once.
         StorageError, DependencyError: see `load_language_model`.
     """
-    texts = concepts if isinstance(concepts, TextSet) else read_texts(Path(concepts))
+    texts = concepts if isinstance(concepts, TextSet) else read_texts(Path(concepts), columns=columns)
     folder = inspect_folder(find_folder(path_or_name))
     model, tokenizer = _load(folder, dtype, device)
     if template:

@@ -26,7 +26,7 @@ from .samples import load_sample, missing_samples, sample_names
 
 __all__ = ["load_model", "load_subject", "with_positions"]
 
-_TEXTS = (".jsonl", ".ndjson", ".csv")
+_TEXTS = (".jsonl", ".ndjson", ".json", ".csv")
 
 
 def load_subject(
@@ -37,10 +37,10 @@ def load_subject(
     Args:
         path_or_name: a model folder, a hub name, for images a safetensors file, or the name of a sample
             (which then has these concepts instead of its own; give a folder of that name as a `Path`).
-        concepts_path: a JSONL or CSV file of texts (see `language.read_texts`), or a folder or zip of class
-            folders with pictures (see `image_folder.load_image_folder`).
+        concepts_path: a JSONL, JSON or CSV file of texts (see `language.read_texts`), or a folder or zip of
+            class folders with pictures (see `image_folder.load_image_folder`).
         options: of `language.hub.load_language_subject` or of `vision.hub.load_image_subject`; a language
-            sample takes ``positions`` and ``template``, an image sample ``held_out`` and ``seed``.
+            sample takes ``positions``, ``template`` and ``columns``, one of images ``held_out``, ``seed``.
 
     Returns:
         A sample: ``.model``, ``.concepts``, ``.task``.
@@ -73,8 +73,8 @@ def load_subject(
         _check_options(options, _options_of(load_image_subject), "image model")
         return load_image_subject(path_or_name, path, **options)
     raise DataError(
-        f"{path} is neither a text file of concepts (.jsonl, .csv) nor a folder or .zip of class folders "
-        "with pictures."
+        f"{path} is neither a text file of concepts (.jsonl, .json, .csv) nor a folder or .zip of class "
+        "folders with pictures."
     )
 
 
@@ -136,8 +136,9 @@ def _check_options(options: dict[str, Any], known: Iterable[str], what: str) -> 
 def _sample_with(sample: Sample, path: Path, options: dict[str, Any]) -> Sample:
     """Return a sample with other concepts."""
     if sample.task.reads_text:
-        _check_options(options, ("positions", "template"), "language sample")
-        return _with_texts(sample, read_texts(path), options)
+        _check_options(options, ("positions", "template", "columns"), "language sample")
+        columns = options.pop("columns", None)
+        return _with_texts(sample, read_texts(path, columns=columns), options)
     _check_options(options, ("held_out", "seed"), "sample of images")
     assert sample.image_shape is not None  # a sample that reads no text reads images
     low, high = sample.value_range or (0.0, 1.0)

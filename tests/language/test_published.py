@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from engram_core import load_subject
 from engram_core.errors import DataError
 from engram_core.language import TextItem, TextSet, read_texts
 from engram_core.language.published import parse_columns
@@ -182,3 +183,13 @@ def test_json_that_is_no_list_of_rows(tmp_path, text, said) -> None:
     file.write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match=said):
         read_texts(file)
+
+
+def test_a_sample_takes_them_as_its_concepts(tmp_path) -> None:
+    file = tmp_path / "texts.json"
+    file.write_text(json.dumps(COUNTERFACT), encoding="utf-8")
+    assert list(load_subject("authors-lm", file).concepts) == ["Danielle Darrieux", "near Danielle Darrieux"]
+    table = tmp_path / "texts.csv"
+    table.write_text("who,frage,wort\nAda,Ada wrote,notes\n", encoding="utf-8")
+    columns = {"concept": "who", "prompt": "frage", "answer": "wort"}
+    assert list(load_subject("authors-lm", table, columns=columns).concepts) == ["Ada"]
