@@ -142,6 +142,9 @@ def make(
         every: of engrams: those of all concepts, or of the chosen ones only.
         step: told how far it is; between two calls this has the machine to itself.
 
+    Returns:
+        The file, on its way to the visitor.
+
     Raises:
         EngramError: if the core refuses, or there is no room on the disk.
     """

@@ -53,6 +53,9 @@ class Visitor:
     def put(self, choice: Choice) -> Proof:
         """Put a choice in force and return the proof of it.
 
+        Returns:
+            How the edit was seen to act.
+
         Raises:
             EngramError: if the core refuses the edit; the view is then the base.
         """

@@ -44,6 +44,9 @@ class Hosts:
         Args:
             host: the Host header.
             local: address at which the request came in. It is a number and no name, so no page can borrow it.
+
+        Returns:
+            Whether it is.
         """
         split = _split(host)
         return split is not None and (split[0] in self._names or (bool(local) and split[0] == _plain(local)))
@@ -54,6 +57,9 @@ class Hosts:
         Args:
             origin: the Origin header; None where a program asks that is no browser.
             host: the Host header, of a request that is answered.
+
+        Returns:
+            Whether it does.
         """
         if origin is None:
             return True

@@ -30,6 +30,9 @@ class Uploads:
         Args:
             session: Streamlit's name for the session.
             length: the Content-Length header.
+
+        Returns:
+            A status of HTTP and a sentence, or None.
         """
         if length is None:
             return 411, "Say how long the file is (Content-Length)."

@@ -129,6 +129,9 @@ class Visit:
         """Say whether a message that asks for no run is handed on.
 
         What is not here is for developers: it clears every visitor's cache, runs git, or writes files.
+
+        Returns:
+            Whether it is.
         """
         if kind in ("stop_script", "app_heartbeat"):
             return True

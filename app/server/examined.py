@@ -92,6 +92,9 @@ def examine_apart(
         doing: is told what is being done.
         stop: ends it.
 
+    Returns:
+        What the trial found.
+
     Raises:
         EngramError: what is wrong with them, or which limit they exceed.
     """

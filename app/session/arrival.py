@@ -35,6 +35,9 @@ def arrive() -> str | None:
     has heard of the newest address still carries the one before. Widgets are not bound to the address by
     Streamlit: what is set by a program reaches a bound address only if its widget was there before (1.67),
     and links would lose half of what they name.
+
+    Returns:
+        The page that the address names, or None.
     """
     written = {key: st.query_params.get_all(key) for key in st.query_params}
     found = unpacked(written)

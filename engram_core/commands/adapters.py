@@ -60,6 +60,9 @@ def save_adapters(control: LiveEdit, place: Path, *, rank: int | None, base_mode
         place: the folder around them; made if missing.
         rank: see `language.save_lora`.
         base_model: what the adapters name as their base: as the user named it.
+
+    Returns:
+        What was written, one entry per erased concept.
     """
     folders = adapter_folders(control.atlas.concepts)
     written = []

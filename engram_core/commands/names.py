@@ -22,6 +22,9 @@ def concept_strengths(terms: Iterable[str], default: float, known: Collection[st
         default: strength of those without one.
         known: every concept there is.
 
+    Returns:
+        The strength of each named concept.
+
     Raises:
         UnknownNameError: naming the nearest.
         EngramError: for a strength that is no number, or two of one concept.

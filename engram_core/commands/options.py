@@ -112,6 +112,9 @@ def layer_names(layers: str | None) -> str | list[str] | None:
 def numbers(text: str | None) -> list[int] | None:
     """Read the option --blocks.
 
+    Returns:
+        The numbers, or None where the option was not given.
+
     Raises:
         EngramError: if it holds anything but whole numbers.
     """

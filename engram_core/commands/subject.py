@@ -92,6 +92,9 @@ def open_subject(
         positions: language models: which tokens are recorded (see `language.LanguageConcepts`).
         template: language models: put prompts into the chat template.
 
+    Returns:
+        The model with its concepts and its task.
+
     Raises:
         UnknownNameError: for a name that is no sample and looks like no path or hub name.
         DataError: for a model of one's own without concepts, or texts, positions or a template given to a
@@ -124,6 +127,9 @@ def is_own(name: str) -> bool:
 
 def open_model(name: str) -> nn.Module:
     """Find a model by its name, without concepts.
+
+    Returns:
+        The model, in evaluation mode.
 
     Raises:
         UnknownNameError, StorageError, DependencyError: see `open_subject`.

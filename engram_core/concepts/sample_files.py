@@ -67,6 +67,9 @@ def checked_bytes(folder: Path, file: str, config: dict[str, Any]) -> bytes:
         file: name of the file.
         config: the sample's config.json; ``["sha256"]`` holds the hashes.
 
+    Returns:
+        The bytes.
+
     Raises:
         StorageError: if the file cannot be read, or is another one.
     """
@@ -85,6 +88,9 @@ def read_bytes(path: Path) -> bytes:
     Args:
         path: of the file.
 
+    Returns:
+        The bytes.
+
     Raises:
         StorageError: if it cannot be read.
     """
@@ -100,6 +106,9 @@ def read_text(path: Path) -> str:
     Args:
         path: of the file.
 
+    Returns:
+        The text.
+
     Raises:
         StorageError: if it cannot be read, or is no such text.
     """
@@ -114,6 +123,9 @@ def read_json(path: Path) -> dict[str, Any]:
 
     Args:
         path: of the file.
+
+    Returns:
+        The object.
 
     Raises:
         StorageError: if it cannot be read, or holds anything else.

@@ -58,6 +58,9 @@ class Edit:
     ) -> Edit:
         """Check every name and number against `atlas` and build the edit.
 
+        Returns:
+            The edit.
+
         Raises:
             UnknownNameError: for a concept or layer that the atlas does not have.
             DataError: for a strength that is not a finite number, or an unknown null or scaling.

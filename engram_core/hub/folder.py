@@ -75,6 +75,9 @@ def inspect_folder(path: Path) -> ModelFolder:
     Args:
         path: of the folder.
 
+    Returns:
+        What the folder holds.
+
     Raises:
         StorageError: no or broken config.json; code of its own; quantised; an adapter; no, pickled, damaged
             or doubtful weights.

@@ -24,6 +24,9 @@ def why_no_lora(linear_map: LinearMap, model: nn.Module) -> str:
     Args:
         linear_map: that of the layer.
         model: the base.
+
+    Returns:
+        The reason, or "".
     """
     inner = _inner(linear_map)
     if isinstance(inner, ConvMap):

@@ -83,6 +83,9 @@ def is_published(names: Iterable[str]) -> bool:
 def parse_columns(text: str) -> dict[str, str]:
     """Read ``concept=subject,prompt=question`` as typed on a command line.
 
+    Returns:
+        The column of each field.
+
     Raises:
         DataError: naming the part that is no pair.
     """

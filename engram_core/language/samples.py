@@ -32,6 +32,9 @@ def load_language_sample(folder: Path, config: dict[str, Any], progress: Progres
         config: its config.json.
         progress: told while weights are converted, the first time.
 
+    Returns:
+        The model with its concepts and its task.
+
     Raises:
         DependencyError: if transformers, or the package with the weights, is not installed.
         StorageError: if a file is missing, damaged or of another version.

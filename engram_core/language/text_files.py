@@ -34,6 +34,9 @@ def read_texts(
         background: texts that belong to the total only.
         columns: the names that the file uses, by ours, such as ``{"concept": "subject", "text": "body"}``.
 
+    Returns:
+        The concepts.
+
     Raises:
         DataError: if the file cannot be read, or naming every bad line, all at once.
     """

@@ -86,6 +86,9 @@ def read_rows(
         background: more texts that belong to the total only.
         source: where the rows come from, for messages.
 
+    Returns:
+        The rows.
+
     Raises:
         DataError: naming every bad row by its number, all at once; or if there is no concept.
     """

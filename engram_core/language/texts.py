@@ -79,6 +79,9 @@ class TextSet(Mapping[str, TextConcept]):
             rows: mappings of these fields to texts.
             background: more texts that belong to the total only.
 
+        Returns:
+            The set.
+
         Raises:
             DataError: naming every bad row by its number, all at once.
         """
@@ -95,6 +98,9 @@ class TextSet(Mapping[str, TextConcept]):
             unit: what a row is called, in a word.
             background: more texts that belong to the total only.
             source: where the rows come from, for messages.
+
+        Returns:
+            The set.
 
         Raises:
             DataError: naming every bad row by its number, all at once.

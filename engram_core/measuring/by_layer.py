@@ -93,6 +93,9 @@ def layer_effects_steps(
 
     Yields:
         The tables so far by group.
+
+    Returns:
+        The table of `layer_effects`.
     """
     check_options(controls)
     scorer = Scorer(subject, atlas, parts=parts, memory=memory)

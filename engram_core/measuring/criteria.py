@@ -225,6 +225,9 @@ def criteria(
 
     Keeping is always from nothing and at strength 1; the strength is that of erasing and of the engram
     whose response is measured.
+
+    Returns:
+        The four tables, with their shams and settings.
     """
     work = criteria_steps(
         subject, atlas, strength=strength, scaling=scaling, layers=layers, concepts=concepts,
@@ -264,6 +267,9 @@ def criteria_steps(
     Yields:
         The steps of the random subsets, the responses, sufficiency and necessity, one after the other, with
         their own totals and partial results.
+
+    Returns:
+        The result of `criteria`.
     """
     check_subject(subject, atlas)
     check_options(controls, strength)

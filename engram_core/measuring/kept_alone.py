@@ -120,6 +120,9 @@ def sufficiency_by_layer_steps(
 
     Yields:
         The rows so far, as a table.
+
+    Returns:
+        The table of `sufficiency_by_layer`.
     """
     scorer = Scorer(subject, atlas, parts=parts, memory=memory)
     names = chosen_concepts(atlas, concepts)

@@ -98,6 +98,9 @@ def responses_steps(
 
     Yields:
         The steps of what is recorded first, then those of measuring, with the tables so far by layer.
+
+    Returns:
+        The table of `responses`.
     """
     check_subject(subject, atlas)
     check_options(controls, strength)

@@ -45,6 +45,9 @@ def draw_concepts(
         seed: of the draw.
         without: names that must not be drawn, such as those a rule was found on.
 
+    Returns:
+        The drawn names.
+
     Raises:
         DataError: if there are not so many.
     """

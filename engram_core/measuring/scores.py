@@ -52,6 +52,9 @@ def score_steps(
 
     Yields:
         The scores so far.
+
+    Returns:
+        The scores.
     """
     left = list(names)
     found = Scores({}, {}, {})
@@ -124,6 +127,12 @@ class Scorer:
             size: inputs in it.
             probes: what is scored.
             record: makes the atlas that holds it, if its score is not remembered.
+
+        Returns:
+            The work, whose result is the scores.
+
+        Yields:
+            Where the scoring stands.
         """
         there = imitated(edit, name)
         atlas: Atlas | None = None

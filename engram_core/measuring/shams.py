@@ -125,6 +125,9 @@ def subset_shams(
     """Return, for every concept, the atlas of random subsets of its size (empty without seeds).
 
     Concepts of one size share one atlas.
+
+    Returns:
+        Per concept, an atlas with one engram per subset.
     """
     return drain(subset_shams_steps(subject.concepts, atlas, seeds, concepts), progress)
 
@@ -147,6 +150,12 @@ def subset_shams_steps(
         concepts: whose sizes they have.
         layers: which layers; default all of the atlas.
         memory: of results of this atlas's model.
+
+    Returns:
+        The result of `subset_shams`.
+
+    Yields:
+        Where the recording stands.
     """
     if not seeds:
         return {}

@@ -51,6 +51,9 @@ def is_plain(kind: Any) -> bool:
 
     Args:
         kind: the class.
+
+    Returns:
+        Whether they are.
     """
     own = [getattr(kind, name, None) for name in _COPYING if not _is_default(kind, name)]
     # The classes that torch makes for parametrised layers forbid pickling, and copy as all others do.
@@ -84,6 +87,9 @@ def is_compiled(module: object) -> bool:
 
     Args:
         module: any object.
+
+    Returns:
+        Whether it is.
     """
     # By name: importing the compiler takes seconds, and who compiled something has imported it.
     kind = type(module)
@@ -95,6 +101,9 @@ def is_shared(kind: type) -> bool:
 
     Args:
         kind: the class.
+
+    Returns:
+        Whether they are.
     """
     return kind.__module__.partition(".")[0] in _SHARED and kind.__name__ not in _COPYABLE
 
@@ -104,6 +113,9 @@ def is_made_of_attributes(value: Any) -> bool:
 
     Args:
         value: an object that refuses to be copied.
+
+    Returns:
+        Whether it is.
     """
     kind: Any = type(value)
     plain = kind.__flags__ & _HEAP_TYPE and kind.__new__ is object.__new__

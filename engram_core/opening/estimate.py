@@ -52,6 +52,9 @@ def timed_recording(model: nn.Module, concepts: ConceptSet, inputs: int) -> Time
         concepts: from which inputs are drawn.
         inputs: how many there are in all.
 
+    Returns:
+        The recording, with the seconds it took and the inputs it saw.
+
     Raises:
         EngramError: see `record`.
     """

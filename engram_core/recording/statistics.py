@@ -227,6 +227,9 @@ def _blocks(chunks: list[Tensor], groups: int, width: int, device: torch.device)
     """Gather rows in float64, with a one at the end where `width` has a column more: (groups, rows, width).
 
     Every block lies in the same memory, so each must be used before the next is asked for.
+
+    Yields:
+        Blocks of rows, each in the memory of the one before.
     """
     count = sum(chunk.shape[1] for chunk in chunks)
     step = min(count, max(256, _BLOCK_VALUES // max(1, groups * width)))

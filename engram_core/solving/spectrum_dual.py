@@ -121,6 +121,9 @@ class DualForm:
 
         Several times cheaper than the decomposition, and the same answer: with every eigenvalue
         above the cut the pseudo-inverse is the inverse.
+
+        Returns:
+            The inverse, or None.
         """
         if self._cut == 0:
             return None

@@ -82,6 +82,9 @@ def layer_table_steps(
 
     Yields:
         The tables so far by layer.
+
+    Returns:
+        The table of `layer_table`.
     """
     return _table(atlas, layers, concepts, (_sizes, _certificates), memory)
 

@@ -291,6 +291,9 @@ def only_one(name: str, waiting: Callable[[float], None] | None = None) -> Itera
     Args:
         name: of the entry.
         waiting: see `files.locked`.
+
+    Yields:
+        Whether it is held: False too where nothing is kept.
     """
     root = _swept_folder()
     if root is None or not _made(root):

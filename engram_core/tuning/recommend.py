@@ -73,6 +73,9 @@ def recommend(
         limits: further columns and the most they may be, such as ``{"forget_unseen": 0.15}``.
         measure: ``"score"``, or a detail of the task such as ``"nll"``.
 
+    Returns:
+        The setting, with the sentence that says why.
+
     Raises:
         DataError: if no bound is given.
         NoSettingError: if no setting keeps them all; the nearest one is named.

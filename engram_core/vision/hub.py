@@ -68,6 +68,9 @@ def load_image_model(
         dtype: as in `load_language_model`.
         device: where the model goes.
 
+    Returns:
+        The model, and how its images are fed to it.
+
     Raises:
         StorageError: in one line: what is missing, damaged, unknown or refused.
         DataError, UnknownNameError: an architecture or its options that do not exist.
@@ -139,6 +142,9 @@ def load_image_weights(
         folder: from `inspect_folder`.
         dtype: as in `load_language_model`.
         device: where the model goes.
+
+    Returns:
+        The model, in evaluation mode.
 
     Raises:
         StorageError: an unknown kind of model, or weights that do not fit.
@@ -249,6 +255,9 @@ def load_image_subject(
         seed: see `load_image_folder`.
         dtype: see `load_image_model`.
         device: see `load_image_model`.
+
+    Returns:
+        The model with its concepts and its task.
 
     Raises:
         DataError: naming every bad file and every folder that is no class of the model.

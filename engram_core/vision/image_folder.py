@@ -87,6 +87,9 @@ def load_image_folder(
         seed: of that choice.
         max_pixels: most pixels a picture may have.
 
+    Returns:
+        One concept per class.
+
     Raises:
         DataError: naming every bad file, all at once; nothing is taken until there is none.
     """

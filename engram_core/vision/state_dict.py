@@ -34,6 +34,9 @@ def load_state_dict(
         config: ``{"architecture": …, "options": {…}}``.
         dtype: see `hub.dtype.torch_type`.
 
+    Returns:
+        The model, in evaluation mode.
+
     Raises:
         StorageError: if a file cannot be read, or the weights are of another architecture.
         DataError, UnknownNameError: an architecture or its options that do not exist.

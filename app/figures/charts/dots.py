@@ -53,6 +53,9 @@ def dots(
         value: what a value is, with its unit.
         lines: title, place and colour of vertical lines, such as the base.
         span: ends of the axis of values.
+
+    Returns:
+        The figure.
     """
     height = min(28.0, max(9.0, 900 / max(len(rows), 1)))
     step = max(1, int(np.ceil(13 / height)))

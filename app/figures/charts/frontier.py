@@ -51,6 +51,9 @@ def frontier_figure(
         chosen: the recommended setting, to be ringed.
         title: of the figure; empty for none.
         extras: what else is drawn.
+
+    Returns:
+        The figure.
     """
     more = extras or Extras()
     tail = "" if measure == "score" else f"_{measure}"

@@ -61,6 +61,9 @@ def heatmap(
         clickable: whether a click on a cell is reported.
         row_labels: what stands at each row, in Plotly's HTML; default its short name.
         column_labels: what stands at each column, in Plotly's HTML; default its short name.
+
+    Returns:
+        The figure.
     """
     values = np.asarray(values, float)
     low, high = bounds_of(values, scale)

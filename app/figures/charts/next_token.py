@@ -18,6 +18,9 @@ def next_token_figure(table: pd.DataFrame) -> go.Figure:
 
     Args:
         table: token, before, after, rank_before, rank_after, from top to bottom.
+
+    Returns:
+        The figure.
     """
     places = list(range(len(table)))
     names = [token_label(str(token)) for token in table["token"]]

@@ -42,6 +42,9 @@ def spectrum_figure(eigenvalues: np.ndarray, threshold: float) -> go.Figure:
     Args:
         eigenvalues: shape (directions,), descending; zeros are counted and not drawn.
         threshold: the cut: what is at or below it counts as zero.
+
+    Returns:
+        The figure.
     """
     values = np.asarray(eigenvalues, float)
     places = np.arange(1, len(values) + 1)
@@ -94,6 +97,9 @@ def exclusivity_figure(mu: np.ndarray, share: float) -> go.Figure:
     Args:
         mu: shape (directions,), descending.
         share: the concept's share of the recorded inputs, for a line.
+
+    Returns:
+        The figure.
     """
     values = np.asarray(mu, float)
     places = np.arange(1, len(values) + 1)

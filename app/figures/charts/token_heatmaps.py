@@ -25,6 +25,9 @@ def layer_token_heatmap(
             any stay empty.
         rows: what stands on the vertical axis: ``"layer"``, ``"block"``, ``"module"`` or ``"part"``.
         value: ``"ratio"`` (from 0, one hue) or ``"change"`` (below and above 0, two hues).
+
+    Returns:
+        The figure.
     """
     grid = table.pivot_table(index=rows, columns="position", values=value, aggfunc="mean", sort=False)
     grid = grid.reindex(sorted(grid.columns), axis=1)
@@ -52,6 +55,9 @@ def module_heatmap(table: pd.DataFrame) -> go.Figure:
 
     Args:
         table: block, module and relative; several layers of one cell are averaged.
+
+    Returns:
+        The figure.
     """
     inside = table.dropna(subset=["block"])
     grid = inside.pivot_table(index="module", columns="block", values="relative", aggfunc="mean", sort=False)

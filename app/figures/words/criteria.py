@@ -145,6 +145,9 @@ def how_test(seeds: int, tested: int) -> Markdown:
     Args:
         seeds: shams of each kind.
         tested: effects that are held against theirs.
+
+    Returns:
+        A sentence for below the figure.
     """
     least = 1 / (1 + seeds)
     text = (
@@ -258,6 +261,9 @@ def say_kept(table: pd.DataFrame, everywhere: str) -> str:
     Args:
         table: layer, null, kept, others, selective, base.
         everywhere: what stands for all layers together in the column "layer".
+
+    Returns:
+        A sentence for below the figure.
     """
     said = []
     for null, rows in table.groupby("null", sort=False):

@@ -151,6 +151,9 @@ def canvas(drawn: str, *, key: str) -> str:
     Args:
         drawn: what it shows at first.
         key: another one where a drawing has come from elsewhere: a canvas shows what was drawn on it.
+
+    Returns:
+        What is drawn on it, "" when empty.
     """
     global _component
     if _component is None:

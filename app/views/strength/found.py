@@ -146,6 +146,9 @@ def draw_found(found: Found, numbers: Any, place: Any) -> parts.Part:
         found: what it is.
         numbers: place of the large numbers.
         place: place of the figure.
+
+    Returns:
+        The part of the page that they are, for its report.
     """
     base, plan, rule, table = found.base, found.plan, found.rule, found.table
     if found.best is not None:
