@@ -99,7 +99,7 @@ def _check_concepts(concepts: Iterable[str], known: Iterable[str]) -> None:
             raise suggest("concept", name, known)
 
 
-def _side(source: Source, bias: bool) -> int:
+def _rows_decomposed(source: Source, bias: bool) -> int:
     """Return how many rows the matrix has that is decomposed for a source; 0 if that is not on the CPU."""
     held = [t for s in source.statistics.values() for t in (*s.chunks[:1], s.moment) if t is not None]
     if any(t.device.type != "cpu" for t in held):
@@ -158,32 +158,32 @@ def extract(
     readers = {key: layer for layer, key in reversed(key_of.items())}  # the first layer that reads it
 
     def solve(key: Any) -> tuple[Spectrum, dict[str, Trace]]:
-        mine, theirs, bias = key
-        source, layer = recording.sources[mine], readers[key]
+        of_concepts, of_total, bias = key
+        source, layer = recording.sources[of_concepts], readers[key]
         try:
             # An expert may well be sent a single token; what it then holds is that token's alone.
             least = 1 if slots[layer].routed else 2
-            spectrum = Spectrum(whole.sources[theirs].statistics, bias=bias, cut=cut, least=least)
+            spectrum = Spectrum(whole.sources[of_total].statistics, bias=bias, cut=cut, least=least)
             find = spectrum.trace if total is None else spectrum.foreign_trace
             nothing = Statistics(source.groups, source.columns)
-            own = {name: find(name, source.statistics.get(name, nothing)) for name in names}
+            traces = {name: find(name, source.statistics.get(name, nothing)) for name in names}
             spectrum.let_go()
         except EngramError as error:
             raise type(error)(f"Layer {layer!r}: {error}") from None
-        return spectrum, own
+        return spectrum, traces
 
     solved = 0
 
-    def told(key: Any) -> None:
+    def report(key: Any) -> None:
         nonlocal solved
         solved += 1
         if progress is not None:
             progress(solved, len(keys), f"solving {readers[key]}")
 
     keys = list(dict.fromkeys(key_of.values()))
-    found = solve_each(solve, keys, [_side(whole.sources[k[1]], k[2]) for k in keys], told)
+    found = solve_each(solve, keys, [_rows_decomposed(whole.sources[k[1]], k[2]) for k in keys], report)
     spectra = {key: spectrum for key, (spectrum, _) in found.items()}
-    traces = {(key, name): trace for key, (_, own) in found.items() for name, trace in own.items()}
+    traces = {(key, name): trace for key, (_, each) in found.items() for name, trace in each.items()}
     return Atlas(
         model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,
         traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},

@@ -144,13 +144,13 @@ class OutputEdit:
 
 
 def edit_forward(
-    module: nn.Module, slot: LinearMap, edit: InputEdit | OutputEdit, *, last: bool = True
+    module: nn.Module, linear_map: LinearMap, edit: InputEdit | OutputEdit, *, last: bool = True
 ) -> None:
     """Let a view's module compute through `edit`; `restore_forward` ends it.
 
     Args:
         module: the layer on the view.
-        slot: what is known of it.
+        linear_map: what is known of it.
         edit: what is to be done.
         last: whether no other layer reads the same input after it, so that the input need be kept no longer.
     """
@@ -190,15 +190,17 @@ def edit_forward(
         args, kwargs = _input_first(args, kwargs)
         if kwargs or len(args) > 1:
             return edit(args[0], lambda x: inner(x, *args[1:], **kwargs))  # type: ignore[call-arg,return-value]
-        weight = parameters.get("weight") if plain and not slot.bias else None
+        weight = parameters.get("weight") if plain and not linear_map.bias else None
         return edit(args[0], inner, weight)  # type: ignore[call-arg,return-value]
 
     parameters = module._parameters
-    constant = slot.constant(module) if slot.bias else None
-    plain = "forward" not in vars(module) and type(module).forward is nn.Linear.forward and not slot.opaque
+    constant = linear_map.constant(module) if linear_map.bias else None
+    plain = (
+        "forward" not in vars(module) and type(module).forward is nn.Linear.forward and not linear_map.opaque
+    )
     if isinstance(edit, OutputEdit):
         forward = at_output
-    elif slot.bias:
+    elif linear_map.bias:
         forward = at_input_with_bias
     else:
         forward = at_input_of_linear if plain else at_input

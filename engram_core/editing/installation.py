@@ -45,13 +45,13 @@ class Installation:
             other: another view that holds the very weights, to take them from.
         """
         self._clear()
-        for slot in placement.weights:
-            self._written.append(slot)
-            if other is None or not adopt_weights(self._view, other, slot):
-                write_matrix(self._view, slot, change.matrix(slot.name))
-        for source, (edit, slots) in products.items():
+        for linear_map in placement.weights:
+            self._written.append(linear_map)
+            if other is None or not adopt_weights(self._view, other, linear_map):
+                write_matrix(self._view, linear_map, change.matrix(linear_map.name))
+        for source, (edit, linear_maps) in products.items():
             self.products[source] = edit
-            self._routed += route(self._view, edit, slots)
+            self._routed += route(self._view, edit, linear_maps)
         self.form = placement.form
 
     def remove(self) -> None:
@@ -63,17 +63,17 @@ class Installation:
     def _clear(self) -> None:
         for module in self._routed:
             restore_forward(module)
-        for slot in self._written:
-            restore_weights(self._view, base_of(self._view), slot)
+        for linear_map in self._written:
+            restore_weights(self._view, base_of(self._view), linear_map)
         self._routed, self._written, self.products, self.form = [], [], {}, None
 
 
-def route(view: nn.Module, edit: InputEdit | OutputEdit, slots: Sequence[LinearMap]) -> list[nn.Module]:
+def route(view: nn.Module, edit: InputEdit | OutputEdit, linear_maps: Sequence[LinearMap]) -> list[nn.Module]:
     """Let the layers of a view compute through an edit; return their modules."""
     modules = []
-    for slot in slots:
-        slot.open(view)
-        module = submodule(view, slot.port)
-        edit_forward(module, slot, edit, last=slot is slots[-1])
+    for linear_map in linear_maps:
+        linear_map.open(view)
+        module = submodule(view, linear_map.port)
+        edit_forward(module, linear_map, edit, last=linear_map is linear_maps[-1])
         modules.append(module)
     return modules

@@ -215,9 +215,9 @@ class LiveEdit:
                 product.weights = self._stacks.weights(placement.products[source][0].name, now)
             return
         products = {
-            source: (made, slots)
-            for source, slots in placement.products.items()
-            if (made := self._stacks.product(slots, now)) is not None
+            source: (made, linear_maps)
+            for source, linear_maps in placement.products.items()
+            if (made := self._stacks.product(linear_maps, now)) is not None
         }
         shown = witness(base_of(self._view), now, placement, products, self._stacks)
         self._installation.put(now, placement, products, shown)

@@ -46,28 +46,32 @@ def place(change: Change, fused: tuple[str, ...] = ()) -> Placement:
         if change.factors[layer] or not change.keeps:
             source = (atlas.source_key(layer), change.factors[layer])
             shared.setdefault(source, []).append(atlas.slot(layer))
-    held = [slot.outputs * slot.width for slots in shared.values() for slot in slots]
+    held = [
+        linear_map.outputs * linear_map.width for linear_maps in shared.values() for linear_map in linear_maps
+    ]
     small = sum(held) <= _SMALL_EDIT
     weights: list[LinearMap] = []
     products: dict[Source, list[LinearMap]] = {}
-    for source, slots in shared.items():
-        replaced = slots if small and not slots[0].routed else _replaced(change, slots, fused)
+    for source, linear_maps in shared.items():
+        replaced = (
+            linear_maps if small and not linear_maps[0].routed else _replaced(change, linear_maps, fused)
+        )
         if change.taken:  # what is quantised is edited at its input, whatever the number of rows
-            replaced = [slot for slot in replaced if not slot.opaque]
+            replaced = [linear_map for linear_map in replaced if not linear_map.opaque]
         weights += replaced
-        rest = [slot for slot in slots if slot not in replaced]
+        rest = [linear_map for linear_map in linear_maps if linear_map not in replaced]
         if rest:
             products[source] = rest
     return Placement(weights, products, (tuple(shared), change.layers, change.keeps, tuple(change.taken)))
 
 
-def _replaced(change: Change, slots: list[LinearMap], fused: tuple[str, ...]) -> list[LinearMap]:
+def _replaced(change: Change, linear_maps: list[LinearMap], fused: tuple[str, ...]) -> list[LinearMap]:
     """Return those of the layers with one input whose weights are to be replaced."""
-    traces = [change.atlas.trace(slots[0].name, concept) for concept in change.taken]
+    traces = [change.atlas.trace(linear_maps[0].name, concept) for concept in change.taken]
     if not traces or any(trace.folded for trace in traces):
-        return slots
-    free = [s for s in slots if not (s.dense_only or s.module.startswith(fused))]
+        return linear_maps
+    free = [s for s in linear_maps if not (s.dense_only or s.module.startswith(fused))]
     # Rows and duals against the matrices: the smaller form is also the cheaper one to apply.
-    if 2 * sum(trace.rows.shape[-2] for trace in traces) >= sum(slot.outputs for slot in free):
-        return slots
-    return [slot for slot in slots if slot not in free]
+    if 2 * sum(trace.rows.shape[-2] for trace in traces) >= sum(linear_map.outputs for linear_map in free):
+        return linear_maps
+    return [linear_map for linear_map in linear_maps if linear_map not in free]

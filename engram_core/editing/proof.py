@@ -7,8 +7,6 @@ same, so one pass serves all strengths and concepts.
 
 from __future__ import annotations
 
-import types
-import weakref
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -16,53 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EffectError
-from ..models.layers import find_linear_maps, list_layers
-from ..models.linear_maps.derived import DerivedMap, held_layer
 from ..models.linear_maps.linear import LinearMap
 from ..models.packed_attention import open_attention
 from ..models.usage import NEVER_CALLED, Usage
 from ..models.view import shared_copy, submodule
-from ..recording.kept_inputs import Probe
+from ..recording.probes import Probe
+from .layer_check import Edited, LayerCheck
 
-__all__ = ["Form", "known_to_act", "remember", "show_it_acts", "still_layers", "structure"]
-
-Form = tuple[str, str]
-"""A layer's name and how it is edited: ``"weights"``, ``"input"`` or ``"output"``."""
-
-Edited = Callable[[LinearMap, Tensor], Tensor]
-"""Turns rows with their bias column, (rows, width), into what the edit makes of them."""
-
-_ATOMS = (bool, int, float, str, type(None))
-_shown: weakref.WeakKeyDictionary[nn.Module, tuple[Any, set[Form]]] = weakref.WeakKeyDictionary()
-
-
-def structure(model: nn.Module) -> Any:
-    """Return what decides which code a pass of `model` runs: classes, switches, hooks, forwards set."""
-    found: list[Any] = []
-    for module in model.modules():
-        state = vars(module)
-        found.append((id(module), id(type(module))))
-        for name, value in state.items():
-            kind = type(value)
-            if kind in _ATOMS:
-                if name != "training":
-                    found.append((name, value))
-            elif name.endswith("_hooks") and isinstance(value, dict):
-                found.extend((name, id(hook)) for hook in value.values()) if value else None
-            elif isinstance(value, types.FunctionType | types.MethodType) or name == "forward":
-                found.append((name, id(getattr(value, "__func__", value))))
-    return tuple(found)
-
-
-def known_to_act(base: nn.Module, built: Any) -> set[Form]:
-    """Return what was shown to act in a model of this structure."""
-    known = _shown.get(base)
-    return known[1] if known is not None and known[0] == built else set()
-
-
-def remember(base: nn.Module, built: Any, forms: Iterable[Form]) -> None:
-    """Keep what was shown to act."""
-    _shown[base] = (built, known_to_act(base, built) | set(forms))
+__all__ = ["show_it_acts"]
 
 
 def show_it_acts(
@@ -86,19 +45,19 @@ def show_it_acts(
     Raises:
         EffectError: if a layer is not called or does not answer so; names it and says why.
     """
-    checks: dict[str, list[_Check]] = {}
+    checks: dict[str, list[LayerCheck]] = {}
     waiting: set[str] = set()
-    for slot, form in forms:
+    for linear_map, form in forms:
         # The parts of an attention are shown together: its packed map is called once for all of them.
-        path = slot.port if slot.routed or form != "weights" else slot.module
-        check = _Check(slot, form, base, witness, edited)
+        path = linear_map.port if linear_map.routed or form != "weights" else linear_map.module
+        check = LayerCheck(linear_map, form, base, witness, edited)
         checks.setdefault(path, []).append(check)
-        if not slot.routed:
-            waiting.add(slot.name)
+        if not linear_map.routed:
+            waiting.add(linear_map.name)
     for module in witness.modules():
         if isinstance(module, nn.TransformerEncoder):
             module.use_nested_tensor = False  # made for the fused path, which hooks close
-    usage = Usage(witness, [slot for slot, _ in forms], base)
+    usage = Usage(witness, [linear_map for linear_map, _ in forms], base)
     for path, several in checks.items():
         _attach(submodule(witness, path), several, usage)
     tried = False
@@ -111,7 +70,7 @@ def show_it_acts(
             raise
         except Exception as error:  # whatever the model's own code raises
             raise _could_not_run(base, probe, error) from error
-        waiting -= {check.slot.name for several in checks.values() for check in several if check.done}
+        waiting -= {check.linear_map.name for several in checks.values() for check in several if check.done}
         if not waiting:
             break
     for name, why in usage.excluded().items():
@@ -123,114 +82,10 @@ def show_it_acts(
         _call_alone(witness, forms, rows_of)
         return
     if waiting:
-        raise _unused(base, [slot for slot, _ in forms if slot.name in waiting], probes)
+        raise _unused(base, [linear_map for linear_map, _ in forms if linear_map.name in waiting], probes)
 
 
-class _Check:
-    """The comparison for one layer, made at its first call."""
-
-    def __init__(self, slot: LinearMap, form: str, base: nn.Module, witness: nn.Module, edited: Edited):
-        self.slot, self.form, self.done = slot, form, False
-        self._base, self._witness, self._edited = base, witness, edited
-
-    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        if self.done:
-            return
-        self.done = True
-        found = _tensor(output)
-        right = self._right(args, kwargs)
-        if found.shape != right.shape:
-            raise self._refusal(f"it answers in shape {tuple(found.shape)} instead of {tuple(right.shape)}")
-        found, right = found.double(), right.double()
-        apart, size = _norm(found - right), _norm(found) + _norm(right)
-        # What is quantised rounds what it reads to steps of a hundredth or so.
-        rounding = 0.05 if self.slot.opaque else 4 * torch.finfo(_tensor(output).dtype).eps + 1e-5
-        if apart <= rounding * size:
-            return
-        before = self._before(args, kwargs).double()
-        size += _norm(before)
-        change = _norm(right - before)
-        if apart <= max(rounding * size, min(0.05 * size, 0.25 * change)):
-            return
-        if self._adds_to_it(args, kwargs, found, right - before, rounding * size):
-            return
-        where = "the unedited layer" if _norm(found - before) <= 0.25 * change else "something else"
-        raise self._refusal(
-            f"on a recorded input its answer is off by {apart / size:.1%}: it is that of {where}"
-        )
-
-    def _adds_to_it(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], found: Tensor, change: Tensor, allowed: float
-    ) -> bool:
-        """Whether a forward set on the layer adds something of its own to what the edited layer answers."""
-        if "forward" not in vars(submodule(self._base, self.slot.module)) or self.slot.routed:
-            return False
-        unedited = submodule(shared_copy(self._base).eval(), self.slot.module)
-        effect = found - _tensor(unedited.forward(*args, **kwargs)).double()
-        return _norm(effect - change) <= max(allowed, 0.25 * _norm(change)) and _norm(change) > allowed
-
-    def _shell(self, of: nn.Module) -> Callable[..., Any]:
-        """Return the layer's own code with the parameters it has in `of`, free of hooks and set forwards."""
-        module = submodule(of, self.slot.module)
-        held = held_layer(module) if self.form == "weights" else None
-        if held is not None:
-            module = held
-        elif isinstance(self.slot, DerivedMap):
-            module = self.slot.plain(module)
-        shell = shared_copy(module).eval()
-        vars(shell).pop("forward", None)
-        return shell.forward
-
-    def _right(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        if self.form == "weights":
-            if self.slot.routed:
-                return _tensor(submodule(self._witness, self.slot.port).forward(*args, **kwargs))
-            return _tensor(self._shell(self._witness)(*args, **kwargs))
-        x = _tensor((*args, *kwargs.values()))
-        rows = self.slot.rows(x)[0]
-        wide = rows.double() if rows.dtype == torch.float64 else rows.float()
-        if self.slot.bias:
-            wide = torch.cat([wide, wide.new_ones(len(wide), 1)], -1)
-        after = self._edited(self.slot, wide)
-        columns = self.slot.columns
-        answer = self._plain(after[:, :columns].reshape(x.shape).to(x.dtype))
-        if self.slot.bias:
-            bias = self._plain(x.new_zeros(1, columns)).reshape(-1)
-            answer = answer + ((after[:, columns] - 1.0).reshape(*x.shape[:-1], 1) * bias).to(answer.dtype)
-        return answer
-
-    def _before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        if self.slot.routed:
-            return self._plain(_tensor((*args, *kwargs.values())))
-        return _tensor(self._shell(self._base)(*args, **kwargs))
-
-    def _plain(self, x: Tensor) -> Tensor:
-        """Return what the base's layer answers to `x`."""
-        if not self.slot.routed:
-            return _tensor(self._shell(self._base)(x))
-        matrix = self.slot.matrix(self._base)[0]
-        answer = x.to(matrix.dtype) @ matrix[:, : self.slot.columns].mT
-        return (answer + matrix[:, -1] if self.slot.bias else answer).to(x.dtype)
-
-    def _refusal(self, found: str) -> EffectError:
-        module = submodule(self._base, self.slot.module)
-        if "forward" in vars(module):
-            why = (
-                "A forward of its own was set on this very layer, and does not compute with what the layer "
-                "holds. Take it off, or let it use the module it is given"
-            )
-        else:
-            why = (
-                f"Its class is {type(module).__name__} now; if the model was changed since it was recorded, "
-                "record it again"
-            )
-        return EffectError(
-            f"The edit of layer {self.slot.name!r} does not act as it should: {found}. {why}; or leave the "
-            "layer out with layers=…."
-        )
-
-
-def _attach(module: nn.Module, checks: list[_Check], usage: Usage) -> None:
+def _attach(module: nn.Module, checks: list[LayerCheck], usage: Usage) -> None:
     def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         usage.paused = True
         for check in checks:
@@ -241,37 +96,17 @@ def _attach(module: nn.Module, checks: list[_Check], usage: Usage) -> None:
     module.register_forward_hook(hook, with_kwargs=True, prepend=True)
 
 
-def still_layers(base: nn.Module, slots: Iterable[LinearMap]) -> None:
-    """Raise EffectError unless the model's layers are what they were when their slots were found."""
-    infos = {info.name: info for info in list_layers(base)}
-    now = set(find_linear_maps(base)) if any(info.covered for info in infos.values()) else set()
-    for slot in slots:
-        if slot in now:
-            continue
-        info = infos.get(slot.name)
-        if info is None:
-            found = "it is no longer there"
-        elif info.covered:
-            found = f"it is another {info.kind} now, of width {info.width} with {info.outputs} outputs"
-        else:
-            found = f"it is {info.kind} now, which cannot be edited: {info.reason}"
-        raise EffectError(
-            f"Layer {slot.name!r} is not what was recorded ({slot.kind}, width {slot.width}, {slot.outputs} "
-            f"outputs): {found}. Record the model again as it is now."
-        )
-
-
 def _call_alone(
     witness: nn.Module, forms: Sequence[tuple[LinearMap, str]], rows_of: Callable[[LinearMap], Tensor | None]
 ) -> None:
     """Call every layer by itself on recorded rows, where no input of the model is at hand."""
     witness.eval()
     with torch.no_grad():
-        for slot, _ in forms:
-            rows = None if slot.routed or slot.dense_only else rows_of(slot)
+        for linear_map, _ in forms:
+            rows = None if linear_map.routed or linear_map.dense_only else rows_of(linear_map)
             if rows is not None:
-                weight = slot.parameters(witness)[0]
-                submodule(witness, slot.module)(rows.to(weight))
+                weight = linear_map.parameters(witness)[0]
+                submodule(witness, linear_map.module)(rows.to(weight))
 
 
 def _could_not_run(base: nn.Module, probe: Probe, error: Exception) -> EffectError:
@@ -288,29 +123,18 @@ def _could_not_run(base: nn.Module, probe: Probe, error: Exception) -> EffectErr
     )
 
 
-def _unused(base: nn.Module, slots: Sequence[LinearMap], probes: Iterable[Probe]) -> EffectError:
+def _unused(base: nn.Module, linear_maps: Sequence[LinearMap], probes: Iterable[Probe]) -> EffectError:
     view = shared_copy(base)
     open_attention(view)
-    usage = Usage(view, slots, base)
+    usage = Usage(view, linear_maps, base)
     for probe in probes:
         with usage.watching(probe.args, probe.kwargs):
             probe.run(view)
     told = "; ".join(
-        f"{s.name}: {usage.why_silent(s.name).replace(NEVER_CALLED, 'never called')}" for s in slots[:4]
+        f"{s.name}: {usage.why_silent(s.name).replace(NEVER_CALLED, 'never called')}" for s in linear_maps[:4]
     )
-    more = f" and {len(slots) - 4} more" if len(slots) > 4 else ""
+    more = f" and {len(linear_maps) - 4} more" if len(linear_maps) > 4 else ""
     return EffectError(
         "The edit would not act in every layer it names, on the recorded inputs as the model is now. "
         f"{told}{more}. Leave such layers out with layers=…, or record the model again as it is now."
     )
-
-
-def _tensor(value: Any) -> Tensor:
-    """Return the first tensor of arguments or of an answer."""
-    if isinstance(value, Tensor):
-        return value.detach()
-    return next(v.detach() for v in value if isinstance(v, Tensor))
-
-
-def _norm(tensor: Tensor) -> float:
-    return float(torch.linalg.vector_norm(tensor))

@@ -33,17 +33,17 @@ class Stacks:
         self._atlas = atlas
         self._stacks: dict[Hashable, _Stack] = {}
 
-    def product(self, slots: Sequence[LinearMap], change: Change) -> InputEdit | OutputEdit | None:
+    def product(self, linear_maps: Sequence[LinearMap], change: Change) -> InputEdit | OutputEdit | None:
         """Return the edit of layers at the input they share, or of one with few outputs at its output.
 
         Args:
-            slots: layers that read one source and have one factor.
+            linear_maps: layers that read one source and have one factor.
             change: what is to be done.
 
         Returns:
             The edit, or None if none of these concepts ever reached these layers.
         """
-        first = slots[0]
+        first = linear_maps[0]
         stack = self._stack(first.name, change.taken)
         names = [name for name in stack.spans if name in change.taken]
         spans = [stack.spans[name] for name in names]
@@ -52,13 +52,13 @@ class Stacks:
             return None
         weights = self.weights(first.name, change)
         duals = _picked(stack.duals, spans)
-        if len(slots) == 1 and first.outputs < columns and not first.opaque:
+        if len(linear_maps) == 1 and first.outputs < columns and not first.opaque:
             left = _joined(
                 [self._atlas.left(first.name, name, stack.rows[stack.spans[name]]) for name in names]
             )
             return OutputEdit(left, duals, weights, columns=columns, keeps=change.keeps)
         rows = _picked(stack.rows, spans)
-        return InputEdit(rows, duals, weights, columns=columns, keeps=change.keeps, members=len(slots))
+        return InputEdit(rows, duals, weights, columns=columns, keeps=change.keeps, members=len(linear_maps))
 
     def weights(self, layer: str, change: Change) -> Tensor | float:
         """Return the weight of every row of the concepts that are on, (r,); a number if all have one."""

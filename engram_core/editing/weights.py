@@ -12,17 +12,17 @@ __all__ = ["adopt_weights", "restore_weights", "write_matrix"]
 
 
 @exactly
-def write_matrix(model: nn.Module, slot: LinearMap, matrix: Tensor, *, own: bool = False) -> None:
-    """Give `model` its own parameters for a slot; what a parameter held before is not written to.
+def write_matrix(model: nn.Module, linear_map: LinearMap, matrix: Tensor, *, own: bool = False) -> None:
+    """Give `model` its own parameters for a linear_map; what a parameter held before is not written to.
 
     Only if `own` says that nobody else holds the parameters, and only fused experts, are they written in
     place: a copy of the whole block for every expert would take hours.
     """
-    if slot.hold(model, matrix, own=own):
+    if linear_map.hold(model, matrix, own=own):
         return
-    weight, bias = slot.split(matrix)
-    module = submodule(model, slot.module)
-    for name, tensor in slot.merge(model, weight, bias).items():
+    weight, bias = linear_map.split(matrix)
+    module = submodule(model, linear_map.module)
+    for name, tensor in linear_map.merge(model, weight, bias).items():
         owner, attribute = _owner(module, name)
         old = owner._parameters[attribute]
         assert old is not None
@@ -32,13 +32,13 @@ def write_matrix(model: nn.Module, slot: LinearMap, matrix: Tensor, *, own: bool
         owner._parameters[attribute] = nn.Parameter(new.contiguous(), requires_grad=old.requires_grad)
 
 
-def adopt_weights(view: nn.Module, other: nn.Module, slot: LinearMap) -> bool:
+def adopt_weights(view: nn.Module, other: nn.Module, linear_map: LinearMap) -> bool:
     """Let `view` hold the parameters that another view of the same model holds; False if it holds none."""
-    if type(slot).hold is not LinearMap.hold:
+    if type(linear_map).hold is not LinearMap.hold:
         return False
-    mine, theirs = submodule(view, slot.module), submodule(other, slot.module)
+    mine, theirs = submodule(view, linear_map.module), submodule(other, linear_map.module)
     found = False
-    for name in slot.parameter_names():
+    for name in linear_map.parameter_names():
         (owner, attribute), (giver, _) = _owner(mine, name), _owner(theirs, name)
         given = giver._parameters.get(attribute)
         if given is not owner._parameters.get(attribute):
@@ -47,12 +47,12 @@ def adopt_weights(view: nn.Module, other: nn.Module, slot: LinearMap) -> bool:
     return found
 
 
-def restore_weights(view: nn.Module, base: nn.Module, slot: LinearMap) -> None:
+def restore_weights(view: nn.Module, base: nn.Module, linear_map: LinearMap) -> None:
     """Let `view` hold the parameters of its base again."""
-    if slot.release(view):
+    if linear_map.release(view):
         return
-    edited, original = submodule(view, slot.module), submodule(base, slot.module)
-    for name in slot.parameter_names():
+    edited, original = submodule(view, linear_map.module), submodule(base, linear_map.module)
+    for name in linear_map.parameter_names():
         mine, attribute = _owner(edited, name)
         theirs, _ = _owner(original, name)
         mine._parameters[attribute] = own_parameter(view, theirs._parameters[attribute])

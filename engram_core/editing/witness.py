@@ -10,8 +10,9 @@ from ..models.view import shared_copy
 from .change import Change
 from .input_edit import InputEdit, OutputEdit
 from .installation import Products, route
+from .known_effects import known_to_act, remember, still_layers, structure
 from .placement import Placement
-from .proof import known_to_act, remember, show_it_acts, still_layers, structure
+from .proof import show_it_acts
 from .stacks import Stacks
 from .weights import write_matrix
 
@@ -36,32 +37,34 @@ def witness(
     Raises:
         EffectError: if a layer does not answer as its edited map does.
     """
-    forms = [(slot, "weights") for slot in placement.weights]
-    for edit, slots in products.values():
-        forms += [(slot, "output" if isinstance(edit, OutputEdit) else "input") for slot in slots]
+    forms = [(linear_map, "weights") for linear_map in placement.weights]
+    for edit, linear_maps in products.values():
+        forms += [
+            (linear_map, "output" if isinstance(edit, OutputEdit) else "input") for linear_map in linear_maps
+        ]
     built = structure(base)
     known = known_to_act(base, built)
-    new = [(slot, form) for slot, form in forms if (slot.name, form) not in known]
+    new = [(linear_map, form) for linear_map, form in forms if (linear_map.name, form) not in known]
     if not new:
         return None
-    still_layers(base, [slot for slot, _ in new])
+    still_layers(base, [linear_map for linear_map, _ in new])
     view = shared_copy(base)
-    for slot in placement.weights:
-        write_matrix(view, slot, change.matrix(slot.name))
+    for linear_map in placement.weights:
+        write_matrix(view, linear_map, change.matrix(linear_map.name))
     edit_of: dict[str, InputEdit | OutputEdit] = {}
-    for edit, slots in products.values():
-        route(view, edit, slots)
-        edit_of |= dict.fromkeys([slot.name for slot in slots], edit)
+    for edit, linear_maps in products.values():
+        route(view, edit, linear_maps)
+        edit_of |= dict.fromkeys([linear_map.name for linear_map in linear_maps], edit)
 
-    def edited(slot: LinearMap, rows: Tensor) -> Tensor:
-        return stacks.edited(slot.name, rows, change, edit_of[slot.name].weights)
+    def edited(linear_map: LinearMap, rows: Tensor) -> Tensor:
+        return stacks.edited(linear_map.name, rows, change, edit_of[linear_map.name].weights)
 
-    def recorded(slot: LinearMap) -> Tensor | None:
+    def recorded(linear_map: LinearMap) -> Tensor | None:
         for name in change.taken:
-            trace = change.atlas.trace(slot.name, name)
+            trace = change.atlas.trace(linear_map.name, name)
             rows = trace.moment if trace.folded else trace.rows
             if rows.shape[-2]:
-                return rows[0, :2, : slot.columns]
+                return rows[0, :2, : linear_map.columns]
         return None
 
     # An input of what is taken away feels the edit; the others only leaks of it.
@@ -71,5 +74,5 @@ def witness(
     for edit, _ in products.values():
         if isinstance(edit, InputEdit):
             edit.memo = None
-    remember(base, built, [(slot.name, form) for slot, form in new])
+    remember(base, built, [(linear_map.name, form) for linear_map, form in new])
     return view

@@ -40,7 +40,7 @@ _FUNCTIONALLY = (
     "act there, or would change that too"
 )
 # What runs a model; its callers do not matter.
-_PASSES = ("engram_core.recording.listener", "engram_core.recording.kept_inputs")
+_PASSES = ("engram_core.recording.listener", "engram_core.recording.probes")
 _WATCHED = 8  # kinds of batches whose every operation is watched
 
 

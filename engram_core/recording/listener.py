@@ -52,8 +52,8 @@ class Listener:
     with a copy of the common history.
     """
 
-    def __init__(self, slots: list[LinearMap], device: torch.device | None) -> None:
-        self.slots = slots
+    def __init__(self, linear_maps: list[LinearMap], device: torch.device | None) -> None:
+        self.linear_maps = linear_maps
         self.device = device
         self.streams: list[_Stream] = []
         self.stream_of: dict[str, _Stream] = {}
@@ -64,35 +64,37 @@ class Listener:
         self._calls: dict[str, int] = {}  # of every layer in this pass
 
     def attach(self, view: nn.Module) -> None:
-        """Put a hook on every slot's port; `view` must be a private copy."""
-        for slot in self.slots:
-            submodule(view, slot.port).register_forward_pre_hook(self._hook(slot), with_kwargs=True)
+        """Put a hook on every layer's port; `view` must be a private copy."""
+        for linear_map in self.linear_maps:
+            submodule(view, linear_map.port).register_forward_pre_hook(
+                self._hook(linear_map), with_kwargs=True
+            )
 
-    def _hook(self, slot: LinearMap) -> Callable[..., None]:
+    def _hook(self, linear_map: LinearMap) -> Callable[..., None]:
         def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
-                raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to record.")
+                raise DataError(f"Layer {linear_map.name!r} was called without a tensor; nothing to record.")
             if torch._C._functorch.is_functorch_wrapped_tensor(x):
-                self.beyond[slot.name] = TRANSFORMED
-            elif slot.routed:
-                self._hear_routed(slot, x.detach(), args[1], args[2])
+                self.beyond[linear_map.name] = TRANSFORMED
+            elif linear_map.routed:
+                self._hear_routed(linear_map, x.detach(), args[1], args[2])
             else:
-                self._hear(slot, x.detach(), self._owner_of(slot, x))
+                self._hear(linear_map, x.detach(), self._owner_of(linear_map, x))
 
         return hook
 
-    def _owner_of(self, slot: LinearMap, x: Tensor) -> int | Tensor:
+    def _owner_of(self, linear_map: LinearMap, x: Tensor) -> int | Tensor:
         """Return the owner of what a layer reads in this call: where it is known, one for every row."""
-        call = self._calls.get(slot.name, 0)
-        self._calls[slot.name] = call + 1
+        call = self._calls.get(linear_map.name, 0)
+        self._calls[linear_map.name] = call + 1
         owner = self.owner
         if not isinstance(owner, Owner):
             return owner
-        read = int(x.shape[2]) if slot.whole and x.ndim == 3 else None
-        positions = slot.positions(x)
-        found = slot.placed(owner.rows(slot.name, call, positions, read=read), x)
-        return spread_owner(found, positions, slot.name).reshape(positions)
+        read = int(x.shape[2]) if linear_map.whole and x.ndim == 3 else None
+        positions = linear_map.positions(x)
+        found = linear_map.placed(owner.rows(linear_map.name, call, positions, read=read), x)
+        return spread_owner(found, positions, linear_map.name).reshape(positions)
 
     def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""
@@ -109,66 +111,69 @@ class Listener:
         if stream is not None:
             del stream.members[name]
 
-    def _hear(self, slot: LinearMap, x: Tensor, owner: int | Tensor) -> None:
-        stream = self.stream_of.get(slot.name)
+    def _hear(self, linear_map: LinearMap, x: Tensor, owner: int | Tensor) -> None:
+        stream = self.stream_of.get(linear_map.name)
         if stream is None:
-            stream = self._find(slot, x, owner)
+            stream = self._find(linear_map, x, owner)
             if stream is not None:
-                stream.members[slot.name] = slot
-                stream.seen[slot.name] = 1
-                self.stream_of[slot.name] = stream
+                stream.members[linear_map.name] = linear_map
+                stream.seen[linear_map.name] = 1
+                self.stream_of[linear_map.name] = stream
                 return
-            stream = self._open(slot, Source(slot.columns, slot.groups))
+            stream = self._open(linear_map, Source(linear_map.columns, linear_map.groups))
         fresh = stream.born == self.pass_number and not stream.closed
         if len(stream.members) == 1 and not fresh and not stream.held:
             self._fold(stream, x, owner, owned=False)
             return
-        position = stream.seen.get(slot.name, 0)
+        position = stream.seen.get(linear_map.name, 0)
         if position < len(stream.held):
             if not (_same(stream.held[position], x) and _same_owner(stream.owners[position], owner)):
-                self._part(stream, slot)
-                self._hear(slot, x, owner)
+                self._part(stream, linear_map)
+                self._hear(linear_map, x, owner)
                 return
         else:
             stream.held.append(x.clone())
             stream.owners.append(owner)
             stream.address = x.data_ptr()
-        stream.seen[slot.name] = position + 1
+        stream.seen[linear_map.name] = position + 1
         if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
             self._release(stream)
 
-    def _hear_routed(self, slot: LinearMap, x: Tensor, tokens: Tensor, total: int) -> None:
+    def _hear_routed(self, linear_map: LinearMap, x: Tensor, tokens: Tensor, total: int) -> None:
         """Take in the rows of one expert: no other layer reads these, so nothing is held or compared.
 
         Args:
-            slot: the expert.
+            linear_map: the expert.
             x: (rows, columns).
             tokens: which of the pass's tokens each row is, (rows,).
             total: number of tokens in the pass, padding included.
         """
         owner = self.owner
         if isinstance(owner, Owner):
-            owner = owner.tokens(slot.name, slot.module, total)
+            owner = owner.tokens(linear_map.name, linear_map.module, total)
         if not isinstance(owner, int):
             owner = owner.to(tokens.device)
             if owner.ndim == 1 and len(owner) < total:  # one per input: its positions follow each other
                 owner = owner.repeat_interleave(total // len(owner))
-            owner = spread_owner(owner, (total,), slot.name)[tokens]
+            owner = spread_owner(owner, (total,), linear_map.name)[tokens]
             if not (owner >= 0).any():
                 return  # padding is routed as well
-        stream = self.stream_of.get(slot.name)
+        stream = self.stream_of.get(linear_map.name)
         if stream is None:
             stream = _Stream(
-                Source(slot.columns, slot.groups), {slot.name: slot}, self.pass_number, closed=True
+                Source(linear_map.columns, linear_map.groups),
+                {linear_map.name: linear_map},
+                self.pass_number,
+                closed=True,
             )
             self.streams.append(stream)
-            self.stream_of[slot.name] = stream
-        self._fold_piece(stream, slot, x, owner, owned=True)
+            self.stream_of[linear_map.name] = stream
+        self._fold_piece(stream, linear_map, x, owner, owned=True)
 
-    def _open(self, slot: LinearMap, source: Source) -> _Stream:
-        stream = _Stream(source, {slot.name: slot}, self.pass_number)
+    def _open(self, linear_map: LinearMap, source: Source) -> _Stream:
+        stream = _Stream(source, {linear_map.name: linear_map}, self.pass_number)
         self.streams.append(stream)
-        self.stream_of[slot.name] = stream
+        self.stream_of[linear_map.name] = stream
         young = [s for s in self.streams if s.born == self.pass_number and not s.closed]
         held = sum(x.numel() * x.element_size() for s in young for x in s.held)
         if len(young) > (_HELD if held <= _HELD_BYTES else _HELD_LARGE):
@@ -178,26 +183,26 @@ class Listener:
                 oldest.closed = True
         return stream
 
-    def _find(self, slot: LinearMap, x: Tensor, owner: int | Tensor) -> _Stream | None:
+    def _find(self, linear_map: LinearMap, x: Tensor, owner: int | Tensor) -> _Stream | None:
         """Find a stream without history whose first input is this very tensor, unchanged."""
         for stream in reversed(self.streams):
             if stream.born != self.pass_number:
                 return None
             first = next(iter(stream.members.values()))
-            if stream.closed or not stream.held or first.row_key != slot.row_key:
+            if stream.closed or not stream.held or first.row_key != linear_map.row_key:
                 continue
             same = stream.address == x.data_ptr() and _same(stream.held[0], x)
             if same and _same_owner(stream.owners[0], owner):
                 return stream
         return None
 
-    def _part(self, stream: _Stream, slot: LinearMap) -> None:
+    def _part(self, stream: _Stream, linear_map: LinearMap) -> None:
         """Give a layer a stream of its own, with the history it had in common."""
-        seen = stream.seen.get(slot.name, 0)
+        seen = stream.seen.get(linear_map.name, 0)
         agreed = list(zip(stream.held[:seen], stream.owners[:seen], strict=True))
-        del stream.members[slot.name]
-        stream.seen.pop(slot.name, None)
-        alone = self._open(slot, stream.source.copy())
+        del stream.members[linear_map.name]
+        stream.seen.pop(linear_map.name, None)
+        alone = self._open(linear_map, stream.source.copy())
         alone.closed = True
         for x, owner in agreed:
             self._fold(alone, x, owner, owned=False)
@@ -209,36 +214,38 @@ class Listener:
 
     def _end_of_pass(self) -> None:
         for stream in list(self.streams):
-            for name, slot in list(stream.members.items()):
+            for name, linear_map in list(stream.members.items()):
                 if stream.seen.get(name, 0) < len(stream.held) and len(stream.members) > 1:
-                    self._part(stream, slot)
+                    self._part(stream, linear_map)
             self._release(stream)
         # A split during this loop opened streams that hold nothing; the list above is complete.
 
     def _fold(self, stream: _Stream, x: Tensor, owner: int | Tensor, *, owned: bool) -> None:
         """Add the rows of `x` to the stream's statistics, concept by concept."""
-        slot = next(iter(stream.members.values()))
+        linear_map = next(iter(stream.members.values()))
         if not x.is_floating_point():
             of = f" (concept {self.groups[owner]!r})" if isinstance(owner, int) else ""
-            raise DataError(f"Layer {slot.name!r} reads {x.dtype} values; expected floating point{of}.")
-        step = slot.piece(x)
+            raise DataError(f"Layer {linear_map.name!r} reads {x.dtype} values; expected floating point{of}.")
+        step = linear_map.piece(x)
         # A picture without a batch dimension has channels first, which are no inputs to be taken one by one.
-        if x.ndim < 2 or x.shape[0] <= step or slot.positions(x)[0] != x.shape[0]:
-            self._fold_piece(stream, slot, x, owner, owned=owned)
+        if x.ndim < 2 or x.shape[0] <= step or linear_map.positions(x)[0] != x.shape[0]:
+            self._fold_piece(stream, linear_map, x, owner, owned=owned)
             return
         for start in range(0, x.shape[0], step):
             some = owner if isinstance(owner, int) else owner[start : start + step]
-            self._fold_piece(stream, slot, x[start : start + step], some, owned=False)
+            self._fold_piece(stream, linear_map, x[start : start + step], some, owned=False)
 
     def _fold_piece(
-        self, stream: _Stream, slot: LinearMap, x: Tensor, owner: int | Tensor, *, owned: bool
+        self, stream: _Stream, linear_map: LinearMap, x: Tensor, owner: int | Tensor, *, owned: bool
     ) -> None:
         checked = isinstance(owner, int)
         if checked:  # every value counts, so the input itself can be checked: patches repeat each pixel
-            _check_finite(x.reshape(1, -1, x.shape[-1]), slot.name, self.groups[owner])
-        rows = slot.rows(x)
+            _check_finite(x.reshape(1, -1, x.shape[-1]), linear_map.name, self.groups[owner])
+        rows = linear_map.rows(x)
         wide = torch.float64 if rows.dtype == torch.float64 else torch.float32
-        parts = [(self.groups[g], part) for g, part in self._parts(slot, x, rows, owner) if part.shape[1]]
+        parts = [
+            (self.groups[g], part) for g, part in self._parts(linear_map, x, rows, owner) if part.shape[1]
+        ]
         folding = [stream.source.of(name).folds(part.shape[1]) for name, part in parts]
         # Parts may stay as views of one owned tensor only if all of it stays: a few rows must not
         # hold a whole batch in memory.
@@ -246,18 +253,20 @@ class Listener:
         for (name, part), folds in zip(parts, folding, strict=True):
             kept = part.to(device=self.device or part.device, dtype=wide)
             if not checked:
-                _check_finite(kept, slot.name, name)
+                _check_finite(kept, linear_map.name, name)
             if copies and not folds and kept.data_ptr() == part.data_ptr():
                 kept = kept.clone()
             stream.source.of(name).add(kept)
 
     def _parts(
-        self, slot: LinearMap, x: Tensor, rows: Tensor, owner: int | Tensor
+        self, linear_map: LinearMap, x: Tensor, rows: Tensor, owner: int | Tensor
     ) -> Iterator[tuple[int, Tensor]]:
         if isinstance(owner, int):
             yield owner, rows
             return
-        flat = spread_owner(slot.placed(owner, x).to(rows.device), slot.positions(x), slot.name)
+        flat = spread_owner(
+            linear_map.placed(owner, x).to(rows.device), linear_map.positions(x), linear_map.name
+        )
         order = torch.argsort(flat, stable=True)
         ordered = flat[order]
         skipped = int((ordered < 0).sum())

@@ -24,8 +24,8 @@ from ..models.usage import Usage
 from ..models.view import base_of, device_of, shared_copy, walk
 from ..numerics.precision import exactly
 from ..progress import Progress, Step, Steps, drain
-from .kept_inputs import ProbeKeeper
 from .listener import Listener
+from .probes import ProbeKeeper
 from .recording import Recording
 
 __all__ = ["record", "record_batches", "record_steps"]
@@ -187,20 +187,20 @@ def _batch_steps(
     device: torch.device | str | None,
 ) -> Steps[Recording]:
     base = base_of(model)
-    slots = find_linear_maps(base)
-    chosen = set(select_layers([s.name for s in slots], layers, blocks))
-    slots = [s for s in slots if s.name in chosen]
+    linear_maps = find_linear_maps(base)
+    chosen = set(select_layers([s.name for s in linear_maps], layers, blocks))
+    linear_maps = [s for s in linear_maps if s.name in chosen]
     place = device_of(base)
-    listener = Listener(slots, None if device is None else torch.device(device))
+    listener = Listener(linear_maps, None if device is None else torch.device(device))
     listener.groups = names
     view = shared_copy(base)
     open_attention(view)
-    open_experts(view, slots)
+    open_experts(view, linear_maps)
     view.eval()
     _stop_at_lazy(view)
     listener.attach(view)
-    usage = Usage(view, slots, base)
-    keeper = ProbeKeeper(names, base, slots)
+    usage = Usage(view, linear_maps, base)
+    keeper = ProbeKeeper(names, base, linear_maps)
     counted: set[int] = set()
     done = 0
     pieces = iter(stream)
@@ -270,9 +270,9 @@ def _finish(
     for name in reasons:
         listener.leave_out(name)
     heard = list(listener.stream_of)
-    for slot in listener.slots:
-        if slot.name not in listener.stream_of:
-            reasons.setdefault(slot.name, usage.why_silent(slot.name))
+    for linear_map in listener.linear_maps:
+        if linear_map.name not in listener.stream_of:
+            reasons.setdefault(linear_map.name, usage.why_silent(linear_map.name))
     infos = [
         LayerInfo(i.name, i.kind, i.width, i.outputs, False, reasons[i.name]) if i.name in reasons else i
         for i in list_layers(base)
@@ -281,10 +281,10 @@ def _finish(
         if concept not in marked and counts.get(concept):
             raise DataError(f"Concept {concept!r} put no row into any layer: its mask leaves nothing.")
     if not heard:
-        told = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:6])
+        skipped = "; ".join(f"{name}: {reason}" for name, reason in list(reasons.items())[:6])
         raise CoverageError(
             f"No layer of this {type(base).__name__} that could hold an engram is used as a layer by its "
-            f"forward pass. {told}."
+            f"forward pass. {skipped}."
         )
     for concept in concepts:
         if not any(s.source.of(concept).count for s in listener.streams if s.members):

@@ -14,7 +14,7 @@ from ..models.layers import LayerInfo
 from ..models.usage import NEVER_CALLED
 from ..numerics.precision import exactly
 from ..storing.tensors import check_json, read_tensors, write_tensors
-from .kept_inputs import Probe, probes_from, probes_state
+from .probes import Probe, probes_from, probes_state
 from .statistics import Source, Statistics
 
 __all__ = ["Recording"]

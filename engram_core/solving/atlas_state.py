@@ -12,7 +12,7 @@ from ..errors import ModelMismatchError, StorageError, suggest
 from ..models.identity import ModelIdentity
 from ..models.layers import LayerInfo, find_linear_maps
 from ..models.view import base_of
-from ..recording.kept_inputs import probes_from, probes_state
+from ..recording.probes import probes_from, probes_state
 from ..storing.tensors import check_json, header_field
 from .filters import Sharpness
 from .solved import SolvedAtlas

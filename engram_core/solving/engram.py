@@ -134,22 +134,26 @@ class Engram:
 
     def _small_factors(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return the factors, or the dense matrix twice where that is the smaller form."""
-        slot = self.atlas.slot(layer)
+        linear_map = self.atlas.slot(layer)
         rank = 0
         for concept in self.coefficients:
             trace = self.atlas.trace(layer, concept)
-            rank += slot.width if trace.folded else trace.rows.shape[-2]
-        out = slot.outputs // slot.groups
-        if rank * (out + slot.width) >= out * slot.width:
+            rank += linear_map.width if trace.folded else trace.rows.shape[-2]
+        out = linear_map.outputs // linear_map.groups
+        if rank * (out + linear_map.width) >= out * linear_map.width:
             dense = self.matrix(layer)
             return dense, dense
         return self.factors(layer)
 
     def rank(self, layer: str) -> int:
         """Return an upper bound of the engram's rank in a layer, as its numbers of rows allow."""
-        slot = self.atlas.slot(layer)
+        linear_map = self.atlas.slot(layer)
         bound = 0
         for concept in self.coefficients:
             trace = self.atlas.trace(layer, concept)
-            bound += min(slot.width, int(trace.spectrum.rank.max())) if trace.folded else trace.rows.shape[-2]
-        return min(bound, slot.width, slot.outputs // slot.groups)
+            bound += (
+                min(linear_map.width, int(trace.spectrum.rank.max()))
+                if trace.folded
+                else trace.rows.shape[-2]
+            )
+        return min(bound, linear_map.width, linear_map.outputs // linear_map.groups)

@@ -13,7 +13,7 @@ from ..errors import EngramError, suggest
 from ..models.identity import ModelIdentity
 from ..models.layers import LayerInfo, LinearMap, select_layers
 from ..numerics.precision import exactly_all
-from ..recording.kept_inputs import Probe
+from ..recording.probes import Probe
 from ..recording.recording import Recording
 from ..recording.statistics import Source
 from .engram import Engram, engram_matrix

@@ -83,3 +83,15 @@ def test_a_total_leaves_what_it_is_made_of() -> None:
     total_moment([folded], False).zero_()
     after = [folded.moment, folded.total, *kept.chunks]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("count", [0, 3, 40])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_is_saved_of_statistics_restores_them(count: int, dtype: torch.dtype) -> None:
+    statistics = Statistics(2, 10, dtype=dtype)
+    statistics.add(torch.randn(2, count, 10, dtype=dtype))
+    again = Statistics.restore(2, 10, *statistics.state())
+    assert (again.count, again.dtype, again.folded) == (count, dtype, count >= 10)
+    assert again.nbytes == statistics.nbytes
+    for bias in (False, True):
+        assert torch.equal(homogeneous_moment(again, bias), homogeneous_moment(statistics, bias))

@@ -86,13 +86,13 @@ class ProbeKeeper:
     Args:
         groups: the names that owners stand for.
         base: the model.
-        slots: the layers that are listened to.
+        linear_maps: the layers that are listened to.
     """
 
-    def __init__(self, groups: tuple[str, ...], base: nn.Module, slots: Iterable[LinearMap]) -> None:
+    def __init__(self, groups: tuple[str, ...], base: nn.Module, linear_maps: Iterable[LinearMap]) -> None:
         self._groups = groups
         self._base = base
-        self._slots = [slot for slot in slots if not slot.routed]
+        self._linear_maps = [linear_map for linear_map in linear_maps if not linear_map.routed]
         self._kept: list[Probe] = []
         self._first: list[tuple[Probe | None, Probe | None, frozenset[str]]] = []
         self._known: set[int] = set()
@@ -143,7 +143,7 @@ class ProbeKeeper:
         needed: list[Probe] = []
         cut = True
         for probe, whole, layers in self._first:
-            wanted = {slot.name for slot in self._slots} & layers
+            wanted = {linear_map.name for linear_map in self._linear_maps} & layers
             if not wanted:
                 continue
             if probe is not None and self._reached(probe) >= wanted:
@@ -158,9 +158,9 @@ class ProbeKeeper:
     def _reached(self, probe: Probe) -> set[str]:
         view, reached = shared_copy(self._base), set[str]()
         open_attention(view)
-        for slot in self._slots:
-            name = slot.name
-            submodule(view, slot.module).register_forward_pre_hook(lambda *_, n=name: reached.add(n))
+        for linear_map in self._linear_maps:
+            name = linear_map.name
+            submodule(view, linear_map.module).register_forward_pre_hook(lambda *_, n=name: reached.add(n))
         try:
             probe.run(view)
         except Exception:  # whatever a model raises on a single input where it wants a batch
