@@ -7,7 +7,7 @@ from helpers import every_criterion
 
 import engram_core as ec
 from engram_core.concepts.tasks import Subject
-from engram_core.editing.live_edit import Edit
+from engram_core.editing.edit import Edit
 from engram_core.errors import CoverageError, DataError, UnknownNameError
 from engram_core.measuring.options import draw_others
 from engram_core.measuring.shams import gaussian_view, subset_atlas
