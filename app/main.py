@@ -10,7 +10,6 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 from engram_core.libraries import foreign_errors
-from engram_core.opening.samples import sample_names
 
 # Streamlit runs this file as a script of no package; in the wheel its folder has another name.
 __package__ = Path(__file__).parent.name
@@ -19,6 +18,7 @@ from .figures.words.as_text import Markdown, filled, plain
 from .page import progress
 from .page.style import CSS, PRESENTER
 from .server.base import Base
+from .server.model_facts import samples
 from .session import arrival, awaited, state, visitors, written_address
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered
@@ -72,7 +72,7 @@ def _about(base: Base) -> None:
 
 def _card(base: Base) -> Markdown:
     # Ours are written in Markdown; that of a visitor's own model quotes folders, whose names are text.
-    bundled = base.facts.name in sample_names()
+    bundled = base.facts.name in samples()
     return Markdown(base.sample.card) if bundled else plain(base.sample.card)
 
 
@@ -112,7 +112,7 @@ def _page(entry: View, said: list[str]) -> None:
         pass  # the page says so where the work stood
     except BaseException as error:
         # Of a visitor's own model anything may come at any time: its tokenizer, say, is not ours.
-        if base.facts.name in sample_names() or not foreign_errors(error):
+        if base.facts.name in samples() or not foreign_errors(error):
             raise
         _LOG.exception("%s: %s", base.facts.name, entry.path)
         why = str(error) if isinstance(error, EngramError) else f"({type(error).__name__})"

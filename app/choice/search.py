@@ -1,25 +1,24 @@
 """What is searched for the strength, and by which rule: plain data, checked against the model.
 
-Everything here may come from an address that somebody typed, so nothing is used before `plan_of` and
-`rule_of`.
+Everything here may come from an address that somebody typed, so nothing is used before `rule_of` and
+`compute.plans.plan_of`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engram_core.measuring.options import draw_concepts
-from engram_core.models.groups import layer_groups
-from engram_core.solving.filters import Sharpness
+from .choice import POWERS, Facts, number, one_of
 
-from .choice import POWERS, SCALINGS, Facts, number, one_of
+if TYPE_CHECKING:
+    from engram_core.solving.filters import Sharpness
 
 __all__ = [
     "CHOSEN", "DAMAGE", "DRAWN", "FILTERS", "FORGET", "LADDER", "RULES", "SOURCES", "STRENGTHS", "STRONGEST",
-    "Plan", "Rule", "bounds", "default_filters", "default_strengths", "groups_of", "measures_of",
-    "most_strengths",    "plan_of", "rule_of", "setting_text", "start_count", "start_rule",
+    "Plan", "Rule", "bounds", "default_filters", "default_strengths", "measures_of", "most_edits",
+    "most_strengths", "rule_of", "setting_text", "start_count", "start_rule",
 ]  # fmt: skip
 
 # These texts are shown on the screen and stand in the address: a change breaks links.
@@ -136,11 +135,6 @@ def default_strengths(explorer: Mapping[str, Any]) -> tuple[float, ...]:
     return tuple(float(s) for s in explorer.get("search", STRENGTHS))
 
 
-def groups_of(facts: Facts) -> dict[str, tuple[str, ...]]:
-    """Return the groups of layers that an edit can be tried in, by name; "all" is the first."""
-    return layer_groups(facts.layers)
-
-
 def default_filters(facts: Facts) -> tuple[str, ...]:
     """Return the sharpness that is tried unless the visitor names some; the model's own is there."""
     own = facts.power + (" clipped" if facts.clip else "")
@@ -166,66 +160,14 @@ def bounds(facts: Facts, *, demo: bool) -> dict[str, tuple[float, float]]:
     }  # fmt: skip
 
 
-def _some(value: Any, options: Iterable[str], default: Sequence[str]) -> tuple[str, ...]:
-    wanted = set(value) if isinstance(value, list | tuple) else set()
-    return tuple(name for name in options if name in wanted) or tuple(default)
-
-
-def _strengths(value: Any, default: Sequence[float], most: int) -> tuple[float, ...]:
-    found = {
-        number(part, WEAKEST, STRONGEST, 0.0) for part in (value if isinstance(value, list | tuple) else ())
-    }
-    return tuple(sorted(found - {0.0})[:most]) or tuple(default)
-
-
 def most_strengths(*, demo: bool) -> int:
     """Return how many strengths a visitor may name."""
     return _MOST_STRENGTHS[demo]
 
 
-def plan_of(
-    raw: Mapping[str, Any],
-    facts: Facts,
-    concepts: Sequence[str],
-    explorer: Mapping[str, Any],
-    *,
-    demo: bool = False,
-) -> Plan:
-    """Return a search that is valid for a model; what is unknown or out of range becomes its default.
-
-    Args:
-        raw: values by the keys of the address.
-        facts: the model.
-        concepts: those chosen under "Edit".
-        explorer: what the pages start with for this model.
-        demo: whether this is a public screen, where searches are smaller.
-    """
-    limits = bounds(facts, demo=demo)
-    most = int(limits["count"][1])
-    drawn = one_of(raw.get("search"), SOURCES, DRAWN) == DRAWN or not concepts
-    seed = int(number(raw.get("draw"), *limits["draw"], 0))
-    count = int(number(raw.get("count"), *limits["count"], start_count(facts)))
-    # Damage is seen on the others: one at least stays.
-    names = tuple(draw_concepts(facts.classes, count, seed=seed)) if drawn else tuple(concepts)[:most]
-    together = bool(raw.get("together")) and len(names) > 1
-    groups = groups_of(facts)
-    filters = _some(raw.get("filters"), FILTERS, default_filters(facts))
-    return Plan(
-        targets=(names,) if together else tuple((name,) for name in names),
-        drawn=drawn,
-        strengths=_strengths(raw.get("strengths"), default_strengths(explorer), most_strengths(demo=demo)),
-        scalings=_some(raw.get("scalings"), SCALINGS, ("plain",)),
-        filters=tuple(_sharpness(name) for name in filters),
-        groups=tuple((name, groups[name]) for name in _some(raw.get("among"), groups, ("all",))),
-        others=int(number(raw.get("beside"), *limits["beside"], min(BESIDE, most))),
-        seed=seed,
-        most=_MOST_EDITS[demo],
-    )
-
-
-def _sharpness(text: str) -> Sharpness:
-    power, _, clipped = text.partition(" ")
-    return Sharpness(float(power), bool(clipped))
+def most_edits(*, demo: bool) -> int:
+    """Return how many edits one search may score."""
+    return _MOST_EDITS[demo]
 
 
 def start_rule(kind: str, measure: str, score: float) -> float:

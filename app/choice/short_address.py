@@ -49,14 +49,18 @@ def shortened(
             plain[key] = [_as_bits(plain[key], every)]
     if len(query_of(plain)) <= LONGEST:
         return plain, ()
-    left_out: list[str] = []
-    while len(query_of(packed := _packed(plain))) > LONGEST:
-        key = max(
-            (key for key in plain if key not in _IN_WORDS), key=lambda key: len(urlencode({key: plain[key]}))
-        )
-        del plain[key]
-        left_out.append(key)
-    return packed, tuple(left_out)
+    # The longest go first; how many must go is found by halving, since there may be hundreds.
+    order = sorted(
+        (key for key in plain if key not in _IN_WORDS), key=lambda key: -len(query_of({key: plain[key]}))
+    )
+    few, enough = -1, len(order)
+    while enough - few > 1:
+        tried = (few + enough) // 2
+        if len(query_of(_packed(plain, order[:tried]))) <= LONGEST:
+            enough = tried
+        else:
+            few = tried
+    return _packed(plain, order[:enough]), tuple(order[:enough])
 
 
 def unpacked(address: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
@@ -96,9 +100,10 @@ def expanded(texts: Iterable[str], every: Sequence[str]) -> list[str]:
     return found
 
 
-def _packed(address: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+def _packed(address: Mapping[str, Sequence[str]], without: Iterable[str]) -> dict[str, list[str]]:
     outside = {key: list(texts) for key, texts in address.items() if key in _IN_WORDS}
-    inside = query_of({key: texts for key, texts in address.items() if key not in _IN_WORDS})
+    gone = {*_IN_WORDS, *without}
+    inside = query_of({key: texts for key, texts in address.items() if key not in gone})
     press = zlib.compressobj(9, wbits=-15)
     data = press.compress(inside.encode()) + press.flush()
     return outside | {PACKED: [base64.urlsafe_b64encode(data).decode("ascii")]}

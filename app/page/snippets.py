@@ -7,12 +7,14 @@ one and compare.
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-from engram_core.tuning.recommend import Recommendation
+from typing import TYPE_CHECKING
 
 from ..choice.choice import Choice
 from ..choice.picture import LEVELS, Picture
 from ..choice.search import Plan, Rule
+
+if TYPE_CHECKING:
+    from engram_core.tuning.recommend import Recommendation
 
 __all__ = [
     "answer_code",

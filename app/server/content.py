@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engram_core.opening.samples import missing_samples, sample_folder, sample_names
 
-__all__ = ["content_at", "model_content", "path_of"]
+__all__ = ["content_at", "is_sample", "model_content", "path_of", "same_path"]
 
 
 def content_at(path: Path, *, deep: bool = True) -> str:
@@ -32,9 +32,23 @@ def path_of(text: str) -> Path:
         return Path(text)
 
 
+def same_path(text: str) -> str:
+    """Return one text for all ways to name what lies at a path; a text that names nothing stays itself."""
+    path = path_of(text)
+    try:
+        return str(path.resolve(strict=True))
+    except (OSError, ValueError, RuntimeError):
+        return text
+
+
 def _stamp(file: Path, root: Path) -> str:
     found = file.stat()
     return f"{file.relative_to(root)}\t{found.st_size}\t{found.st_mtime_ns}"
+
+
+def is_sample(model: str) -> bool:
+    """Return whether a model is named as a bundled sample, wherever a folder of that name may lie."""
+    return model in (*sample_names(), *missing_samples())
 
 
 def model_content(model: str, folder: Path | None) -> str:
@@ -44,7 +58,7 @@ def model_content(model: str, folder: Path | None) -> str:
         model: local folder or file, hub name, or the name of a sample.
         folder: where a model that is named by its hub name was found.
     """
-    if model in (*sample_names(), *missing_samples()):
+    if is_sample(model):
         # It holds the SHA-256 of the sample's other files, and loading compares them.
         return content_at(sample_folder(model) / "config.json")
     path = path_of(model)

@@ -17,7 +17,7 @@ from engram_core.errors import DataError, EngramError
 from engram_core.opening.examine import Examined, content_of
 
 from .base import Loading
-from .content import content_at, model_content, path_of
+from .content import content_at, is_sample, model_content, path_of, same_path
 from .examined import examine_apart
 
 __all__ = ["ModelRequest"]
@@ -78,17 +78,20 @@ class ModelRequest:
     def name(self, folder: Path | None = None) -> str:
         """Return the name in the list of models: the same for the same content, and for no other.
 
+        By whatever path a model is named, it is one model.
+
         Of a text file and a zip every byte counts; of folders the names, sizes and times of change of their
         files, since weights of gigabytes would take minutes. What was uploaded has no path of its own.
 
         Args:
             folder: where a model that is named by its hub name was found.
         """
-        concepts = self.digest or f"{self.concepts}\n{content_at(path_of(self.concepts))}"
-        whole = f"{self.model}\n{model_content(self.model, folder)}\n{concepts}"
+        concepts = self.digest or f"{same_path(self.concepts)}\n{content_at(path_of(self.concepts))}"
+        model = self.model if is_sample(self.model) else same_path(self.model)
+        whole = f"{model}\n{model_content(self.model, folder)}\n{concepts}"
         if self.options:
             whole += f"\n{self.options}"
-        short = Path(self.model.rstrip("/\\")).name or "model"
+        short = Path(model.rstrip("/\\")).name or "model"
         # 48 bits: a name is also what lets others in by a link, so it must not be found by trying.
         return f"{short}-{hashlib.sha256(whole.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
 

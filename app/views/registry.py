@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import search
 from ..choice.choice import NULLS, SCALINGS, SEEDS, Facts
+from ..compute import plans
 from ..figures.words.criteria import KEPT, NAMES
 from ..figures.words.layers import LOOKS, SHADES
 from . import learn, start
@@ -65,7 +66,7 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "lookat": facts.layers, "which": facts.classes, "engramcolour": map_engrams.COLOURS,
         "seeds": SEEDS, "kept_in": KEPT,
         "search": search.SOURCES, "rule": search.RULES,
-        "filters": search.FILTERS, "scalings": SCALINGS, "among": tuple(search.groups_of(facts)),
+        "filters": search.FILTERS, "scalings": SCALINGS, "among": tuple(plans.groups_of(facts)),
         "measure": search.measures_of(facts),
     }  # fmt: skip
     if facts.kind == "text":

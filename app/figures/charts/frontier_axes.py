@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..words.as_text import untagged
+from ..words.settings import setting_in_words
 from .palette import BASE, GRID, LOSS
 
 __all__ = ["Extras", "Plot", "axis_ranges", "frontier_layout", "root"]
@@ -87,7 +88,7 @@ class Plot:
         found = []
         sign = "" if self.unit == "nats" else " %"
         for row in rows.to_dict("records"):
-            lines = [f"<b>{untagged(_words(row))}</b>"]
+            lines = [f"<b>{untagged(setting_in_words(row))}</b>"]
             for name, gap, side in (("forgotten", "lost", "forget"), ("damage", "damage", "retain")):
                 value, now, before = (
                     self.scale * float(row[f"{key}{self.tail}"]) for key in (gap, side, f"base_{side}")
@@ -101,13 +102,6 @@ def root(values: Any) -> np.ndarray:
     """Return the square root with the sign of what it is taken of."""
     values = np.asarray(values, float)
     return np.asarray(np.sign(values) * np.sqrt(np.abs(values)))
-
-
-def _words(row: Mapping[str, Any]) -> str:
-    return (
-        f"strength {row['strength']:g}, {row['scaling']} scaling, sharpness {row['power']:g}"
-        f"{' clipped' if row['clip'] else ''}, layers {row['group']}"
-    )
 
 
 def axis_ranges(

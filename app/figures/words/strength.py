@@ -8,9 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from engram_core.tuning.recommend import in_words
-
 from ...choice.search import FORGET, Plan, Rule
+from .settings import setting_in_words
 
 __all__ = [
     "ABOUT", "HELP", "HOW", "MEASURE_NAMES", "duration", "say_control", "say_found", "say_held",
@@ -138,7 +137,7 @@ def say_found(
     if setting["strength"] == plan.strengths[-1] and len(plan.strengths) > 1:
         edge = " It is the strongest that was tried: stronger ones may be better still."
     return (
-        f"Recommended: {in_words(setting)}. Forgotten {_gap(figures[lost], rule)}, damage "
+        f"Recommended: {setting_in_words(setting)}. Forgotten {_gap(figures[lost], rule)}, damage "
         f"{_gap(figures[damage], rule)}; the best of {tried} settings by the rule "
         f"“{say_rule(rule)}”.{edge}"
     )
@@ -157,9 +156,9 @@ def say_nearest(near: Mapping[str, Any] | None, rule: Rule, tried: int) -> str:
         return "Nothing was measured that this rule could be held against. Choose another measure."
     lost, damage = _columns(rule)
     return (
-        f"None of the {tried} settings keeps the rule “{say_rule(rule)}”. The nearest: {in_words(near)}, "
-        f"which forgets {_gap(near[lost], rule)} at a damage of {_gap(near[damage], rule)}. Try other "
-        "strengths, sharpness or layers, or ask for less."
+        f"None of the {tried} settings keeps the rule “{say_rule(rule)}”. The nearest: "
+        f"{setting_in_words(near)}, which forgets {_gap(near[lost], rule)} at a damage of "
+        f"{_gap(near[damage], rule)}. Try other strengths, sharpness or layers, or ask for less."
     )
 
 

@@ -10,6 +10,7 @@ import streamlit as st
 from ...choice import search
 from ...choice.choice import SCALINGS, Choice, number
 from ...choice.search import DRAWN, FORGET, Plan, Rule
+from ...compute import plans
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
 from ...figures.words.strength import HELP, MEASURE_NAMES, say_plan
@@ -41,7 +42,7 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
     said, more = st.columns([20, 8], vertical_alignment="center")
     with more, st.popover("Settings to try", icon=":material/tune:", width="stretch", key="settings_tried"):
         _settings(base, demo)
-    plan = search.plan_of(_values(), facts, choice.concepts, base.explorer, demo=demo)
+    plan = plans.plan_of(_values(), facts, choice.concepts, base.explorer, demo=demo)
     said.caption(plain(say_plan(plan)))
     return choice, plan
 
@@ -56,7 +57,7 @@ def _settings(base: Base, demo: bool) -> None:
             help=HELP["strengths"], accept_new_options=not demo,
             max_selections=search.most_strengths(demo=demo),
         )  # fmt: skip
-        _several("among", "Groups of layers", list(search.groups_of(facts)), ["all"], help=HELP["among"])
+        _several("among", "Groups of layers", list(plans.groups_of(facts)), ["all"], help=HELP["among"])
     with two:
         _several(
             "filters", "Sharpness", search.FILTERS, search.default_filters(facts),

@@ -9,7 +9,9 @@ import pytest
 import engram_core as ec
 from app.choice import search
 from app.choice.choice import Facts
-from app.choice.search import DAMAGE, FORGET, Plan, plan_of, rule_of, setting_text
+from app.choice.search import DAMAGE, FORGET, Plan, rule_of, setting_text
+from app.compute import plans
+from app.compute.plans import plan_of
 
 NAMES = tuple(f"fact {i}" for i in range(30))
 LAYERS = tuple(f"layers.{i}.{name}" for i in range(2) for name in ("attn.q_proj", "attn.v_proj", "mlp.up"))
@@ -59,7 +61,7 @@ def test_nonsense_becomes_the_default(raw):
 
 
 def test_a_public_screen_searches_less():
-    raw = {"strengths": [str(s) for s in range(1, 30)], "count": 20, "among": list(search.groups_of(FACTS))}
+    raw = {"strengths": [str(s) for s in range(1, 30)], "count": 20, "among": list(plans.groups_of(FACTS))}
     free, demo = plan(**raw), plan(**raw, demo=True)
     assert len(free.strengths) == 24 and len(demo.strengths) == 8
     assert len(free.targets) == 20 and len(demo.targets) == 4  # 20 is beyond what is on offer there
@@ -88,7 +90,7 @@ def test_a_rule_is_a_bound_in_the_unit_of_what_it_is_about():
 def test_two_settings_never_share_a_text():
     found = plan(
         strengths=["1", "1.5"], filters=list(search.FILTERS), scalings=["plain", "adaptive"],
-        among=list(search.groups_of(FACTS)),
+        among=list(plans.groups_of(FACTS)),
     )  # fmt: skip
     texts = {
         setting_text({"group": g, "scaling": c, "power": f.power, "clip": f.clip, "strength": s})

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import string
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.choice import short_address
 from app.choice.address import KINDS
 from app.choice.choice import ALPHA
 from app.launch import MAIN
@@ -71,3 +75,29 @@ def test_every_key_of_the_address_is_tried_here():
 
 def as_list(value) -> list[str]:  # noqa: ANN001
     return value if isinstance(value, list) else [value]
+
+
+def test_a_long_choice_makes_a_short_address_that_gives_it_again(monkeypatch):
+    monkeypatch.setattr(short_address, "LONGEST", 60)
+    every = [str(digit) for digit in range(10)]
+    app = first_load("live", "digits-mlp", {"concepts": every})
+    (text,) = as_list(app.query_params["concepts"])
+    assert text.startswith("*") and app.session_state["concepts"] == every
+    again = first_load("live", "digits-mlp", {"concepts": text})
+    assert again.session_state["concepts"] == every and not again.info
+    other = first_load("live", "fashion-cnn", {"concepts": text})
+    assert text[:20] in other.info[0].value and other.session_state["concepts"] == []
+
+
+def test_what_the_address_has_no_room_for_is_named_in_the_share_menu():
+    prompt = "".join(random.Random(0).choices(string.ascii_letters + string.digits, k=3000))
+    app = first_load("learn", "digits-mlp", {"prompt": prompt, "present": "true"})
+    assert "prompt" not in app.query_params and as_list(app.query_params["present"]) == ["true"]
+    assert any("leaves out prompt" in caption.value for caption in app.caption)
+
+
+def test_presenter_mode_of_a_session_file_holds_at_once():
+    app = first_load("live", "digits-mlp", {})
+    app.session_state["_pending"], app.session_state["_opened_address"] = ("live", {}), {"present": ["true"]}
+    app.run()
+    assert CSS + PRESENTER in [block.proto.body for block in app.get("html")]

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 import engram_core as ec
 from app.choice import search
 from app.choice.choice import start_values
-from app.compute import strength
+from app.compute import plans, strength
 from app.launch import MAIN
 from app.page.snippets import sweep_code
 from app.server import opened_models
@@ -87,7 +87,7 @@ def test_what_is_drawn_is_what_the_core_measures():
     pd.testing.assert_frame_equal(made["table"], table)
     assert made["rule"].setting == rule.setting
     pd.testing.assert_frame_equal(made["control"], sham)
-    plan = search.plan_of({**SMALL, "count": 3, "beside": 4}, base.facts, (), base.explorer)
+    plan = plans.plan_of({**SMALL, "count": 3, "beside": 4}, base.facts, (), base.explorer)
     lines = sweep_code(plan, search.Rule("Forget at least", 60.0, "score"), rule, 0, [(n,) for n in drawn])
     exec(compile(lines, "taken away", "exec"), made)
     pd.testing.assert_frame_equal(made["held"], held)
@@ -155,7 +155,7 @@ def test_what_is_measured_is_kept_and_a_stopped_search_goes_on(monkeypatch):
     app.number_input(key="forget").set_value(21.0).run()
     assert len(measured) == count, "another rule looks at the same measurements"
     # One more strength, and the search is stopped by hand before it begins.
-    plan = search.plan_of({**SMALL, "strengths": ["0.5", "1", "1.5"], "count": 3, "beside": 4, "draw": 77},
+    plan = plans.plan_of({**SMALL, "strengths": ["0.5", "1", "1.5"], "count": 3, "beside": 4, "draw": 77},
                           base_of().facts, (), {})  # fmt: skip
     app.session_state["_halted"] = {"search": (plan, 66)}
     app.multiselect(key="strengths").set_value(["0.5", "1", "1.5"]).run()
@@ -173,7 +173,7 @@ def test_a_control_or_a_trial_that_was_stopped_is_missing_and_goes_on(work, labe
     app = open_page(tried="true", forget="60", draw="5")
     assert any(name.startswith(label) for name in traces(app))
     base = base_of()
-    plan = search.plan_of({**SMALL, "count": 3, "beside": 4, "draw": 5}, base.facts, (), base.explorer)
+    plan = plans.plan_of({**SMALL, "count": 3, "beside": 4, "draw": 5}, base.facts, (), base.explorer)
     app.session_state["_halted"] = {
         f"_gathered {work}": ((plan, search.Rule("Forget at least", 61.0, "score")), 30)
     }
