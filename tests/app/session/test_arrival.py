@@ -78,14 +78,16 @@ def as_list(value) -> list[str]:  # noqa: ANN001
 
 
 def test_a_long_choice_makes_a_short_address_that_gives_it_again(monkeypatch):
-    monkeypatch.setattr(short_address, "LONGEST", 60)
+    monkeypatch.setattr(short_address, "LONGEST", 90)
     every = [str(digit) for digit in range(10)]
-    app = first_load("live", "digits-mlp", {"concepts": every})
+    app = first_load("layers", "digits-mlp", {"concepts": every, "look": "Coverage"})
     (text,) = as_list(app.query_params["concepts"])
     assert text.startswith("*") and app.session_state["concepts"] == every
-    again = first_load("live", "digits-mlp", {"concepts": text})
+    again = first_load("layers", "digits-mlp", {"concepts": text, "look": "Coverage"})
     assert again.session_state["concepts"] == every and not again.info
-    other = first_load("live", "fashion-cnn", {"concepts": text})
+    # Bits that were made of other names say nothing about these.
+    text = "*00000000" + text[9:]
+    other = first_load("layers", "digits-mlp", {"concepts": text, "look": "Coverage"})
     assert text[:20] in other.info[0].value and other.session_state["concepts"] == []
 
 
