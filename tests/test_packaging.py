@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -224,6 +225,16 @@ def test_every_target_is_phony_and_explained() -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
     assert set(phony.split()) == makefile_targets()
     assert set(re.findall(r"^([a-z][a-z0-9]*):[^#\n]*## ", makefile, re.MULTILINE)) == makefile_targets()
+
+
+def test_the_checks_before_a_commit_are_those_of_make_lint() -> None:
+    """And they come from this checkout: nothing is fetched for them."""
+    (recipe,) = re.findall(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    wanted = recipe.replace("$(PY)", ".venv/bin/python").replace("$(VENV)", ".venv").split("\n\t")
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"]
+    assert local["repo"] == "local"
+    assert [hook["entry"] for hook in local["hooks"]] == [line.strip() for line in wanted]
+    assert all(hook["language"] == "system" and not hook["pass_filenames"] for hook in local["hooks"])
 
 
 def test_make_installs_the_weights_that_the_sample_was_tested_with() -> None:
