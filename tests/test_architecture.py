@@ -66,7 +66,7 @@ def test_the_core_does_not_name_the_app() -> None:
         assert not named.search(path.read_text(encoding="utf-8")), path
 
 
-@pytest.mark.parametrize("package", ["engram_core"])
+@pytest.mark.parametrize("package", ["engram_core", "engram_core.language"])
 def test_no_exported_name_is_a_module_s(package: str) -> None:
     """Or importing that module would put it, or take from it, what is exported."""
     folder = ROOT.joinpath(*package.split("."))
