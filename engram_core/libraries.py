@@ -28,6 +28,9 @@ def map_weights(wanted: bool) -> None:
 
     Mapping spares memory. But a mapped file that somebody cuts short ends the process at the next look
     (SIGBUS), and one that is written to changes the model: a server reads.
+
+    Args:
+        wanted: False has files read.
     """
     global _mapped
     _mapped = wanted
@@ -46,6 +49,14 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
 
     Not by an import statement: transformers puts another module in its own place while it is imported, and a
     statement that runs in a second thread meanwhile gets the first one, which has no classes (CPython 3.11).
+
+    Args:
+        module: its name.
+        what: what needs it, to begin the sentence with.
+        install: the command that installs it.
+
+    Raises:
+        DependencyError: if it is not installed.
     """
     try:
         return importlib.import_module(module)
@@ -54,7 +65,12 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
 
 
 def first_line(error: BaseException, most: int = 200) -> str:
-    """Return what another library's error says, as part of a sentence of ours."""
+    """Return what another library's error says, as part of a sentence of ours.
+
+    Args:
+        error: what was raised.
+        most: characters.
+    """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[0] if lines else type(error).__name__
     if text.endswith(":") and len(lines) > 1:
@@ -67,13 +83,20 @@ def foreign_errors(error: BaseException) -> bool:
     """Return whether an error is what a library may raise over bad input, a panic of Rust code included.
 
     A panic is no `Exception`, so that nobody catches it by chance; a folder from elsewhere can cause one.
+
+    Args:
+        error: what was raised.
     """
     return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 @contextmanager
 def quiet(transformers: Any) -> Iterator[None]:
-    """Keep transformers from printing: errors of ours say what it has to say. Hold the lock."""
+    """Keep transformers from printing: errors of ours say what it has to say. Hold the lock.
+
+    Args:
+        transformers: the library.
+    """
     log = transformers.utils.logging
     before, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity(log.CRITICAL)

@@ -56,7 +56,12 @@ class Batch:
         yield from self.kwargs.items()
 
     def map(self, change: Callable[[Key, Any], Any], *, size: int | None = None) -> Batch:
-        """Return the batch with every argument changed."""
+        """Return the batch with every argument changed.
+
+        Args:
+            change: called with position or name, and value.
+            size: number of inputs afterwards (default: the same).
+        """
         return replace(
             self,
             args=tuple(change(i, v) for i, v in enumerate(self.args)),
@@ -65,7 +70,11 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch with every tensor on `device`, those inside its arguments too."""
+        """Return the batch with every tensor on `device`, those inside its arguments too.
+
+        Args:
+            device: where to.
+        """
         return self.map(lambda _, value: _each(value, lambda tensor: tensor.to(device)))
 
     def own(self) -> Batch:
@@ -94,7 +103,11 @@ class Batch:
         return found[0]
 
     def along(self, axis: int) -> list[Key]:
-        """Return the arguments that may have one part per input, by their size; the leading one first."""
+        """Return the arguments that may have one part per input, by their size; the leading one first.
+
+        Args:
+            axis: the dimension along which the inputs lie.
+        """
         key, lead = self.leading()
         if lead.ndim <= axis:
             return []
@@ -107,14 +120,22 @@ class Batch:
         return [key, *fits]
 
     def divided(self, cut: Cut) -> Batch:
-        """Return the batch with the number of inputs that follows from how it is divided."""
+        """Return the batch with the number of inputs that follows from how it is divided.
+
+        Args:
+            cut: how it is divided.
+        """
         if cut.axis is None:
             return replace(self, size=1, cut=cut)
         lead = self.leading()[1]
         return replace(self, size=int(lead.shape[cut.axis]), cut=cut)
 
     def take(self, index: Tensor) -> Batch:
-        """Return the call of some of its inputs, by number."""
+        """Return the call of some of its inputs, by number.
+
+        Args:
+            index: numbers of the inputs, (n,).
+        """
         axis = self.cut.axis
         if axis is None:
             return self
@@ -183,7 +204,12 @@ def _inside(label: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 
 def pieces(batch: Batch, size: int) -> Iterator[Batch]:
-    """Divide a set into batches of at most `size` inputs."""
+    """Divide a set into batches of at most `size` inputs.
+
+    Args:
+        batch: the set.
+        size: most inputs in a call.
+    """
     if batch.size <= size or batch.cut.axis is None:
         yield batch
         return
@@ -206,7 +232,12 @@ def pieces(batch: Batch, size: int) -> Iterator[Batch]:
 
 
 def check_values(batch: Batch, concept: str) -> None:
-    """Raise NonFiniteError for NaN or infinity; −∞ is allowed outside the leading tensor, as in a mask."""
+    """Raise NonFiniteError for NaN or infinity; −∞ is allowed outside the leading tensor, as in a mask.
+
+    Args:
+        batch: the call.
+        concept: its name, for the message.
+    """
     try:
         lead: Tensor | None = batch.leading()[1]
     except LookupError:

@@ -73,7 +73,12 @@ class Reader:
     # -- batches ----------------------------------------------------------------------------------
 
     def sets(self, inputs: Inputs, name: str) -> Iterator[tuple[Batch, bool]]:
-        """Yield sets of inputs with how they are divided, and whether they may be."""
+        """Yield sets of inputs with how they are divided, and whether they may be.
+
+        Args:
+            inputs: see `inputs`.
+            name: of the concept, for messages.
+        """
         for batch, whole in sets_of(inputs, name, self.batch_size):
             # Vectors of a list were put together here, so how they lie is known.
             known = batch.cut.along is not None or batch.cut.axis is None
@@ -82,6 +87,10 @@ class Reader:
 
     def batches(self, inputs: Inputs, name: str) -> Iterator[Batch]:
         """Yield the batches of a concept's inputs.
+
+        Args:
+            inputs: see `inputs`.
+            name: of the concept, for messages.
 
         Raises:
             DataError: if there is nothing, or a batch is of no known form.
@@ -99,7 +108,12 @@ class Reader:
             raise DataError(f"Concept {name!r} is empty: it needs at least one input.{again}")
 
     def count(self, inputs: Inputs, name: str) -> int | None:
-        """Return the number of inputs if it can be known without consuming them, else None."""
+        """Return the number of inputs if it can be known without consuming them, else None.
+
+        Args:
+            inputs: see `inputs`.
+            name: of the concept, for messages.
+        """
         if is_set(inputs) or isinstance(inputs, list):
             return sum(batch.size for batch, _ in self.sets(inputs, name))
         return None
@@ -107,7 +121,12 @@ class Reader:
     # -- masks ------------------------------------------------------------------------------------
 
     def parts(self, concepts: ConceptSet, masks: Mapping[str, Any]) -> Iterator[Part]:
-        """Yield every batch of every concept and of the background, with what counts of it."""
+        """Yield every batch of every concept and of the background, with what counts of it.
+
+        Args:
+            concepts: the concepts.
+            masks: which inputs or positions count, by concept.
+        """
         for name in concepts:
             yield from self._concept(name, concepts[name].record, masks)
         if concepts.background is not None:
@@ -235,7 +254,12 @@ class Reader:
     # -- owners -----------------------------------------------------------------------------------
 
     def owner(self, part: Part, number: int) -> Owner:
-        """Return the owner of a part: which concept its inputs belong to, and what counts of them."""
+        """Return the owner of a part: which concept its inputs belong to, and what counts of them.
+
+        Args:
+            part: the batch with what counts of it.
+            number: of its concept.
+        """
         inputs = torch.full((part.batch.size,), number)
         if part.counts is not None:
             inputs = torch.where(part.counts, inputs, -1)
@@ -288,7 +312,12 @@ def _along(batch: Batch, key: Key) -> bool:
 
 
 def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:
-    """Return concepts that say themselves along which dimension their inputs lie, found out on a model."""
+    """Return concepts that say themselves along which dimension their inputs lie, found out on a model.
+
+    Args:
+        model: reads the inputs.
+        concepts: the concepts.
+    """
     if concepts.batch_axis != "auto" or concepts.prepared(model) is not None:
         return concepts
     name, first = next((n, c.record) for n, c in concepts.items())

@@ -78,7 +78,14 @@ class ConceptSet(Mapping[str, Concept]):
 
     @classmethod
     def of(cls, value: ConceptSet | Mapping[str, Inputs | Concept]) -> ConceptSet:
-        """Turn a mapping ``name → inputs`` (or name → Concept) into a ConceptSet."""
+        """Turn a mapping ``name → inputs`` (or name → Concept) into a ConceptSet.
+
+        Args:
+            value: a set as it is, or a mapping name → inputs or Concept.
+
+        Raises:
+            DataError: if it is neither.
+        """
         if isinstance(value, ConceptSet):
             return value
         if not isinstance(value, Mapping):
@@ -110,6 +117,9 @@ class ConceptSet(Mapping[str, Concept]):
         """Return some of the concepts, in the order given and without the background.
 
         For measuring fewer probes. Record the whole set: the background and the others belong to the total.
+
+        Args:
+            names: of the concepts, in the order wanted.
 
         Raises:
             UnknownNameError: for a name that is not in the set.
@@ -169,6 +179,9 @@ class ConceptSet(Mapping[str, Concept]):
 
         Args:
             picks: concept and number among its recorded inputs, from 0.
+
+        Raises:
+            DataError: if a number is not among the inputs, or these cannot be indexed.
         """
         parts = {name: _indexed(name, self[name].record, self.batch_axis) for name, _ in picks}
         for name, number in picks:
@@ -184,6 +197,9 @@ class ConceptSet(Mapping[str, Concept]):
         """Return batches with owners, names, counts and total, or None to be batched concept by concept.
 
         A set that knows better how its inputs share forward passes (see `language.concepts`) says so here.
+
+        Args:
+            model: the model that will read them.
         """
         return None
 
@@ -222,7 +238,16 @@ def _beside(tensor: Tensor, axis: int) -> tuple[int, ...]:
 
 
 def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield, for every seed, `size` sorted numbers below `total`, drawn without replacement."""
+    """Yield, for every seed, `size` sorted numbers below `total`, drawn without replacement.
+
+    Args:
+        total: how many numbers there are.
+        size: numbers per seed.
+        seeds: 0 or more.
+
+    Raises:
+        DataError: if `size` is no number from 1 to `total`, or a seed is negative.
+    """
     if isinstance(size, bool) or not hasattr(size, "__index__") or size < 1:
         raise DataError(f"A random subset has a whole number of inputs, at least 1; found {size!r}.")
     if size > total:
@@ -283,7 +308,12 @@ def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> 
 
 
 def count_inputs(inputs: Inputs, *, label: str = "inputs") -> int | None:
-    """Return the number of inputs along dimension 0 if it can be known without consuming them, else None."""
+    """Return the number of inputs along dimension 0 if it can be known without consuming them, else None.
+
+    Args:
+        inputs: see `inputs`.
+        label: name for error messages.
+    """
     if is_set(inputs):
         return as_batch(inputs, label).size
     if isinstance(inputs, list):

@@ -147,7 +147,11 @@ def as_batch(value: Any, label: str) -> Batch:
 
 
 def is_set(inputs: Any) -> bool:
-    """Whether this is one set of inputs, and no list of batches."""
+    """Whether this is one set of inputs, and no list of batches.
+
+    Args:
+        inputs: what was given.
+    """
     return isinstance(inputs, (Tensor, np.ndarray, tuple, Mapping))
 
 

@@ -55,7 +55,13 @@ class RowAxes:
     blind: frozenset[Key] = frozenset()
 
     def of(self, layer: str, call: int, dimensions: int) -> tuple[Axis, ...] | None:
-        """Return the dimensions of one call; None if such a call was not heard."""
+        """Return the dimensions of one call; None if such a call was not heard.
+
+        Args:
+            layer: name of the layer.
+            call: which of its calls in a pass, from 0.
+            dimensions: how many index its rows.
+        """
         calls = [axes for axes in self.layers.get(layer, []) if len(axes) == dimensions]
         if call < len(self.layers.get(layer, ())) and len(self.layers[layer][call]) == dimensions:
             return self.layers[layer][call]
@@ -63,7 +69,11 @@ class RowAxes:
 
 
 def prefix(name: str) -> str:
-    """Return what arguments of one tower have in common: "decoder_" of "decoder_attention_mask"."""
+    """Return what arguments of one tower have in common: "decoder_" of "decoder_attention_mask".
+
+    Args:
+        name: of an argument.
+    """
     return next((name.removesuffix(end) for end in _ENDINGS if name.endswith(end)), name)
 
 
@@ -192,7 +202,14 @@ def _groups(batch: Batch, key: Key, names: Mapping[Key, str]) -> Iterator[frozen
 
 
 def apart(probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> bool:
-    """Whether the first of some arguments of one length may have another one than the rest."""
+    """Whether the first of some arguments of one length may have another one than the rest.
+
+    Args:
+        probe: of the model.
+        batch: some inputs.
+        keys: the arguments.
+        names: of all arguments.
+    """
     few = batch.take(torch.arange(min(batch.size, _FEW)))
     own = frozenset(k for k in keys if prefix(names[k]) == prefix(names[keys[0]]))
     if len(own) == len(keys):

@@ -26,7 +26,13 @@ Owned = tuple[str, Batch, int | Tensor | Owner]
 
 
 def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
-    """Give every batch, which belongs to one concept, its owner."""
+    """Give every batch, which belongs to one concept, its owner.
+
+    Args:
+        parts: the batches.
+        index: number of every concept.
+        reader: says what counts.
+    """
     for part in parts:
         number = index[part.concept]
         yield part.concept, part.batch, number if part.whole else reader.owner(part, number)
@@ -75,7 +81,13 @@ def _joined(owners: list[Owner]) -> Owner:
 
 
 def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
-    """Join small batches of different concepts into full ones, where the model's inputs can be joined."""
+    """Join small batches of different concepts into full ones, where the model's inputs can be joined.
+
+    Args:
+        parts: the batches.
+        index: number of every concept.
+        reader: says what counts.
+    """
     waiting: list[tuple[Batch, Owner]] = []
     key: tuple | None = None
     names: list[str] = []

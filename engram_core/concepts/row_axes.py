@@ -86,7 +86,12 @@ class Prober:
         return hook
 
     def run(self, batch: Batch, *, seed: int = 0) -> Heard | None:
-        """Return what the layers read, or None if the model cannot run these inputs."""
+        """Return what the layers read, or None if the model cannot run these inputs.
+
+        Args:
+            batch: the inputs.
+            seed: of torch, for models that draw.
+        """
         self._heard = {}
         devices = [self._place] if self._place.type == "cuda" else []
         try:
@@ -100,7 +105,12 @@ class Prober:
         return self._heard
 
     def may_cut(self, batch: Batch, cut: Cut) -> bool | None:
-        """Whether a few inputs give the same rows together and apart; None if they cannot be run together."""
+        """Whether a few inputs give the same rows together and apart; None if they cannot be run together.
+
+        Args:
+            batch: the inputs.
+            cut: how they would be divided.
+        """
         tried = replace(batch, cut=cut)
         size = tried.leading()[1].shape[cut.axis or 0]
         if not size:
@@ -125,7 +135,12 @@ class Prober:
         return again is not None and not _alike(together, [again])
 
     def same(self, one: Batch, other: Batch) -> bool:
-        """Whether two calls give every layer the same rows."""
+        """Whether two calls give every layer the same rows.
+
+        Args:
+            one: calls of one pass.
+            other: calls of another.
+        """
         first = self.run(one)
         second = None if first is None else self.run(other)
         return first is not None and second is not None and _alike(first, [second])
@@ -182,7 +197,12 @@ _decided: weakref.WeakKeyDictionary[nn.Module, dict[tuple, Cut]] = weakref.WeakK
 
 
 def argument_names(model: nn.Module, batch: Batch) -> dict[Key, str]:
-    """Return the name of every argument, as the model's forward calls it."""
+    """Return the name of every argument, as the model's forward calls it.
+
+    Args:
+        model: any model.
+        batch: the call.
+    """
     names: dict[Key, str] = {key: key for key in batch.kwargs}
     try:
         known = list(inspect.signature(type(base_of(model)).forward).parameters.values())[1:]
@@ -196,7 +216,12 @@ def argument_names(model: nn.Module, batch: Batch) -> dict[Key, str]:
 
 
 def too_many_arguments(model: nn.Module, batch: Batch) -> str:
-    """Say that a call has more positional arguments than the model takes; empty if it has not."""
+    """Say that a call has more positional arguments than the model takes; empty if it has not.
+
+    Args:
+        model: any model.
+        batch: the call.
+    """
     known = inspect.signature(type(base_of(model)).forward).parameters.values()
     if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in known):
         return ""

@@ -40,7 +40,11 @@ class Owner:
     single: bool = False
 
     def to(self, device: torch.device) -> Owner:
-        """Return the owner on another device."""
+        """Return the owner on another device.
+
+        Args:
+            device: where to.
+        """
         return replace(
             self,
             inputs=self.inputs.to(device),

@@ -111,7 +111,11 @@ class Task(ABC):
 
     @staticmethod
     def of(task: Any) -> Task:
-        """Return a task as it is; an object that has `unit` and `measure` alone gets the rest of one."""
+        """Return a task as it is; an object that has `unit` and `measure` alone gets the rest of one.
+
+        Args:
+            task: any object with `unit` and `measure`.
+        """
         return task if isinstance(task, Task) else _MeasureAlone(task)
 
 
@@ -135,7 +139,14 @@ class _MeasureAlone(Task):
 
 
 def logits_of(output: Any) -> Tensor:
-    """Return the class scores of a model's output, whether bare or in an object with ``.logits``."""
+    """Return the class scores of a model's output, whether bare or in an object with ``.logits``.
+
+    Args:
+        output: what the model returned.
+
+    Raises:
+        DataError: if it holds no tensor of shape (inputs, classes).
+    """
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2:
         found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -258,7 +269,11 @@ class Classification(Task):
         return tuple(self.classes[i] for i in predicted.tolist())
 
     def depends_on(self, concepts: ConceptSet) -> Sequence[Any]:
-        """Return the kind of task, the classes, and every held-out input."""
+        """Return the kind of task, the classes, and every held-out input.
+
+        Args:
+            concepts: what would be scored.
+        """
         probes = {name: concept.probe for name, concept in concepts.items()}
         return (type(self).__name__, self.classes, probes)
 

@@ -54,6 +54,9 @@ class Stored:
 def read_header(file: Path) -> dict[str, Stored]:
     """Return the tensors of a safetensors file by name.
 
+    Args:
+        file: a safetensors file.
+
     Raises:
         StorageError: empty, cut short, no such file at all, or a header whose figures do not fit the file.
     """

@@ -43,7 +43,11 @@ def file_names(path: Path) -> list[str]:
 
 
 def incomplete(path: Path) -> str:
-    """Return a sentence on what a download that ended early has left in a folder; "" if nothing."""
+    """Return a sentence on what a download that ended early has left in a folder; "" if nothing.
+
+    Args:
+        path: of the folder.
+    """
     places = (path, path / ".cache" / "huggingface" / "download", path.parent.parent / "blobs")
     left = sorted(
         entry.name
@@ -59,7 +63,11 @@ def incomplete(path: Path) -> str:
 
 
 def missing_files(path: Path) -> str:
-    """Return the names of files without which a folder is a part of a model; "" if none is known to lack."""
+    """Return the names of files without which a folder is a part of a model; "" if none is known to lack.
+
+    Args:
+        path: of the folder.
+    """
     names = file_names(path)
     lacking = [] if (path / "config.json").is_file() or "adapter_config.json" in names else ["config.json"]
     if (path / _INDEX).is_file():
@@ -117,7 +125,11 @@ def _plain_name(name: Any) -> bool:
 
 
 def why_no_weights(names: list[str]) -> str:
-    """Return why a folder or repository with these files has no weights that can be read, with what to do."""
+    """Return why a folder or repository with these files has no weights that can be read, with what to do.
+
+    Args:
+        names: of the files there.
+    """
     tensors = [name for name in names if name.endswith(".safetensors")]
     if any(_SHARD.fullmatch(name) for name in tensors):
         return (

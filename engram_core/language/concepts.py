@@ -72,7 +72,11 @@ class LanguageConcepts(ConceptSet):
         return LanguageConcepts(self.tokenizer, texts, **self._options)
 
     def subset(self, names: Iterable[str]) -> LanguageConcepts:
-        """Return some of the concepts, without the background (see `ConceptSet.subset`)."""
+        """Return some of the concepts, without the background (see `ConceptSet.subset`).
+
+        Args:
+            names: of the concepts, in the order wanted.
+        """
         return self._of([self.texts[name] for name in names])
 
     def held_out(self) -> LanguageConcepts:
@@ -83,7 +87,12 @@ class LanguageConcepts(ConceptSet):
         return self._of([replace(c, record=c.probe or c.record, probe=()) for c in self.texts.concepts])
 
     def subsets(self, size: int, seeds: Sequence[int]) -> LanguageConcepts:
-        """Draw random subsets of the recorded texts (see `ConceptSet.subsets`)."""
+        """Draw random subsets of the recorded texts (see `ConceptSet.subsets`).
+
+        Args:
+            size: texts per subset.
+            seeds: one subset each, 0 or more.
+        """
         items = [item for concept in self.texts.concepts for item in concept.record]
         return self._of(
             [
@@ -97,7 +106,11 @@ class LanguageConcepts(ConceptSet):
         return {concept.name: len(concept.record) for concept in self.texts.concepts}
 
     def singles(self, picks: Sequence[tuple[str, int]]) -> LanguageConcepts:
-        """Return the set in which every picked text is a concept of its own (see `ConceptSet.singles`)."""
+        """Return the set in which every picked text is a concept of its own (see `ConceptSet.singles`).
+
+        Args:
+            picks: concept and number among its recorded texts, from 0.
+        """
         return self._of(
             [
                 TextConcept(str(i), (self.texts[name].record[number],))
@@ -106,7 +119,11 @@ class LanguageConcepts(ConceptSet):
         )
 
     def prepared(self, model: nn.Module) -> tuple[tuple[str, ...], Iterator[Owned], dict[str, int], int]:
-        """Return names, batches of texts of like length with owners, counts to fill, and the total."""
+        """Return names, batches of texts of like length with owners, counts to fill, and the total.
+
+        Args:
+            model: the model.
+        """
         texts, options = self.texts, self._options
         names = (*texts, *([BACKGROUND] if texts.background else []))
         counts = dict.fromkeys(names, 0)
@@ -140,17 +157,30 @@ class LanguageConcepts(ConceptSet):
         return names, stream(), counts, total
 
     def inspected(self, model: nn.Module) -> Inspection:
-        """Return how many texts and tokens there are, and which texts cannot be read or asked."""
+        """Return how many texts and tokens there are, and which texts cannot be read or asked.
+
+        Args:
+            model: the model.
+        """
         return inspect_texts(self._read_by(model))
 
     def few(self, model: nn.Module, count: int) -> tuple[LanguageConcepts, int]:
-        """Return a few of the texts as one concept, and how many of their tokens count."""
+        """Return a few of the texts as one concept, and how many of their tokens count.
+
+        Args:
+            model: the model.
+            count: how many texts, at most.
+        """
         drawn = few_texts(self._read_by(model), count)
         concept = TextConcept("a few", tuple(item for item, _ in drawn))
         return self._of([concept]), sum(rows for _, rows in drawn)
 
     def warnings(self, model: nn.Module) -> list[str]:
-        """Return why a model cannot be asked in texts, if it cannot."""
+        """Return why a model cannot be asked in texts, if it cannot.
+
+        Args:
+            model: the model.
+        """
         try:
             check_continues_text(model)
         except EngramError as error:

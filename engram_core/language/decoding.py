@@ -27,14 +27,23 @@ Stop = Callable[[], bool] | Event | None
 
 
 def stopper(stop: Stop) -> Callable[[], bool]:
-    """Return a function that says whether to stop."""
+    """Return a function that says whether to stop.
+
+    Args:
+        stop: a function, an event, or None.
+    """
     if stop is None:
         return lambda: False
     return stop if callable(stop) else stop.is_set
 
 
 def final_tokens(model: nn.Module, tokenizer: Any) -> frozenset[int]:
-    """Return the tokens that end a text: the tokenizer's, and the model's own if the tokenizer knows them."""
+    """Return the tokens that end a text: the tokenizer's, and the model's own if the tokenizer knows them.
+
+    Args:
+        model: the model.
+        tokenizer: its tokenizer.
+    """
     special = set(getattr(tokenizer, "all_special_ids", ()))
     ends = {getattr(tokenizer, "eos_token_id", None)}
     for holder in (getattr(model, "generation_config", None), getattr(model, "config", None)):
@@ -86,12 +95,22 @@ class Decoder:
 
 
 def decoded(tokenizer: Any, ids: Sequence[int]) -> str:
-    """Return the text of tokens, without special ones and without clean-up."""
+    """Return the text of tokens, without special ones and without clean-up.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        ids: the tokens.
+    """
     return spelled(tokenizer, list(ids), skip_special_tokens=True)
 
 
 def token_text(tokenizer: Any, number: int) -> str:
-    """Return one token as people can read it, with the space it brings along."""
+    """Return one token as people can read it, with the space it brings along.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        number: of the token.
+    """
     text = spelled(tokenizer, [number], skip_special_tokens=False)
     if text and "\ufffd" not in text and not text[0].isalnum():
         return text

@@ -19,6 +19,9 @@ def trigram_share(text: str) -> float:
 
     Words are what white space separates, without regard to case. A trigram counts if it occurs at least
     twice. A loop of up to three words gives 1, one of ``p`` words ``3 / p``.
+
+    Args:
+        text: any text.
     """
     words = text.casefold().split()
     places: dict[tuple[str, ...], list[int]] = {}
@@ -32,7 +35,11 @@ def trigram_share(text: str) -> float:
 
 
 def is_degenerate(text: str) -> bool:
-    """Whether one trigram, occurring at least twice, covers more than half of the words of a text."""
+    """Whether one trigram, occurring at least twice, covers more than half of the words of a text.
+
+    Args:
+        text: any text.
+    """
     return trigram_share(text) > 0.5
 
 
@@ -50,6 +57,16 @@ def degenerate_rate(
     """Return the share of prompts whose greedy continuation is degenerate (see `is_degenerate`).
 
     The continuation alone is judged. Stopped early, the share is over what was written, NaN if nothing was.
+
+    Args:
+        model: a base model or an edited view.
+        tokenizer: its tokenizer.
+        prompts: the texts to continue.
+        max_new_tokens: most tokens to write to each.
+        chat: put the prompts into the chat template.
+        batch_size: prompts that are written to at once.
+        stop: a function that returns True, or an event that is set, to end early.
+        progress: called with (done, total, text).
 
     Raises:
         DataError: if there is no prompt.

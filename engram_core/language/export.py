@@ -81,6 +81,9 @@ def save_edited(
 def edit_record(view: nn.Module) -> dict[str, Any]:
     """Return what is in force on a view, as JSON can hold it.
 
+    Args:
+        view: an edited view.
+
     Returns:
         ``on``; ``erased`` and ``kept`` (concept → strength); ``null``; ``scaling`` and its power;
         ``sharpness``; ``layers`` with their factor and relative size of the change; ``relative`` over all of
@@ -127,7 +130,11 @@ def about_texts(concepts: LanguageConcepts, atlas: Atlas | None = None) -> dict[
 
 
 def atlas_settings(atlas: Atlas) -> dict[str, Any]:
-    """Return what an atlas was extracted with: ``layers``, ``sharpness``, eigenvalue ``cut`` per layer."""
+    """Return what an atlas was extracted with: ``layers``, ``sharpness``, eigenvalue ``cut`` per layer.
+
+    Args:
+        atlas: the engrams.
+    """
     return {
         "layers": list(atlas.layers),
         "sharpness": {"power": atlas.sharpness.power, "clip": atlas.sharpness.clip},

@@ -114,7 +114,13 @@ def load_weights(
     dtype: torch.dtype | str | None = None,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
-    """Load the language model of a checked folder, without its tokenizer (see `load_language_model`)."""
+    """Load the language model of a checked folder, without its tokenizer (see `load_language_model`).
+
+    Args:
+        folder: from `inspect_folder`.
+        dtype: see `load_language_model`.
+        device: where the model goes.
+    """
     transformers = need("transformers", "A language model")
     names = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
     place = torch.device(device)

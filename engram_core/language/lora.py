@@ -175,6 +175,10 @@ def _folder_name(name: str) -> str:
 def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list[str]:
     """Return the names of chosen layers, all of which an adapter can hold.
 
+    Args:
+        atlas: the engrams.
+        layers: see `select_layers`.
+
     Raises:
         CoverageError: naming those it cannot, such as the fused experts of a mixture: without them the
             adapter would be another edit.

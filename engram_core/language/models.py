@@ -20,6 +20,10 @@ def call_options(model: nn.Module, *, head: bool = True) -> dict[str, Any]:
 
     Recording needs no logits, and for a small model the head is a third of the work. A head with weights of
     its own is a layer like any other, though: it has to read every position to be recorded.
+
+    Args:
+        model: the model.
+        head: whether logits are needed at every position.
     """
     accepted = inspect.signature(type(base_of(model)).forward).parameters
     options: dict[str, Any] = {}
@@ -40,7 +44,11 @@ def _head_is_all(model: nn.Module) -> bool:
 
 
 def token_limit(model: nn.Module) -> int | None:
-    """Return the most tokens the model takes, or None if its config does not say."""
+    """Return the most tokens the model takes, or None if its config does not say.
+
+    Args:
+        model: any model.
+    """
     config = getattr(model, "config", None)
     for name in ("max_position_embeddings", "n_positions", "max_seq_len"):
         value = getattr(config, name, None)
@@ -59,7 +67,11 @@ def _unused_positions(model: nn.Module, rows: int) -> int:
 
 
 def embedding_rows(model: nn.Module) -> int | None:
-    """Return how many tokens a model has rows for, or None if it does not say."""
+    """Return how many tokens a model has rows for, or None if it does not say.
+
+    Args:
+        model: any model.
+    """
     table = getattr(base_of(model), "get_input_embeddings", lambda: None)()
     weight = getattr(table, "weight", None)
     return None if weight is None else int(weight.shape[0])
@@ -96,7 +108,12 @@ def first_not_finite(model: nn.Module, inputs: dict[str, Any]) -> str | None:
 
 
 def not_finite(model: nn.Module, inputs: dict[str, Any]) -> NonFiniteError:
-    """Build the error for a model that answers NaN; it names the layer where that starts."""
+    """Build the error for a model that answers NaN; it names the layer where that starts.
+
+    Args:
+        model: the model.
+        inputs: keyword arguments of the call.
+    """
     layer = first_not_finite(model, inputs)
     if layer is not None:
         return NonFiniteError(

@@ -41,6 +41,10 @@ def next_tokens(
     Returns:
         One row per token, the likeliest before first: id, token, before, after (probabilities), change (after
         minus before), rank_before, rank_after (1 is the likeliest of the whole vocabulary).
+
+    Raises:
+        DataError: for options out of range, a prompt as in `prompt_ids`, or a model that does not continue
+            texts.
     """
     if k < 1:
         raise DataError(f"k must be at least 1; found {k}.")

@@ -58,6 +58,11 @@ class Recall(Task):
         answers (nats per token) as ``"nll"`` and, on unseen questions, ``"nll_unseen"``; and the mean
         probability of the answer's first token as ``"first"`` and ``"first_unseen"``.
 
+        Args:
+            model: any model with this tokenizer.
+            concepts: any of the concepts of `texts`.
+            probes: names of those that are asked (default: all).
+
         Raises:
             DataError: if a concept has no question of the chosen split, or the model does not continue texts.
         """
@@ -87,6 +92,11 @@ class Recall(Task):
     ) -> pd.DataFrame:
         """Return one row per question, as `recall` does; `measure` is its means per concept.
 
+        Args:
+            model: any model with this tokenizer.
+            concepts: any of the concepts of `texts`.
+            probes: names of those that are asked (default: all).
+
         Raises:
             DataError: if a concept has no question of the chosen split, or the model does not continue texts.
         """
@@ -110,7 +120,11 @@ class Recall(Task):
         return tuple(verdicts.values())
 
     def depends_on(self, concepts: ConceptSet) -> Sequence[Any] | None:
-        """Return every question, how it is asked, and what the tokenizer makes of it."""
+        """Return every question, how it is asked, and what the tokenizer makes of it.
+
+        Args:
+            concepts: what would be scored.
+        """
         if type(self) is not Recall:
             return None  # somebody else's code may depend on more
         asked = [(c.name, c.record, c.probe) for c in self.texts.concepts]

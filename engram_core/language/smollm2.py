@@ -48,7 +48,12 @@ class PackagedModel:
 
     @classmethod
     def of(cls, name: str, config: dict[str, Any]) -> PackagedModel:
-        """Read the ``weights`` of a sample's config.json."""
+        """Read the ``weights`` of a sample's config.json.
+
+        Args:
+            name: of the sample.
+            config: its config.json.
+        """
         weights = config["weights"]
         return cls(name, weights["module"], weights["file"], weights["sha256"], weights["command"])
 

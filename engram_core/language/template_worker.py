@@ -72,7 +72,11 @@ def _json(value: Any, ensure_ascii: bool = False, **options: Any) -> str:
 
 
 def compiled(template: str) -> jinja2.Template:
-    """Return a template of transformers' kind."""
+    """Return a template of transformers' kind.
+
+    Args:
+        template: source of a chat template.
+    """
     found = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
     )
@@ -87,7 +91,15 @@ def compiled(template: str) -> jinja2.Template:
 
 
 def filled(template: jinja2.Template, variables: dict[str, Any]) -> str:
-    """Return the text, ended as soon as it is longer than any prompt."""
+    """Return the text, ended as soon as it is longer than any prompt.
+
+    Args:
+        template: from `compiled`.
+        variables: what it is filled with.
+
+    Raises:
+        Exception: whatever a template raises.
+    """
     parts, length = [], 0
     for part in template.generate(**variables):
         length += len(part)

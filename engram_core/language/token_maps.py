@@ -32,6 +32,9 @@ def module_kinds(layers: Iterable[str]) -> dict[str, str]:
 
     Other families keep their own words (``c_attn``, ``query_key_value``); a layer outside the blocks has
     the last part of its name.
+
+    Args:
+        layers: names of the layers.
     """
     names = list(layers)
     kinds = {name: name.rpartition(".")[2] for name in names}

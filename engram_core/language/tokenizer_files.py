@@ -35,6 +35,9 @@ _PATTERN = 20_000  # characters of a regular expression
 def check_tokenizer_files(path: Path) -> None:
     """Check the tokenizer's files in a model folder.
 
+    Args:
+        path: of the model folder.
+
     Raises:
         StorageError: naming the file and what in it is too much.
     """

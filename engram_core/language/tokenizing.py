@@ -18,6 +18,12 @@ _MOST_EACH = 64  # tokens of a character: as many as its name has bytes, and som
 def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False) -> dict[str, Any]:
     """Return the tokens of a text: ``input_ids``, and with `offsets` ``offset_mapping``.
 
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        text: any text.
+        special: whether special tokens are added.
+        offsets: whether places in the text are wanted.
+
     Raises:
         DataError: the tokenizer failed; a fast one may end in a panic, which is no `Exception`.
     """
@@ -49,6 +55,11 @@ def tokenized(tokenizer: Any, text: str, *, special: bool, offsets: bool = False
 def spelled(tokenizer: Any, ids: list[int], *, skip_special_tokens: bool) -> str:
     """Return the text of tokens, without clean-up.
 
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        ids: the tokens.
+        skip_special_tokens: whether special ones are left out.
+
     Raises:
         DataError: the tokenizer failed.
     """
@@ -67,6 +78,10 @@ def spelled(tokenizer: Any, ids: list[int], *, skip_special_tokens: bool) -> str
 
 def framed(tokenizer: Any, prompt: str) -> str:
     """Return a prompt in the tokenizer's chat template, ready for the answer.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        prompt: what the user says.
 
     Raises:
         DataError: the template failed, or took more than a prompt is worth.

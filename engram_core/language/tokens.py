@@ -41,7 +41,12 @@ class Encoded:
 
 
 def check_template(tokenizer: Any, what: str = "") -> None:
-    """Raise a DataError if the tokenizer (of the model called `what`) cannot frame a prompt as a chat."""
+    """Raise a DataError if the tokenizer (of the model called `what`) cannot frame a prompt as a chat.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer.
+        what: whose tokenizer it is, for the message.
+    """
     if not getattr(tokenizer, "chat_template", None):
         whose = f"The tokenizer of {what}" if what else "This tokenizer"
         raise DataError(f"{whose} has no chat template; use template=False (leave --template out).")
@@ -154,6 +159,14 @@ def pick_positions(encoded: Encoded, positions: Positions, *, fact: bool = True)
 
     A plain text has no answer: all its tokens count for ``all`` and ``answer``, and all that predict
     one of them for ``predict``.
+
+    Args:
+        encoded: the text.
+        positions: which ones are wanted.
+        fact: whether the text has a prompt and an answer.
+
+    Raises:
+        DataError: if `positions` is none of `POSITIONS`.
     """
     if positions not in POSITIONS:
         raise DataError(f"positions must be one of {', '.join(POSITIONS)}; found {positions!r}.")
@@ -171,6 +184,9 @@ def padded(items: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
 
     Right padding keeps every token at its own position in every architecture; the number used for
     padding never matters, because it is masked.
+
+    Args:
+        items: the texts.
     """
     longest = max(len(e.ids) for e in items)
     ids = torch.zeros(len(items), longest, dtype=torch.long)
@@ -182,7 +198,12 @@ def padded(items: Sequence[Encoded]) -> tuple[Tensor, Tensor]:
 
 
 def by_length(items: Iterable[tuple[Any, Encoded]], tokens: int) -> Iterator[list[tuple[Any, Encoded]]]:
-    """Yield groups of texts of like length, each group at most `tokens` positions once padded."""
+    """Yield groups of texts of like length, each group at most `tokens` positions once padded.
+
+    Args:
+        items: pairs of anything and a text.
+        tokens: most positions in a group, padding included.
+    """
     waiting: list[tuple[Any, Encoded]] = []
     for entry in sorted(items, key=lambda pair: len(pair[1].ids)):
         if waiting and (len(waiting) + 1) * len(entry[1].ids) > tokens:

@@ -59,6 +59,10 @@ def choose_groups(
 
     ``"v+o"`` is the union of two groups.
 
+    Args:
+        layers: names of all layers.
+        groups: names of the groups wanted; None for all.
+
     Raises:
         UnknownNameError: for a name that is neither a group nor a kind.
     """

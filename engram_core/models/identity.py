@@ -66,6 +66,9 @@ def counters(model: nn.Module) -> tuple[tuple[int, int], ...]:
     """Return every parameter's address and change counter: far quicker than a look at the values.
 
     A write through ``.data`` leaves them as they are.
+
+    Args:
+        model: any model.
     """
     return tuple((_address(p), _counter(p)) for p in model.parameters() if not is_lazy(p))
 
@@ -122,6 +125,9 @@ def model_hash(model: nn.Module) -> str:
     Buffers stay out: they may be caches that a forward pass fills. Only those of quantised and parametrised
     layers count, what such layers keep packed, and which adapters of PEFT are on. The result is remembered
     until a weight changes.
+
+    Args:
+        model: any model or view.
     """
     model = base_of(model)
     versions = _versions(model)
@@ -203,7 +209,11 @@ def _fingerprints(model: nn.Module, versions: _Versions) -> dict[str, _Print]:
 
 
 def forget(model: nn.Module) -> None:
-    """Have the next look at a model read every weight again."""
+    """Have the next look at a model read every weight again.
+
+    Args:
+        model: any model or view.
+    """
     _hashes.pop(base_of(model), None)
     _prints.pop(base_of(model), None)
 
@@ -262,7 +272,11 @@ class ModelIdentity:
         return [name for name in sorted({*mine, *theirs}) if mine.get(name) != theirs.get(name)]
 
     def check(self, model: nn.Module) -> None:
-        """Raise ModelMismatchError unless `model` (or its base) is the model this was made from."""
+        """Raise ModelMismatchError unless `model` (or its base) is the model this was made from.
+
+        Args:
+            model: the model to compare.
+        """
         model = base_of(model)
         if self._model is not None and self._model() is model:
             self._unchanged(model)

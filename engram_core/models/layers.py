@@ -180,6 +180,9 @@ def _scripted_or_lazy(module: nn.Module) -> str:
 def list_layers(model: nn.Module) -> list[LayerInfo]:
     """List every layer that has parameters: covered, or why not.
 
+    Args:
+        model: any model or view.
+
     Returns:
         One entry per layer in the order of the module tree; the four maps of a
         ``nn.MultiheadAttention`` are four entries.
@@ -189,6 +192,9 @@ def list_layers(model: nn.Module) -> list[LayerInfo]:
 
 def find_linear_maps(model: nn.Module) -> list[LinearMap]:
     """Return every covered linear map of `model`.
+
+    Args:
+        model: any model or view.
 
     Raises:
         CoverageError: if there is none; the message says what was found instead.
@@ -253,5 +259,9 @@ def _ends(name: str, suffix: str) -> bool:
 
 
 def block_of(name: str) -> int | None:
-    """Return the first number in a layer's path, which is its block; None without one."""
+    """Return the first number in a layer's path, which is its block; None without one.
+
+    Args:
+        name: path of the layer in the model.
+    """
     return next((int(part) for part in name.split(".") if part.isdigit()), None)

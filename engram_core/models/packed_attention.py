@@ -37,7 +37,18 @@ class OpenAttention(nn.MultiheadAttention):
         average_attn_weights: bool = True,
         is_causal: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute attention as the base class does, without its fused path."""
+        """Compute attention as the base class does, without its fused path.
+
+        Args:
+            query: see ``nn.MultiheadAttention``.
+            key: see ``nn.MultiheadAttention``.
+            value: see ``nn.MultiheadAttention``.
+            key_padding_mask: see ``nn.MultiheadAttention``.
+            need_weights: see ``nn.MultiheadAttention``.
+            attn_mask: see ``nn.MultiheadAttention``.
+            average_attn_weights: see ``nn.MultiheadAttention``.
+            is_causal: see ``nn.MultiheadAttention``.
+        """
         turn = query.dim() == 3 and not self.batch_first
 
         def listen(port: nn.Module, x: Tensor) -> None:
@@ -90,7 +101,11 @@ class OpenAttention(nn.MultiheadAttention):
 
 
 def open_attention(view: nn.Module) -> None:
-    """Give every plain ``nn.MultiheadAttention`` in `view` ports; `view` must be a private copy."""
+    """Give every plain ``nn.MultiheadAttention`` in `view` ports; `view` must be a private copy.
+
+    Args:
+        view: a private view.
+    """
     for module in view.modules():
         if type(module) is nn.MultiheadAttention:
             module.__class__ = OpenAttention

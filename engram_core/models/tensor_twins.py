@@ -40,7 +40,11 @@ def _is_simple(tensor: Tensor) -> bool:
 
 
 def extent(tensor: Tensor) -> tuple[int, int]:
-    """Return the first byte of a simple tensor in its storage, and the byte after its last."""
+    """Return the first byte of a simple tensor in its storage, and the byte after its last.
+
+    Args:
+        tensor: any tensor.
+    """
     if not tensor.numel():
         return 0, 0
     size, first = tensor.element_size(), int(tensor.storage_offset())
@@ -76,7 +80,11 @@ class TensorTwins:
                 self._parameters.setdefault(key, []).append(parameter)
 
     def twin(self, tensor: Tensor) -> Tensor:
-        """Return the twin of a tensor; the tensor itself if it is shared."""
+        """Return the twin of a tensor; the tensor itself if it is shared.
+
+        Args:
+            tensor: the base's.
+        """
         if isinstance(tensor, nn.Parameter) or is_lazy(tensor):
             return self._parameter(tensor)
         if not _is_simple(tensor):

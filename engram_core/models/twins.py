@@ -68,11 +68,20 @@ class Twins:
         self.tree = frozenset(id(module) for module in model.modules())
 
     def take(self, module: nn.Module, twin: nn.Module) -> None:
-        """Let `twin`, made before, be the twin of a module."""
+        """Let `twin`, made before, be the twin of a module.
+
+        Args:
+            module: the base's.
+            twin: its twin.
+        """
         self.keep(module, twin)
 
     def twin(self, value: Any) -> Any:
-        """Return the twin of any object; the object itself if it is shared."""
+        """Return the twin of any object; the object itself if it is shared.
+
+        Args:
+            value: the base's.
+        """
         kind = type(value)
         if kind in ATOMS:
             return value

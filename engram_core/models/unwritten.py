@@ -75,7 +75,11 @@ def _refusal(name: str, operation: str) -> EffectError:
 
 
 def storage_of(tensor: Tensor) -> int:
-    """Return a number that tensors over one storage have in common; 0 for what has none."""
+    """Return a number that tensors over one storage have in common; 0 for what has none.
+
+    Args:
+        tensor: any tensor.
+    """
     try:
         # Not its address: to ask for that would make a copy-on-write tensor a copy.
         return int(tensor.untyped_storage()._cdata)
@@ -84,7 +88,11 @@ def storage_of(tensor: Tensor) -> int:
 
 
 def tensors_in(values: Iterable[Any]) -> Iterator[Tensor]:
-    """Yield the tensors among the arguments of an operation."""
+    """Yield the tensors among the arguments of an operation.
+
+    Args:
+        values: arguments of a call, nested as they may be.
+    """
     for value in values:
         if isinstance(value, Tensor):
             yield value

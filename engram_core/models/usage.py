@@ -95,7 +95,12 @@ class Usage:
 
     @contextmanager
     def watching(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Iterator[None]:
-        """Watch every operation of a pass, if it is the first with arguments of this kind."""
+        """Watch every operation of a pass, if it is the first with arguments of this kind.
+
+        Args:
+            args: positional arguments of the pass.
+            kwargs: keyword arguments of the pass.
+        """
         kind = (
             tuple(_kind(v) for v in args),
             tuple((k, _kind(v)) for k, v in sorted(kwargs.items(), key=lambda item: str(item[0]))),
@@ -138,7 +143,11 @@ class Usage:
         return {name: o.outside for o in self._owners.values() if o.outside for name in o.names}
 
     def why_silent(self, name: str) -> str:
-        """Say why nothing was heard of a layer."""
+        """Say why nothing was heard of a layer.
+
+        Args:
+            name: of the layer.
+        """
         for owner in self._owners.values():
             if name in owner.names:
                 if owner.called and name not in self._routed:

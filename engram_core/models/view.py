@@ -83,19 +83,32 @@ def _unwrapped(model: nn.Module) -> nn.Module:
 
 
 def plain_path(path: str) -> str:
-    """Return the path that a module or parameter has without compilation: compiled parts add a step to it."""
+    """Return the path that a module or parameter has without compilation: compiled parts add a step to it.
+
+    Args:
+        path: of a module, as ``named_modules`` gives it.
+    """
     return ".".join(part for part in path.split(".") if part != _COMPILED)
 
 
 def walk(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield every module once, with its path; a compiled part is the module that was compiled."""
+    """Yield every module once, with its path; a compiled part is the module that was compiled.
+
+    Args:
+        model: any model.
+    """
     for name, module in model.named_modules():
         if not is_compiled(module):
             yield plain_path(name), module
 
 
 def submodule(model: nn.Module, path: str) -> nn.Module:
-    """Return the module at a path, compiled or not."""
+    """Return the module at a path, compiled or not.
+
+    Args:
+        model: any model or view.
+        path: of the module; empty for the model itself.
+    """
     return _uncompiled(model.get_submodule(path))
 
 
@@ -104,6 +117,9 @@ def shared_copy(model: nn.Module) -> nn.Module:
 
     Takes milliseconds and next to no memory, whatever the size of the model: large buffers and caches are
     copied when they are first written. Objects that cannot be copied are shared.
+
+    Args:
+        model: any model.
 
     Raises:
         EngramError: if a module refuses every way of being copied, or holds an edited view.
@@ -121,7 +137,11 @@ def shared_copy(model: nn.Module) -> nn.Module:
 
 
 def own_copy(model: nn.Module) -> nn.Module:
-    """Copy `model` with its parameters; what cannot be copied (locks, files …) is shared."""
+    """Copy `model` with its parameters; what cannot be copied (locks, files …) is shared.
+
+    Args:
+        model: any model or view.
+    """
     with torch.inference_mode(False), torch.no_grad():
         copied = Twins(_unwrapped(model), own=True).twin(_unwrapped(model))
     vars(copied).pop(_WINDOW, None)
@@ -129,14 +149,23 @@ def own_copy(model: nn.Module) -> nn.Module:
 
 
 def base_of(model: nn.Module) -> nn.Module:
-    """Return the model that `model` is a view of, or `model` itself, without what only says how to run it."""
+    """Return the model that `model` is a view of, or `model` itself, without what only says how to run it.
+
+    Args:
+        model: any model or view.
+    """
     model = _unwrapped(model)
     window = _window(model)
     return model if window is None or window.base is None else window.base
 
 
 def own_parameter(view: nn.Module, parameter: nn.Parameter | None) -> nn.Parameter | None:
-    """Return what an unedited view has in the place of a parameter of its base: that, or a twin of it."""
+    """Return what an unedited view has in the place of a parameter of its base: that, or a twin of it.
+
+    Args:
+        view: the view.
+        parameter: the base's, or None.
+    """
     window = _window(view)
     known = None if window is None else window.own.get(id(parameter))
     return parameter if known is None else known[1]  # type: ignore[return-value]
@@ -146,6 +175,9 @@ def refresh(view: nn.Module) -> None:
     """Give a view the state its base is in now: buffers, counters, caches, whatever its own passes wrote.
 
     Parameters, mode, children and hooks that were added to the view stay as they are.
+
+    Args:
+        view: the view.
     """
     window = _window(view)
     if window is None or window.base is None:
@@ -178,7 +210,11 @@ def _refresh(twins: Twins, base: nn.Module, mine: nn.Module) -> None:
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Return where a model takes its inputs: the device of its first parameter or buffer that has data."""
+    """Return where a model takes its inputs: the device of its first parameter or buffer that has data.
+
+    Args:
+        model: any model.
+    """
     tensors: Iterator[Tensor] = (t for part in (model.parameters(), model.buffers()) for t in part)
     return next((t.device for t in tensors if not t.is_meta), torch.device("cpu"))
 
@@ -189,6 +225,9 @@ def evaluated(model: nn.Module) -> Iterator[nn.Module]:
 
     A base is run through a view of its own. A view is run itself, and each of its modules set back to the
     mode it had, whatever happens.
+
+    Args:
+        model: any model or view.
     """
     model = _unwrapped(model)
     if base_of(model) is model:

@@ -75,7 +75,11 @@ class CheckUp:
 
     @classmethod
     def restore(cls, state: Mapping[str, Any]) -> CheckUp:
-        """Return what `state` was taken of."""
+        """Return what `state` was taken of.
+
+        Args:
+            state: from `state`.
+        """
         found = {each.name: state[each.name] for each in fields(cls)}
         for name in ("layers", "concepts"):
             found[name] = pd.DataFrame(found[name]["rows"], columns=found[name]["columns"])

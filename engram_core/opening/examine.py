@@ -50,6 +50,9 @@ class Examined:
     def of(cls, answer: Any) -> Examined:
         """Return what `examine` answered.
 
+        Args:
+            answer: from `examine`.
+
         Raises:
             EngramError: that is no such answer.
         """
@@ -60,7 +63,12 @@ class Examined:
 
 
 def limits_of(model: str, concepts: str) -> Limits:
-    """Return what a process may take that examines them."""
+    """Return what a process may take that examines them.
+
+    Args:
+        model: see `load_subject`.
+        concepts: see `load_subject`.
+    """
     weights = _SAMPLE if _is_sample(model) else sum(_size(file) for file in _weights(model))
     size = 0
     try:
@@ -121,6 +129,10 @@ def content_of(model: str, concepts: str) -> str:
     """Return a text that stands for the content of all files that are read, except the weights.
 
     Those are told apart by the hash of the model. Reading says what is wrong with files that cannot be read.
+
+    Args:
+        model: see `load_subject`.
+        concepts: see `load_subject`.
     """
     digest = hashlib.sha256()
     place = _place(model)
@@ -167,7 +179,11 @@ def _weights(model: str) -> Iterator[Path]:
 
 
 def is_path(text: str) -> bool:
-    """Return whether there is a file or a folder of that name."""
+    """Return whether there is a file or a folder of that name.
+
+    Args:
+        text: what was typed.
+    """
     try:
         return Path(text).expanduser().exists()
     except (OSError, RuntimeError, ValueError):

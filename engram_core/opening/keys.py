@@ -35,6 +35,10 @@ def atlas_key(subject: Subject, cut: float | None = None) -> str | None:
 
     The model (weights, buffers, structure, settings, code), what is recorded (every input, token and owner),
     the cut, and the code that computes. The sharpness is no part of it: it solves nothing.
+
+    Args:
+        subject: a model with concepts and a task.
+        cut: see `extract`.
     """
     model = base_of(subject.model)
     digest = hashlib.sha256()
@@ -48,7 +52,11 @@ def atlas_key(subject: Subject, cut: float | None = None) -> str | None:
 
 
 def task_key(subject: Subject) -> str | None:
-    """Return what a base model's scores depend on beside its `atlas_key`; None if that cannot be known."""
+    """Return what a base model's scores depend on beside its `atlas_key`; None if that cannot be known.
+
+    Args:
+        subject: a model with concepts and a task.
+    """
     digest, model = hashlib.sha256(), base_of(subject.model)
     try:
         parts = subject.task.depends_on(subject.concepts)

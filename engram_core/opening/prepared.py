@@ -53,7 +53,11 @@ class Prepared:
     seconds: float
 
     def keep(self) -> None:
-        """Write it to the cache, if it took long enough to be worth it; problems are only logged."""
+        """Write it to the cache, if it took long enough to be worth it; problems are only logged.
+
+        Raises:
+            ModelMismatchError: if the model or its concepts were changed meanwhile.
+        """
         if self.kept or self.entry is None or self.seconds < _WORTH:
             return
         # A model whose files are mapped may have been changed by whoever writes into them.
@@ -88,7 +92,11 @@ class Prepared:
         return {name: float(value) for name, value in told.items()} if good else None
 
     def keep_scores(self, scores: Mapping[str, float]) -> None:
-        """Keep the base's scores beside the atlas, if that is kept."""
+        """Keep the base's scores beside the atlas, if that is kept.
+
+        Args:
+            scores: by concept, and the seconds per input as "".
+        """
         path = self._scores_file()
         if path is not None and self.kept:
             with contextlib.suppress(EngramError), new_file(path) as temporary:
@@ -117,6 +125,12 @@ def prepared(
     """Yield a subject's atlas; another process that wants the same waits until the block has ended.
 
     Whoever has something to show before it is written calls `Prepared.keep` afterwards, in the block.
+
+    Args:
+        subject: a sample, or any `Subject`.
+        cut: see `extract`.
+        progress: called with (done, total or None, text).
+        use_cache: False neither reads nor writes it.
     """
     key = atlas_key(subject, cut) if use_cache and cache_folder() is not None and _on_cpu(subject) else None
     entry = _entry_name(subject, key)

@@ -60,6 +60,10 @@ def missing_samples(root: Path | None = None) -> dict[str, dict[str, Any]]:
 def sample_folder(name: str, *, root: Path | None = None) -> Path:
     """Return the folder of a sample model; nothing is loaded.
 
+    Args:
+        name: of the sample.
+        root: folder that holds one folder per sample (default: the one shipped with this library).
+
     Raises:
         UnknownNameError: if there is no sample of that name.
     """

@@ -58,6 +58,10 @@ class Limits:
         """Return limits for reading so many bytes of weights and of texts or pictures, and a short trial.
 
         ``ENGRAM_CHECK_SECONDS`` and ``ENGRAM_CHECK_MEMORY`` (in GB) stand before what is computed here.
+
+        Args:
+            weights: bytes of the model's weights.
+            data: bytes of the concepts.
         """
         # What is read a few times over; a file can claim any size, so there is an end to it.
         seconds = min(120 + 120 * weights / GB + 6 * data / 2**20, _LONGEST)

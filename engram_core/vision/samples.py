@@ -43,6 +43,9 @@ def read_idx(path: Path) -> np.ndarray:
     The format: two zero bytes, the type (8: unsigned byte), the number of dimensions, each
     dimension as a big-endian 32-bit number, then the values in row-major order.
 
+    Args:
+        path: of the file.
+
     Returns:
         Read-only uint8 array.
 

@@ -39,7 +39,11 @@ _checked: weakref.WeakKeyDictionary[nn.Module, tuple[Any, str]] = weakref.WeakKe
 
 
 def is_adapted(module: nn.Module) -> bool:
-    """Whether `module` is a layer that an adapter wraps."""
+    """Whether `module` is a layer that an adapter wraps.
+
+    Args:
+        module: any module.
+    """
     return isinstance(getattr(module, "base_layer", None), nn.Module) and any(
         kind.__name__ == "BaseTunerLayer" and kind.__module__.startswith("peft.")
         for kind in type(module).__mro__
@@ -47,7 +51,11 @@ def is_adapted(module: nn.Module) -> bool:
 
 
 def adapter_name(module: nn.Module) -> str:
-    """Return what the adapter of a wrapper is called, e.g. ``LoRA``."""
+    """Return what the adapter of a wrapper is called, e.g. ``LoRA``.
+
+    Args:
+        module: the wrapper.
+    """
     parts = type(module).__module__.split(".")  # peft.tuners.lora.layer
     name = parts[2] if len(parts) > 2 else "adapter"
     known = {"lora": "LoRA", "adalora": "AdaLoRA", "loha": "LoHa", "lokr": "LoKr", "ia3": "IA3", "oft": "OFT"}
@@ -120,19 +128,31 @@ class AdaptedMap(DerivedMap):
     """A layer with its adapters: the sum of both is the map, and both are in a baked model."""
 
     def plain(self, module: nn.Module) -> nn.Module:
-        """Return the layer with the adapters that are active merged into it."""
+        """Return the layer with the adapters that are active merged into it.
+
+        Args:
+            module: the wrapper, or the layer of a baked copy.
+        """
         if not is_adapted(module):
             return module  # a baked copy
         held = held_layer(module)
         return merged_layer(module) if held is None else held
 
     def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
-        """Return the weight of the layer below the adapters: only that may belong to another layer too."""
+        """Return the weight of the layer below the adapters: only that may belong to another layer too.
+
+        Args:
+            module: the wrapper.
+        """
         base = module.get_base_layer()  # type: ignore[operator]
         return {n: p for n, p in module.named_parameters() if p is base.weight}
 
     def constant(self, module: nn.Module) -> Callable[[], Tensor]:
-        """Return what gives the bias, to which an adapter may add its own."""
+        """Return what gives the bias, to which an adapter may add its own.
+
+        Args:
+            module: the wrapper, on a view.
+        """
         bias: Any = self.plain(module).bias
         fixed: Tensor = bias.detach()
         return lambda: fixed
@@ -146,7 +166,11 @@ class AdaptedMap(DerivedMap):
         hold_forward(module, self._layer(module, weight, bias))
 
     def release(self, view: nn.Module) -> bool:
-        """Put the wrapper back in force."""
+        """Put the wrapper back in force.
+
+        Args:
+            view: a private view.
+        """
         release_forward(submodule(view, self.module))
         return True
 
@@ -167,7 +191,11 @@ def _is(model: nn.Module, *names: str) -> bool:
 
 
 def inner_model(model: Any) -> nn.Module:
-    """Return the model that a ``PeftModel`` wraps, with its adapters in it; any other model itself."""
+    """Return the model that a ``PeftModel`` wraps, with its adapters in it; any other model itself.
+
+    Args:
+        model: any model.
+    """
     if not _is(model, *_WRAPPERS):
         return model  # type: ignore[no-any-return]
     tuner: Any = model.base_model
@@ -176,7 +204,11 @@ def inner_model(model: Any) -> nn.Module:
 
 
 def adapter_states(model: nn.Module) -> list[str]:
-    """Return, for every part of a model that adapters wrap, its path and which of them are on."""
+    """Return, for every part of a model that adapters wrap, its path and which of them are on.
+
+    Args:
+        model: any model.
+    """
     found = []
     for path, module in model.named_modules():
         if is_adapted(module) or _is(module, "AuxiliaryTrainingWrapper"):
@@ -187,7 +219,12 @@ def adapter_states(model: nn.Module) -> list[str]:
 
 
 def adapted_path(model: nn.Module, path: str) -> str:
-    """Return a module's path below the model that a ``PeftModel`` wraps."""
+    """Return a module's path below the model that a ``PeftModel`` wraps.
+
+    Args:
+        model: any model.
+        path: of a module in it.
+    """
     inner = inner_model(model)
     stem = next((name for name, module in model.named_modules() if module is inner), "")
     return path.removeprefix(f"{stem}.") if stem else path
@@ -246,7 +283,13 @@ def _untie(model: Any) -> None:
 
 
 def put_in_place(model: nn.Module, old: nn.Module, new: nn.Module) -> bool:
-    """Put a module where another is, under every name it has; False if it has none."""
+    """Put a module where another is, under every name it has; False if it has none.
+
+    Args:
+        model: that holds it.
+        old: the module that is there.
+        new: the module that takes its place.
+    """
     found = False
     for parent in list(model.modules()):
         for name, child in parent._modules.items():

@@ -34,7 +34,11 @@ class AttentionMap(LinearMap):
         return f"{self.module}.{port}" if self.module else port
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
-        """Return the parameters this map lives in (packed ones hold q, k and v)."""
+        """Return the parameters this map lives in (packed ones hold q, k and v).
+
+        Args:
+            model: the model.
+        """
         module = submodule(model, self.module)
         weight, bias = self.parameter_names()
         owner = module.out_proj if self.part == "out" else module
@@ -47,7 +51,13 @@ class AttentionMap(LinearMap):
         return ("in_proj_weight" if self.packed else f"{self.part}_proj_weight"), "in_proj_bias"
 
     def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-        """Write this map's rows into copies of the packed parameters as they are in `model` now."""
+        """Write this map's rows into copies of the packed parameters as they are in `model` now.
+
+        Args:
+            model: the model.
+            weight: the new weight.
+            bias: the new bias, or None.
+        """
         found: dict[str, Tensor] = {}
         for name, new, old in zip(
             self.parameter_names(), (weight, bias), self.parameters(model), strict=True

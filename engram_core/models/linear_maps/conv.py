@@ -54,7 +54,11 @@ class ConvMap(LinearMap):
         return x
 
     def rows(self, x: Tensor) -> Tensor:
-        """Return the patches of `x` (inputs, channels, …) or (channels, …): (groups, rows, columns)."""
+        """Return the patches of `x` (inputs, channels, …) or (channels, …): (groups, rows, columns).
+
+        Args:
+            x: what the layer reads.
+        """
         x = self._padded(x)
         count, channels = x.shape[:2]
         own = channels // self.groups
@@ -72,14 +76,22 @@ class ConvMap(LinearMap):
         return patches.reshape(self.groups, count * math.prod(places), self.columns)
 
     def piece(self, x: Tensor) -> int:
-        """Return how many inputs to unfold at once: patches repeat every value kernel-size times."""
+        """Return how many inputs to unfold at once: patches repeat every value kernel-size times.
+
+        Args:
+            x: what the layer reads.
+        """
         if x.ndim == len(self.kernel) + 1:
             return max(1, x.shape[0])  # a single input; its first axis is the channels
         places = self._places(self._padded(x[:1]))
         return max(1, _PIECE_VALUES // (math.prod(places) * self.columns * self.groups))
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
-        """Return (inputs, places)."""
+        """Return (inputs, places).
+
+        Args:
+            x: what the layer reads.
+        """
         x = self._padded(x)
         return (x.shape[0], math.prod(self._places(x)))
 
@@ -88,6 +100,10 @@ class ConvMap(LinearMap):
 
         Sequence models pad a convolution to the left and right and drop what comes after the last position:
         those places are nobody's.
+
+        Args:
+            owner: (inputs,) or (inputs, positions).
+            x: what the layer reads.
         """
         if len(self.kernel) > 1 or owner.ndim != 2 or x.ndim != 3 or owner.shape[1] != x.shape[2]:
             return owner

@@ -48,45 +48,88 @@ class DerivedMap(LinearMap):
         return self.inner.row_key
 
     def rows(self, x: Tensor) -> Tensor:
-        """Return the rows of input `x`, shape (groups, rows, columns)."""
+        """Return the rows of input `x`, shape (groups, rows, columns).
+
+        Args:
+            x: what the layer reads.
+        """
         return self.inner.rows(x)
 
     def piece(self, x: Tensor) -> int:
-        """Return how many inputs to turn into rows at once."""
+        """Return how many inputs to turn into rows at once.
+
+        Args:
+            x: what the layer reads.
+        """
         return self.inner.piece(x)
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
-        """Return the shape that indexes the rows of `x`: (inputs, …)."""
+        """Return the shape that indexes the rows of `x`: (inputs, …).
+
+        Args:
+            x: what the layer reads.
+        """
         return self.inner.positions(x)
 
     def placed(self, owner: Tensor, x: Tensor) -> Tensor:
-        """Return an owner per input or position of the data as one that fits `positions` of `x`."""
+        """Return an owner per input or position of the data as one that fits `positions` of `x`.
+
+        Args:
+            owner: (inputs,) or (inputs, positions).
+            x: what the layer reads.
+        """
         return self.inner.placed(owner, x)
 
     @abstractmethod
     def plain(self, module: nn.Module) -> nn.Module:
-        """Return a layer with the ``weight`` and ``bias`` in force in `module`, which is not written."""
+        """Return a layer with the ``weight`` and ``bias`` in force in `module`, which is not written.
+
+        Args:
+            module: the module.
+        """
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
-        """Return weight and bias in force."""
+        """Return weight and bias in force.
+
+        Args:
+            model: the model.
+        """
         with torch.no_grad():
             return self.inner.parameters(self.plain(submodule(model, self.module)))
 
     def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
-        """Return all parameters below the layer that are not for its bias."""
+        """Return all parameters below the layer that are not for its bias.
+
+        Args:
+            module: the module.
+        """
         return {n: p for n, p in module.named_parameters() if not _of_bias(n)}
 
     def matrix(self, model: nn.Module) -> Tensor:
-        """Return ``[W | b]`` in force, shape (groups, outputs / groups, width), in float32 or float64."""
+        """Return ``[W | b]`` in force, shape (groups, outputs / groups, width), in float32 or float64.
+
+        Args:
+            model: the model.
+        """
         with torch.no_grad():
             return self.inner.matrix(self.plain(submodule(model, self.module)))
 
     def split(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors."""
+        """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors.
+
+        Args:
+            matrix: (groups, outputs / groups, width).
+        """
         return self.inner.split(matrix)
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
-        """Put an edited matrix in force: in a view until `release`, in any other model for good."""
+        """Put an edited matrix in force: in a view until `release`, in any other model for good.
+
+        Args:
+            model: a view, or a copy to bake into.
+            matrix: (groups, outputs / groups, width).
+            own: whether the model's parameters are nobody else's, so that they may be written to.
+        """
         weight, bias = self.split(matrix)
         module = submodule(model, self.module)
         if base_of(model) is not model:
@@ -126,7 +169,12 @@ def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None, like: Tensor) 
 
 
 def hold_forward(module: nn.Module, layer: nn.Module) -> None:
-    """Let a view's module compute what `layer` computes; `release_forward` ends it."""
+    """Let a view's module compute what `layer` computes; `release_forward` ends it.
+
+    Args:
+        module: on a view.
+        layer: computes from now on.
+    """
     release_forward(module)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
@@ -139,12 +187,20 @@ def hold_forward(module: nn.Module, layer: nn.Module) -> None:
 
 
 def held_layer(module: nn.Module) -> nn.Module | None:
-    """Return the layer that `hold_forward` put in a module's place, if any."""
+    """Return the layer that `hold_forward` put in a module's place, if any.
+
+    Args:
+        module: on a view.
+    """
     return getattr(vars(module).get("forward"), "layer", None)
 
 
 def release_forward(module: nn.Module) -> None:
-    """Give a module back the forward it had before `hold_forward`."""
+    """Give a module back the forward it had before `hold_forward`.
+
+    Args:
+        module: on a view.
+    """
     if held_layer(module) is None:
         return
     before: Callable[..., Any] | None = vars(module).pop("forward").before

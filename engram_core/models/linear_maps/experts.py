@@ -56,7 +56,11 @@ class ExpertMap(LinearMap):
         return ("routed", self.name)
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
-        """Return the parameters that hold this expert among all others."""
+        """Return the parameters that hold this expert among all others.
+
+        Args:
+            model: the model.
+        """
         module = submodule(model, self.module)
         weight, bias = self.parameter_names()
         return getattr(module, weight), getattr(module, bias) if self.bias else None
@@ -66,7 +70,11 @@ class ExpertMap(LinearMap):
         return self.parameter, f"{self.parameter}_bias"
 
     def matrix(self, model: nn.Module) -> Tensor:
-        """Return ``[W | b]`` of this expert, (1, outputs, width), in float32 or float64."""
+        """Return ``[W | b]`` of this expert, (1, outputs, width), in float32 or float64.
+
+        Args:
+            model: the model.
+        """
         weight, bias = self.parameters(model)
         wide = torch.float64 if weight.dtype == torch.float64 else torch.float32
         # Only the slice is converted: the whole parameter may be a hundred times as large.
@@ -77,7 +85,13 @@ class ExpertMap(LinearMap):
         return torch.cat([matrix, column.reshape(1, -1, 1)], -1)
 
     def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-        """Write this expert into copies of the parameters as they are in `model` now."""
+        """Write this expert into copies of the parameters as they are in `model` now.
+
+        Args:
+            model: the model.
+            weight: the new weight.
+            bias: the new bias, or None.
+        """
         found = {}
         for name, new, old in zip(
             self.parameter_names(), (weight, bias), self.parameters(model), strict=True
@@ -89,7 +103,11 @@ class ExpertMap(LinearMap):
         return found
 
     def open(self, view: nn.Module) -> None:
-        """Give `view`, which must be a private copy, the ports of this expert's block."""
+        """Give `view`, which must be a private copy, the ports of this expert's block.
+
+        Args:
+            view: a private view.
+        """
         _open(submodule(view, self.module))
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
@@ -116,7 +134,11 @@ class ExpertMap(LinearMap):
         return True
 
     def release(self, view: nn.Module) -> bool:
-        """Take back what `hold` put into a view."""
+        """Take back what `hold` put into a view.
+
+        Args:
+            view: a private view.
+        """
         module = submodule(view, self.module)
         if isinstance(module, OpenExperts):
             getattr(module, f"{self.parameter}_ports")[self.expert].replaced = None
@@ -190,7 +212,13 @@ class ExpertPort(nn.Module):
         return self._slice()[1]
 
     def forward(self, x: Tensor, tokens: Tensor, count: int) -> Tensor:
-        """Return the answers to rows `x` (rows, columns), shape (rows, outputs)."""
+        """Return the answers to rows `x` (rows, columns), shape (rows, outputs).
+
+        Args:
+            x: the rows that the router sends to this expert.
+            tokens: which token each row is.
+            count: number of all tokens.
+        """
         weight, bias = self._slice()
         owner = self._owner()
         assert owner is not None
@@ -251,7 +279,12 @@ def _open(module: nn.Module) -> None:
 
 
 def open_experts(view: nn.Module, linear_maps: list[LinearMap]) -> None:
-    """Give the blocks that `linear_maps` belong to a port per expert; `view` must be a private copy."""
+    """Give the blocks that `linear_maps` belong to a port per expert; `view` must be a private copy.
+
+    Args:
+        view: a private copy.
+        linear_maps: those of the model; only experts count.
+    """
     for path in dict.fromkeys(
         linear_map.module for linear_map in linear_maps if isinstance(linear_map, ExpertMap)
     ):
@@ -259,7 +292,11 @@ def open_experts(view: nn.Module, linear_maps: list[LinearMap]) -> None:
 
 
 def close_experts(view: nn.Module) -> None:
-    """Make every opened block of experts what it was: the base's own code, so its very bits."""
+    """Make every opened block of experts what it was: the base's own code, so its very bits.
+
+    Args:
+        view: a private copy.
+    """
     for module in list(view.modules()):
         if isinstance(module, OpenExperts):
             for parameter in (_first(module), "down_proj"):

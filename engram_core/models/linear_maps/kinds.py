@@ -61,7 +61,11 @@ def linear_maps_of(name: str, module: nn.Module) -> list[LinearMap] | None:
 
 
 def why_no_linear_maps(module: nn.Module) -> str:
-    """Say why a layer that is wrapped or computed has no map that could be edited; empty if it has."""
+    """Say why a layer that is wrapped or computed has no map that could be edited; empty if it has.
+
+    Args:
+        module: the layer.
+    """
     if is_adapted(module):
         inner, name = _inner(module), adapter_name(module)
         if inner is None:

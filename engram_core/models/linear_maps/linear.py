@@ -67,7 +67,14 @@ class LinearMap:
         return ("rows", self.columns)
 
     def rows(self, x: Tensor) -> Tensor:
-        """Return the rows of input `x` (…, columns), shape (groups, rows, columns)."""
+        """Return the rows of input `x` (…, columns), shape (groups, rows, columns).
+
+        Args:
+            x: (…, columns).
+
+        Raises:
+            DataError: if it has another number of columns.
+        """
         if x.shape[-1] != self.columns:
             raise DataError(
                 f"Layer {self.name!r} reads rows of {self.columns} values; found {x.shape[-1]} "
@@ -76,11 +83,19 @@ class LinearMap:
         return x.reshape(1, -1, self.columns)
 
     def piece(self, x: Tensor) -> int:
-        """Return how many inputs to turn into rows at once, so that memory stays bounded."""
+        """Return how many inputs to turn into rows at once, so that memory stays bounded.
+
+        Args:
+            x: what the layer reads.
+        """
         return max(1, x.shape[0]) if x.ndim else 1
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
-        """Return the shape that indexes the rows of `x`: (inputs, …)."""
+        """Return the shape that indexes the rows of `x`: (inputs, …).
+
+        Args:
+            x: what the layer reads.
+        """
         return tuple(x.shape[:-1])
 
     def placed(self, owner: Tensor, x: Tensor) -> Tensor:
@@ -93,7 +108,11 @@ class LinearMap:
         return owner
 
     def parameters(self, model: nn.Module) -> tuple[nn.Parameter, nn.Parameter | None]:
-        """Return the owning module's weight and bias parameters."""
+        """Return the owning module's weight and bias parameters.
+
+        Args:
+            model: the model.
+        """
         module = submodule(model, self.module)
         return module.weight, module.bias  # type: ignore[return-value]
 
@@ -102,7 +121,11 @@ class LinearMap:
         return "weight", "bias"
 
     def matrix(self, model: nn.Module) -> Tensor:
-        """Return ``[W | b]``, shape (groups, outputs / groups, width), in float32 or float64."""
+        """Return ``[W | b]``, shape (groups, outputs / groups, width), in float32 or float64.
+
+        Args:
+            model: the model.
+        """
         weight, bias = (None if p is None else p.detach() for p in self.parameters(model))
         assert weight is not None
         dtype = torch.float64 if weight.dtype == torch.float64 else torch.float32
@@ -114,12 +137,22 @@ class LinearMap:
         return matrix
 
     def split(self, matrix: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors."""
+        """Turn a matrix (groups, outputs / groups, width) into weight- and bias-shaped tensors.
+
+        Args:
+            matrix: (groups, outputs / groups, width).
+        """
         bias = matrix[..., -1].reshape(-1) if self.bias else None
         return self._matrix_to_weight(matrix[..., : self.columns]), bias
 
     def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
-        """Return the owning module's parameters with this map's part replaced, by attribute name."""
+        """Return the owning module's parameters with this map's part replaced, by attribute name.
+
+        Args:
+            model: the model.
+            weight: the new weight.
+            bias: the new bias, or None.
+        """
         names = self.parameter_names()
         found = {names[0]: weight}
         if bias is not None:
@@ -130,26 +163,51 @@ class LinearMap:
         """Return the parameters that the weight is made of, by their path below the owning module.
 
         Another owner of one of them would be changed by an edit as well. Empty if there are none to edit.
+
+        Args:
+            module: the owning module.
         """
         own = dict(module.named_parameters())
         return {n: own[n] for n in self.parameter_names()[:1] if n in own}
 
     def constant(self, module: nn.Module) -> Callable[[], Tensor]:
-        """Return what gives the bias that `module`, the port on a view, adds to every row: (outputs,)."""
+        """Return what gives the bias that `module`, the port on a view, adds to every row: (outputs,).
+
+        Args:
+            module: the port on a view.
+        """
         return lambda: module.bias.detach()  # type: ignore[union-attr,operator,return-value]
 
     def check_bake(self, model: nn.Module) -> None:
-        """Raise CoverageError if an edit of this layer cannot be written into a copy of `model`."""
+        """Raise CoverageError if an edit of this layer cannot be written into a copy of `model`.
+
+        Args:
+            model: the base.
+        """
 
     def open(self, view: nn.Module) -> None:
-        """Make the port exist in `view`, a private copy, before an edit hooks it."""
+        """Make the port exist in `view`, a private copy, before an edit hooks it.
+
+        Args:
+            view: a private view.
+        """
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
-        """Take an edited matrix without replacing the parameters; False if this kind of map cannot."""
+        """Take an edited matrix without replacing the parameters; False if this kind of map cannot.
+
+        Args:
+            model: a view, or a copy to bake into.
+            matrix: (groups, outputs / groups, width).
+            own: whether the model's parameters are nobody else's, so that they may be written to.
+        """
         return False
 
     def release(self, view: nn.Module) -> bool:
-        """Undo `hold`; False if there is nothing to undo."""
+        """Undo `hold`; False if there is nothing to undo.
+
+        Args:
+            view: a private view.
+        """
         return False
 
     def _own(self, tensor: Tensor) -> Tensor:

@@ -69,11 +69,19 @@ class OpaqueMap(LinearMap):
     encloses = True
 
     def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
-        """Return nothing: no edit changes what is stored."""
+        """Return nothing: no edit changes what is stored.
+
+        Args:
+            module: the module.
+        """
         return {}
 
     def matrix(self, model: nn.Module) -> Tensor:
-        """Return ``[W | b]`` as the layer's answers show it, (1, outputs, width), in float32."""
+        """Return ``[W | b]`` as the layer's answers show it, (1, outputs, width), in float32.
+
+        Args:
+            model: the model.
+        """
         module = submodule(model, self.module)
         held = held_layer(module)
         if held is not None:
@@ -82,19 +90,36 @@ class OpaqueMap(LinearMap):
         return _asked(module, self)
 
     def constant(self, module: nn.Module) -> Callable[[], Tensor]:
-        """Return what gives the bias: the layer's answer to 0."""
+        """Return what gives the bias: the layer's answer to 0.
+
+        Args:
+            module: the port on a view.
+        """
         fixed = _answers(module, torch.zeros(1, self.columns, dtype=self.reads))[0]
         return lambda: fixed
 
     def check_bake(self, model: nn.Module) -> None:
-        """Refuse: there is no place for an edited weight."""
+        """Refuse: there is no place for an edited weight.
+
+        Args:
+            model: the base.
+
+        Raises:
+            CoverageError: always: stored values are not the weights.
+        """
         raise CoverageError(
             f"Layer {self.name!r} ({self.kind}) is quantised: no edited weight can be stored in it. Keep the "
             "edited view, take the edit away as an adapter (save_lora), or name other layers (layers=…)."
         )
 
     def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
-        """Let a view compute with a matrix in float32 instead; anything else is refused."""
+        """Let a view compute with a matrix in float32 instead; anything else is refused.
+
+        Args:
+            model: a view, or a copy to bake into.
+            matrix: (groups, outputs / groups, width).
+            own: whether the model's parameters are nobody else's, so that they may be written to.
+        """
         if base_of(model) is model:
             self.check_bake(model)
         module = submodule(model, self.module)
@@ -105,7 +130,11 @@ class OpaqueMap(LinearMap):
         return True
 
     def release(self, view: nn.Module) -> bool:
-        """Let the quantised layer compute again."""
+        """Let the quantised layer compute again.
+
+        Args:
+            view: a private view.
+        """
         release_forward(submodule(view, self.module))
         return True
 
@@ -134,7 +163,11 @@ class _Held(nn.Module):
 
 
 def hides_weight(module: nn.Module) -> bool:
-    """Whether a module without parameters still has a weight, in a packed or integer form."""
+    """Whether a module without parameters still has a weight, in a packed or integer form.
+
+    Args:
+        module: any module.
+    """
     weight = getattr(module, "weight", None)
     if callable(weight) and not isinstance(weight, nn.Module):
         return True
@@ -142,7 +175,11 @@ def hides_weight(module: nn.Module) -> bool:
 
 
 def holds_values(weight: Tensor) -> bool:
-    """Whether a floating-point weight is what it says, and no tensor class's own form of it."""
+    """Whether a floating-point weight is what it says, and no tensor class's own form of it.
+
+    Args:
+        weight: any tensor.
+    """
     kind: Any = type(weight)
     function = getattr(kind.__torch_function__, "__func__", kind.__torch_function__)
     computes = function not in (Tensor.__torch_function__.__func__, nn.Parameter.__torch_function__)  # type: ignore[attr-defined]
@@ -155,7 +192,11 @@ def holds_values(weight: Tensor) -> bool:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether the weight of a module is stored in a form that is not its values."""
+    """Whether the weight of a module is stored in a form that is not its values.
+
+    Args:
+        module: any module.
+    """
     if parametrize.is_parametrized(module) or isinstance(module, torch.jit.ScriptModule):
         return False
     own = [p for p in module._parameters.values() if p is not None and not is_lazy(p)]
@@ -203,7 +244,11 @@ def opaque_map(label: str, path: str, module: nn.Module, kind: str) -> OpaqueMap
 
 
 def why_opaque(module: nn.Module) -> str:
-    """Say why a frozen layer is no linear map that can be edited at its input; empty if it is one."""
+    """Say why a frozen layer is no linear map that can be edited at its input; empty if it is one.
+
+    Args:
+        module: the layer.
+    """
     return _look(module).reason
 
 

@@ -31,7 +31,11 @@ class ParametrizedMap(DerivedMap):
     """A layer under ``torch.nn.utils.parametrize``."""
 
     def plain(self, module: nn.Module) -> nn.Module:
-        """Return a layer of the original class with the weight in force in evaluation."""
+        """Return a layer of the original class with the weight in force in evaluation.
+
+        Args:
+            module: the module.
+        """
         if not parametrize.is_parametrized(module):
             return module  # a view that holds an edited weight, or a baked copy
         # A copy, because in training mode some parametrisations write their state at every look.
@@ -56,7 +60,11 @@ class ParametrizedMap(DerivedMap):
         filled(module, weight, bias, vars(module)[_KEPT][3])
 
     def release(self, view: nn.Module) -> bool:
-        """Put the parametrisation back in force."""
+        """Put the parametrisation back in force.
+
+        Args:
+            view: a private view.
+        """
         module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
         if kept is not None:
@@ -87,7 +95,11 @@ _Hook = WeightNorm | SpectralNorm | prune.BasePruningMethod
 
 
 def hooks_of(module: nn.Module) -> dict[str, _Hook]:
-    """Return the hooks of torch's older forms that write a tensor of `module`, by the tensor's name."""
+    """Return the hooks of torch's older forms that write a tensor of `module`, by the tensor's name.
+
+    Args:
+        module: any module.
+    """
     found: dict[str, _Hook] = {}
     for hook in module._forward_pre_hooks.values():
         if isinstance(hook, prune.BasePruningMethod):
@@ -102,7 +114,11 @@ class HookedMap(DerivedMap):
     """A layer whose weight a hook computes: the older ``weight_norm`` and ``spectral_norm``, and pruning."""
 
     def plain(self, module: nn.Module) -> nn.Module:
-        """Return a copy with the weight that the hook gives in evaluation."""
+        """Return a copy with the weight that the hook gives in evaluation.
+
+        Args:
+            module: the module.
+        """
         if not hooks_of(module):
             return module
         twin = shared_copy(module).eval()
@@ -130,7 +146,11 @@ class HookedMap(DerivedMap):
         filled(module, weight, bias, vars(module)[_KEPT][3])
 
     def release(self, view: nn.Module) -> bool:
-        """Put the hook back in force."""
+        """Put the hook back in force.
+
+        Args:
+            view: a private view.
+        """
         module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
         if kept is not None:
@@ -163,7 +183,11 @@ def _forget_loading(module: nn.Module, hook: SpectralNorm) -> None:
 
 
 def parametrization_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the buffers that weights of a model are computed from, by name: masks, singular vectors …."""
+    """Return the buffers that weights of a model are computed from, by name: masks, singular vectors ….
+
+    Args:
+        model: any model.
+    """
     found = []
     for path, module in model.named_modules():
         stem = f"{path}." if path else ""
@@ -178,7 +202,11 @@ def parametrization_buffers(model: nn.Module) -> list[tuple[str, Tensor]]:
 
 
 def parametrization_names(module: nn.Module) -> list[str]:
-    """Return what the parametrisations of a layer are called, each once, in the order they are applied."""
+    """Return what the parametrisations of a layer are called, each once, in the order they are applied.
+
+    Args:
+        module: any module.
+    """
     if parametrize.is_parametrized(module):
         chains: Any = module.parametrizations
         names = [type(step).__name__ for chain in chains.values() for step in chain]

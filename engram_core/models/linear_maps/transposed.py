@@ -40,13 +40,21 @@ class TransposedConvMap(LinearMap):
         return check_pictures(self, x, self.columns * self.groups, len(self.kernel))
 
     def rows(self, x: Tensor) -> Tensor:
-        """Return the positions of `x` (inputs, channels, …) or (channels, …): (groups, rows, columns)."""
+        """Return the positions of `x` (inputs, channels, …) or (channels, …): (groups, rows, columns).
+
+        Args:
+            x: what the layer reads.
+        """
         x = self._batched(x)
         parts = x.reshape(x.shape[0], self.groups, self.columns, -1)
         return parts.permute(1, 0, 3, 2).reshape(self.groups, -1, self.columns)
 
     def positions(self, x: Tensor) -> tuple[int, ...]:
-        """Return (inputs, positions)."""
+        """Return (inputs, positions).
+
+        Args:
+            x: what the layer reads.
+        """
         x = self._batched(x)
         return (x.shape[0], math.prod(x.shape[2:]))
 
