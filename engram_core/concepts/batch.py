@@ -77,7 +77,7 @@ class Batch:
         """
         return self.map(lambda _, value: _each(value, lambda tensor: tensor.to(device)))
 
-    def own(self) -> Batch:
+    def unshared(self) -> Batch:
         """Return a batch that a pass may write to: what was given is the caller's.
 
         A model may fill a cache that it is handed, or change its inputs in place. What cannot be copied is

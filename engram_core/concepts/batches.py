@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from .batch import Batch, Key, check_values, pieces
 from .concepts import BACKGROUND, ConceptSet
 from .inputs import Inputs, is_set, sets_of
 from .layer_axes import RowAxes, apart, find_row_axes, prefix
+from .masks import as_mask, is_one_tower, lies_along, no_mask, positions_of
 from .row_axes import Prober, argument_names, cut_of
 from .row_owners import Owner
 
@@ -158,21 +158,21 @@ class Reader:
     def _cut_mask(self, mask: Any, inputs: Inputs, name: str) -> Iterator[Any]:
         """Cut a mask as its inputs are cut: one tensor by batch size, a list by batches."""
         if isinstance(mask, list | tuple) and is_set(inputs) and not any(hasattr(m, "shape") for m in mask):
-            mask = _as_mask(mask, name)  # numbers, and no list of one mask for every batch
+            mask = as_mask(mask, name)  # numbers, and no list of one mask for every batch
         if isinstance(mask, Tensor) or hasattr(mask, "__array__"):
-            mask = _as_mask(mask, name)
+            mask = as_mask(mask, name)
             sets = self.sets(inputs, "") if is_set(inputs) else iter(())
             undivided = any(batch.cut.axis is None for batch, _ in sets)
             return iter([mask]) if undivided else iter(mask.split(self.batch_size))
         if isinstance(mask, str | bytes) or not isinstance(mask, Iterable):
-            raise _no_mask(mask, name)
+            raise no_mask(mask, name)
         return iter(mask)
 
     def _masked(self, name: str, batch: Batch, masks: Mapping[Any, Any]) -> Part:
         counts, loose, positions = None, None, dict[Key, Tensor]()
         arguments = dict(batch.items())
         for key, given in masks.items():
-            mask = _as_mask(given, name)
+            mask = as_mask(given, name)
             if key is not None and key not in arguments:
                 raise DataError(
                     f"Concept {name!r}: a mask is for argument {key!r}, and its inputs have only "
@@ -193,7 +193,7 @@ class Reader:
             elif place is None:
                 loose = mask
             else:
-                length = _length(batch, place)
+                length = positions_of(batch, place)
                 if length != mask.shape[1]:
                     raise DataError(
                         f"Concept {name!r}: the mask of argument {place!r} is for {mask.shape[1]} "
@@ -209,7 +209,9 @@ class Reader:
         if mask.ndim != 2 or batch.cut.axis is None:
             return None
         names = argument_names(self.model, batch)
-        fits = [k for k, _ in batch.items() if _length(batch, k) == mask.shape[1] and _along(batch, k)]
+        fits = [
+            k for k, _ in batch.items() if positions_of(batch, k) == mask.shape[1] and lies_along(batch, k)
+        ]
         towers = list(dict.fromkeys(prefix(names[k]) for k in fits))
         if len(towers) > 1 and apart(self._probe_of(), batch, fits, names):
             example = ", ".join(f"masks={{{name!r}: {{{k!r}: mask}}}}" for k in fits[:2])
@@ -243,7 +245,7 @@ class Reader:
 
     def _only(self, name: str, batch: Batch, masks: Mapping[Any, Tensor]) -> Tensor:
         """Return the one mask of a set that is never divided, which has nothing to be mistaken for."""
-        if len(masks) == 1 and _alone(batch, argument_names(self.model, batch)):
+        if len(masks) == 1 and is_one_tower(batch, argument_names(self.model, batch)):
             return next(iter(masks.values()))
         raise DataError(
             f"Concept {name!r}: its inputs cannot be run one by one, so it is not known which layers read "
@@ -270,45 +272,12 @@ class Reader:
         form = (keys, *((label, t.ndim, tuple(t.shape[2:])) for label, t in part.batch.tensors()))
         if form not in self._known:
             self._known[form] = find_row_axes(self._probe_of(), part.batch, keys, names)
-        return Owner(inputs, part.positions, part.loose, self._known[form], _alone(part.batch, names))
+        return Owner(inputs, part.positions, part.loose, self._known[form], is_one_tower(part.batch, names))
 
     def _probe_of(self) -> Prober:
         if self._probe is None:
             self._probe = Prober(self.model)
         return self._probe
-
-
-def _as_mask(value: Any, concept: str) -> Tensor:
-    try:
-        mask = value.to_dense() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
-    except (TypeError, ValueError, RuntimeError):
-        raise _no_mask(value, concept) from None
-    if mask.is_floating_point() and bool(mask.isnan().any()):
-        raise DataError(f"Concept {concept!r}: its mask holds NaN, which says neither yes nor no.")
-    return mask
-
-
-def _no_mask(value: Any, concept: str) -> DataError:
-    return DataError(
-        f"Concept {concept!r}: a mask is a tensor or an array of true and false, or one for every batch; "
-        f"found {type(value).__name__}."
-    )
-
-
-def _length(batch: Batch, key: Key) -> int | None:
-    value = dict(batch.items())[key]
-    place = 1 - int(batch.cut.axis or 0)
-    return int(value.shape[place]) if isinstance(value, Tensor) and value.ndim > 1 else None
-
-
-def _alone(batch: Batch, names: Mapping[Key, str]) -> bool:
-    """Whether all of a batch's tensors belong to one tower, by their names; masks do not count."""
-    tensors = [names[k] for k, v in batch.items() if isinstance(v, Tensor)]
-    return len({prefix(name) for name in tensors if not name.endswith("mask")}) < 2
-
-
-def _along(batch: Batch, key: Key) -> bool:
-    return batch.cut.along is None or key in batch.cut.along
 
 
 def lying(model: nn.Module, concepts: ConceptSet) -> ConceptSet:

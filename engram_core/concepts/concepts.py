@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..errors import DataError, suggest
-from .batch import Batch, Cut, pieces
+from .batch import Batch, Cut
 from .inputs import Inputs, as_batch, is_set, sets_of
 
 if TYPE_CHECKING:
     from .inspection import Inspection
 
-__all__ = ["BACKGROUND", "Batch", "Concept", "ConceptSet", "Inputs", "batches", "count_inputs"]
+__all__ = ["BACKGROUND", "Batch", "Concept", "ConceptSet", "Inputs"]
 
 BACKGROUND = "(background)"
 """Name of the rows that belong to the total and to no concept."""
@@ -280,42 +280,3 @@ def _take(batch: Batch, index: Tensor) -> Any:
     if taken.kwargs:
         return dict(taken.kwargs)
     return taken.args[0] if len(taken.args) == 1 and isinstance(taken.args[0], Tensor) else taken.args
-
-
-def batches(inputs: Inputs, *, batch_size: int = 256, label: str = "inputs") -> Iterator[Batch]:
-    """Yield the batches of `inputs`, without a model to ask: inputs lie along dimension 0.
-
-    A tensor, tuple or mapping is one set of inputs and is cut into batches of `batch_size`. Any other
-    iterable is taken as batches already made, and is consumed once. `batches.Reader` asks the model how its
-    inputs lie.
-
-    Args:
-        inputs: see `inputs`.
-        batch_size: largest number of inputs in one call of the model.
-        label: name for error messages.
-
-    Raises:
-        DataError: if there is nothing in `inputs`, or a batch is of no known form.
-    """
-    if batch_size < 1:
-        raise DataError(f"batch_size must be at least 1; found {batch_size}.")
-    found = 0
-    for batch, divisible in sets_of(inputs, label, batch_size):
-        found += batch.size
-        yield from pieces(batch, batch_size) if divisible else (batch,)
-    if not found:
-        raise DataError(f"Concept {label!r} is empty: it needs at least one input.")
-
-
-def count_inputs(inputs: Inputs, *, label: str = "inputs") -> int | None:
-    """Return the number of inputs along dimension 0 if it can be known without consuming them, else None.
-
-    Args:
-        inputs: see `inputs`.
-        label: name for error messages.
-    """
-    if is_set(inputs):
-        return as_batch(inputs, label).size
-    if isinstance(inputs, list):
-        return sum(batch.size for batch, _ in sets_of(inputs, label, max(1, len(inputs))))
-    return None

@@ -18,14 +18,14 @@ from .batch import Batch
 from .batches import Part, Reader
 from .row_owners import Owner
 
-__all__ = ["Owned", "mixed", "plain"]
+__all__ = ["BatchWithOwner", "mixed", "plain"]
 
 
-Owned = tuple[str, Batch, int | Tensor | Owner]
+BatchWithOwner = tuple[str, Batch, int | Tensor | Owner]
 """What is being recorded, in words; the batch; its owner."""
 
 
-def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
+def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[BatchWithOwner]:
     """Give every batch, which belongs to one concept, its owner.
 
     Args:
@@ -80,7 +80,7 @@ def _joined(owners: list[Owner]) -> Owner:
     )
 
 
-def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[Owned]:
+def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> Iterator[BatchWithOwner]:
     """Join small batches of different concepts into full ones, where the model's inputs can be joined.
 
     Args:
@@ -92,7 +92,7 @@ def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> It
     key: tuple | None = None
     names: list[str] = []
 
-    def flush() -> Iterator[Owned]:
+    def flush() -> Iterator[BatchWithOwner]:
         if len(waiting) == 1:
             batch, owner = waiting[0]
             yield names[0], batch, owner

@@ -97,7 +97,7 @@ class Prober:
         try:
             with torch.random.fork_rng(devices), torch.no_grad():
                 torch.manual_seed(seed)
-                call = batch.to(self._place).own()
+                call = batch.to(self._place).unshared()
                 with self._unwritten, callers_device():
                     self._view(*call.args, **call.kwargs)
         except (*MODEL_ERRORS, EngramError):

@@ -198,7 +198,7 @@ class Classification(Task):
             place = device_of(model)
 
             def run(batch: Batch) -> Tensor:
-                there = batch.to(place).own()
+                there = batch.to(place).unshared()
                 return logits_of(ready(*there.args, **there.kwargs))
 
             return torch.cat([run(batch) for batch in reader.batches(inputs, "inputs")])

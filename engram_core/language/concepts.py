@@ -12,7 +12,7 @@ from torch import nn
 from ..concepts.batch import Batch
 from ..concepts.concepts import BACKGROUND, Concept, ConceptSet, draw
 from ..concepts.inspection import Inspection
-from ..concepts.mixing import Owned
+from ..concepts.mixing import BatchWithOwner
 from ..errors import DataError, EngramError
 from .continuing import check_continues_text
 from .inspection import Texts, few_texts, inspect_texts
@@ -118,7 +118,9 @@ class LanguageConcepts(ConceptSet):
             ]
         )
 
-    def prepared(self, model: nn.Module) -> tuple[tuple[str, ...], Iterator[Owned], dict[str, int], int]:
+    def prepared(
+        self, model: nn.Module
+    ) -> tuple[tuple[str, ...], Iterator[BatchWithOwner], dict[str, int], int]:
         """Return names, batches of texts of like length with owners, counts to fill, and the total.
 
         Args:
@@ -142,7 +144,7 @@ class LanguageConcepts(ConceptSet):
                 encoded = encode(self.tokenizer, TextItem("", text), limit=limit, rows=rows, label=BACKGROUND)
                 yield (len(texts), list(range(len(encoded.ids)))), encoded
 
-        def stream() -> Iterator[Owned]:
+        def stream() -> Iterator[BatchWithOwner]:
             for group in by_length(entries(), options["batch_tokens"]):
                 ids, mask = padded([e for _, e in group])
                 owner = torch.full(ids.shape, -1)

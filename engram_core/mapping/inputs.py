@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..concepts.batches import Reader
 from ..concepts.concepts import ConceptSet
-from ..concepts.mixing import Owned, mixed
+from ..concepts.mixing import BatchWithOwner, mixed
 from ..concepts.row_owners import Owner, spread_owner
 from ..concepts.tasks import Subject
 from ..editing.live_edit import LiveEdit, apply_edit
@@ -171,7 +171,7 @@ def _private(model: nn.Module) -> nn.Module:
     return view
 
 
-def _stream(model: nn.Module, inputs: MapInputs) -> Iterator[Owned]:
+def _stream(model: nn.Module, inputs: MapInputs) -> Iterator[BatchWithOwner]:
     singles = inputs.singles()
     prepared = singles.prepared(base_of(model))
     if prepared is not None:
@@ -224,7 +224,7 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[LinearMap], hear
                 owners = torch.full((batch.size,), owners)
             owner[:] = [owners.to(place)]
             calls.clear()
-            there = batch.to(place).own()
+            there = batch.to(place).unshared()
             view(*there.args, **there.kwargs)
 
 

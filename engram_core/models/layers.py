@@ -13,9 +13,9 @@ from torch.nn.utils import parametrize
 
 from ..errors import CoverageError, suggest
 from .linear_maps.adapted import is_adapted
+from .linear_maps.frozen import hides_weight
 from .linear_maps.kinds import linear_maps_of, why_no_linear_maps
 from .linear_maps.linear import LinearMap
-from .linear_maps.opaque import hides_weight
 from .ties import WeightOwners
 from .twin_kinds import is_compiled
 from .view import base_of, plain_path, submodule

@@ -63,12 +63,12 @@ class TensorTwins:
 
     Args:
         model: the base.
-        own: whether parameters get twins, too, and nothing is shared with the base; otherwise they are
-            shared, and with them every tensor that is a window on one.
+        copy_parameters: whether parameters get twins, too, and nothing is shared with the base; otherwise
+            they are shared, and with them every tensor that is a window on one.
     """
 
-    def __init__(self, model: nn.Module, *, own: bool):
-        self._model, self._own = model, own
+    def __init__(self, model: nn.Module, *, copy_parameters: bool):
+        self._model, self._copies = model, copy_parameters
         self._stores: dict[int, UntypedStorage | None] = {}
         self._parameters: dict[int, list[nn.Parameter]] = {}  # by storage
         self.replaced: dict[int, tuple[Tensor, Tensor]] = {}  # parameters that got twins, and these
@@ -90,10 +90,10 @@ class TensorTwins:
         if not _is_simple(tensor):
             return self._odd(tensor)
         if not tensor.is_leaf:  # the result of a computation, whose gradient may be wanted
-            if not self._own and self._shared(tensor):
+            if not self._copies and self._shared(tensor):
                 return tensor
             with torch.enable_grad():
-                return tensor.detach().clone() if self._own else tensor.clone()
+                return tensor.detach().clone() if self._copies else tensor.clone()
         found = self._simple(tensor)
         if found is not tensor and tensor.requires_grad:
             found.requires_grad_()
@@ -102,7 +102,7 @@ class TensorTwins:
     def _parameter(self, parameter: Tensor) -> Tensor:
         # What has no shape yet is given one in place, by the first forward pass.
         lazy = is_lazy(parameter)
-        if not self._own and not lazy and id(parameter) not in self._written:
+        if not self._copies and not lazy and id(parameter) not in self._written:
             return parameter
         if id(parameter) not in self.replaced:
             self.replaced[id(parameter)] = (parameter, copy.deepcopy(parameter, {}))
@@ -158,7 +158,7 @@ class TensorTwins:
         if whole.numel() < _SMALL:
             return whole.clone().untyped_storage()
         start, stop = extent(tensor)
-        if self._own:
+        if self._copies:
             return whole.clone().untyped_storage() if whole.numel() < 4 * (stop - start) else None
         lazy = _lazy(whole)
         if lazy is None:

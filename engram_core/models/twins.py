@@ -51,7 +51,7 @@ class Twins:
 
     Args:
         model: the base.
-        own: whether parameters are copied; otherwise they are shared.
+        copy_parameters: whether parameters are copied; otherwise they are shared.
 
     Attributes:
         memo: twins made so far, by the id of what they are twins of.
@@ -59,11 +59,11 @@ class Twins:
         replaced: see `TensorTwins`.
     """
 
-    def __init__(self, model: nn.Module, *, own: bool = False):
+    def __init__(self, model: nn.Module, *, copy_parameters: bool = False):
         # The form of copy.deepcopy's memo: classes that copy themselves are handed it.
         self.memo: dict[int, Any] = {}
         self._alive: list[Any] = []  # an id counts only as long as its object lives
-        self._tensors = TensorTwins(model, own=own)
+        self._tensors = TensorTwins(model, copy_parameters=copy_parameters)
         self.replaced = self._tensors.replaced
         self.tree = frozenset(id(module) for module in model.modules())
 

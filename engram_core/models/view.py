@@ -51,7 +51,9 @@ class _Window:
         self.base = base
         # The modules of the base, and of the view: weakly, so that a view goes when it is let go.
         self.pairs: list[tuple[nn.Module, weakref.ref[nn.Module]]] = []
-        self.own: dict[int, tuple[Tensor, Tensor]] = {}  # parameters that are not shared, and their twins
+        self.replaced: dict[
+            int, tuple[Tensor, Tensor]
+        ] = {}  # parameters that are not shared, and their twins
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Window:
         return self
@@ -131,7 +133,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
         window = _Window(base_of(model))
         for _, module in walk(model):
             window.pairs.append((module, weakref.ref(twins.twin(module))))
-        window.own = twins.replaced
+        window.replaced = twins.replaced
     vars(view)[_WINDOW] = window
     return view
 
@@ -143,7 +145,7 @@ def own_copy(model: nn.Module) -> nn.Module:
         model: any model or view.
     """
     with torch.inference_mode(False), torch.no_grad():
-        copied = Twins(_unwrapped(model), own=True).twin(_unwrapped(model))
+        copied = Twins(_unwrapped(model), copy_parameters=True).twin(_unwrapped(model))
     vars(copied).pop(_WINDOW, None)
     return copied
 
@@ -167,7 +169,7 @@ def own_parameter(view: nn.Module, parameter: nn.Parameter | None) -> nn.Paramet
         parameter: the base's, or None.
     """
     window = _window(view)
-    known = None if window is None else window.own.get(id(parameter))
+    known = None if window is None else window.replaced.get(id(parameter))
     return parameter if known is None else known[1]  # type: ignore[return-value]
 
 

@@ -12,7 +12,7 @@ from torch.nn.parameter import is_lazy
 from ..concepts.batches import Part, Reader
 from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
 from ..concepts.inputs import MODEL_ERRORS, Inputs
-from ..concepts.mixing import Owned, mixed, plain
+from ..concepts.mixing import BatchWithOwner, mixed, plain
 from ..concepts.row_axes import too_many_arguments
 from ..concepts.row_owners import Owner
 from ..errors import CoverageError, DataError, EngramError, suggest
@@ -147,7 +147,7 @@ def record_steps(
 def record_batches(
     model: nn.Module,
     names: tuple[str, ...],
-    stream: Iterable[Owned],
+    stream: Iterable[BatchWithOwner],
     counts: dict[str, int],
     *,
     total: int | None = None,
@@ -178,7 +178,7 @@ def record_batches(
 def _batch_steps(
     model: nn.Module,
     names: tuple[str, ...],
-    stream: Iterable[Owned],
+    stream: Iterable[BatchWithOwner],
     counts: dict[str, int],
     *,
     total: int | None,
@@ -216,7 +216,7 @@ def _batch_steps(
             keeper.before(batch, owner)
             try:
                 with usage.watching(batch.args, batch.kwargs):
-                    listener.forward(view, batch.to(place).own(), owner)
+                    listener.forward(view, batch.to(place).unshared(), owner)
             except EngramError:
                 raise
             except MODEL_ERRORS as error:

@@ -69,15 +69,15 @@ class AttentionMap(LinearMap):
                 found[name] = new
             else:
                 whole = old.detach().clone()
-                self._own(whole).copy_(new)
+                self._part(whole).copy_(new)
                 found[name] = whole
         return found
 
-    def _own(self, tensor: Tensor) -> Tensor:
+    def _part(self, tensor: Tensor) -> Tensor:
         if self.part == "out" or tensor.shape[0] == self.outputs:
             return tensor
         start = "qkv".index(self.part) * self.outputs
         return tensor[start : start + self.outputs]
 
     def _weight_to_matrix(self, weight: Tensor) -> Tensor:
-        return self._own(weight).reshape(1, self.outputs, self.columns)
+        return self._part(weight).reshape(1, self.outputs, self.columns)

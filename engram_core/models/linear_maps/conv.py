@@ -61,14 +61,15 @@ class ConvMap(LinearMap):
         """
         x = self._padded(x)
         count, channels = x.shape[:2]
-        own = channels // self.groups
+        per_group = channels // self.groups
         places = self._places(x)
         across, along, *steps = x.stride()
         # One strided view of all patches, so that the rows are copied once: F.unfold would copy twice.
         patches = x.as_strided(
-            (self.groups, count, *places, own, *self.kernel),
+            (self.groups, count, *places, per_group, *self.kernel),
             (
-                own * along, across, *(s * step for s, step in zip(self.stride, steps, strict=True)), along,
+                per_group * along, across, *(s * step for s, step in zip(self.stride, steps, strict=True)),
+                along,
                 *(d * step for d, step in zip(self.dilation, steps, strict=True)),
             ),
             x.storage_offset(),

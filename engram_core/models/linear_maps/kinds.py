@@ -15,8 +15,9 @@ from .attention import AttentionMap
 from .conv import ConvMap, conv_map
 from .derived import DerivedMap
 from .experts import expert_maps
+from .frozen import holds_values, is_frozen
 from .linear import Conv1DMap, LinearMap
-from .opaque import holds_values, is_frozen, opaque_map, why_opaque
+from .opaque import opaque_map, why_opaque
 from .parametrized import HookedMap, ParametrizedMap, hooks_of, parametrization_names
 from .transposed import TransposedConvMap, transposed_conv_map
 

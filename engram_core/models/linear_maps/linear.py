@@ -132,7 +132,7 @@ class LinearMap:
         matrix = self._weight_to_matrix(weight.to(dtype))
         if self.bias:
             assert bias is not None
-            column = self._own(bias.to(dtype)).reshape(self.groups, -1, 1)
+            column = self._part(bias.to(dtype)).reshape(self.groups, -1, 1)
             matrix = torch.cat([matrix, column], -1)
         return matrix
 
@@ -210,7 +210,7 @@ class LinearMap:
         """
         return False
 
-    def _own(self, tensor: Tensor) -> Tensor:
+    def _part(self, tensor: Tensor) -> Tensor:
         """Return this map's part of a parameter of the owning module."""
         return tensor
 
