@@ -325,13 +325,13 @@ def test_every_place_that_runs_a_model_moves_its_inputs_there(monkeypatch) -> No
     concepts = ec.ConceptSet([ec.Concept("a", A, A), ec.Concept("b", B, B)])
     subject = ec.Subject(model, concepts, ec.Classification(("a", "b", "c")))
     moved: list[torch.device] = []
-    move = ec.concepts.Batch.to
+    move = ec.concepts.batch.Batch.to
 
-    def watch(batch: ec.concepts.Batch, device: torch.device) -> ec.concepts.Batch:
+    def watch(batch: ec.concepts.batch.Batch, device: torch.device) -> ec.concepts.batch.Batch:
         moved.append(device)
         return move(batch, device)
 
-    monkeypatch.setattr(ec.concepts.Batch, "to", watch)
+    monkeypatch.setattr(ec.concepts.batch.Batch, "to", watch)
     runs: list[int] = []
     forward = One.forward
     monkeypatch.setattr(One, "forward", lambda self, x: runs.append(1) or forward(self, x))
