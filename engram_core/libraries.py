@@ -55,6 +55,9 @@ def need(module: str, what: str, install: str = _INSTALL) -> Any:
         what: what needs it, to begin the sentence with.
         install: the command that installs it.
 
+    Returns:
+        The module.
+
     Raises:
         DependencyError: if it is not installed.
     """

@@ -151,7 +151,7 @@ class Batch:
 
 
 def is_dense(tensor: Tensor) -> bool:
-    """Whether a tensor is an ordinary one, neither sparse nor nested.
+    """Return whether a tensor is an ordinary one, neither sparse nor nested.
 
     Args:
         tensor: any tensor.
@@ -209,6 +209,9 @@ def pieces(batch: Batch, size: int) -> Iterator[Batch]:
     Args:
         batch: the set.
         size: most inputs in a call.
+
+    Yields:
+        The batches, in order.
     """
     if batch.size <= size or batch.cut.axis is None:
         yield batch

@@ -83,6 +83,9 @@ class ConceptSet(Mapping[str, Concept]):
         Args:
             value: a set as it is, or a mapping name → inputs or Concept.
 
+        Returns:
+            The set.
+
         Raises:
             DataError: if it is neither.
         """
@@ -147,6 +150,9 @@ class ConceptSet(Mapping[str, Concept]):
         Args:
             size: inputs per subset.
             seeds: one subset each, 0 or more; the subset's name is ``"subset <seed>"``.
+
+        Returns:
+            One concept per seed.
 
         Raises:
             DataError: if the inputs cannot be indexed, or are fewer than `size`, or a seed is negative.
@@ -244,6 +250,9 @@ def draw(total: int, size: int, seeds: Sequence[int]) -> Iterator[tuple[int, np.
         total: how many numbers there are.
         size: numbers per seed.
         seeds: 0 or more.
+
+    Yields:
+        The seed, and its numbers.
 
     Raises:
         DataError: if `size` is no number from 1 to `total`, or a seed is negative.

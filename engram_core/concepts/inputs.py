@@ -94,6 +94,9 @@ def as_batch(value: Any, label: str) -> Batch:
         value: what was given; a list of tensors counts as a tuple, which is what a DataLoader makes of one.
         label: name of the concept for error messages.
 
+    Returns:
+        The call.
+
     Raises:
         DataError: if it is something else, or holds no tensor.
     """
@@ -147,7 +150,7 @@ def as_batch(value: Any, label: str) -> Batch:
 
 
 def is_set(inputs: Any) -> bool:
-    """Whether this is one set of inputs, and no list of batches.
+    """Return whether this is one set of inputs, and no list of batches.
 
     Args:
         inputs: what was given.

@@ -202,7 +202,7 @@ def _groups(batch: Batch, key: Key, names: Mapping[Key, str]) -> Iterator[frozen
 
 
 def apart(probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> bool:
-    """Whether the first of some arguments of one length may have another one than the rest.
+    """Return whether the first of some arguments of one length may have another one than the rest.
 
     Args:
         probe: of the model.

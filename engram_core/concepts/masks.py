@@ -61,7 +61,7 @@ def positions_of(batch: Batch, key: Key) -> int | None:
 
 
 def is_one_tower(batch: Batch, names: Mapping[Key, str]) -> bool:
-    """Whether all of a batch's tensors belong to one tower, by their names; masks do not count.
+    """Return whether all of a batch's tensors belong to one tower, by their names; masks do not count.
 
     Args:
         batch: the call.
@@ -72,7 +72,7 @@ def is_one_tower(batch: Batch, names: Mapping[Key, str]) -> bool:
 
 
 def lies_along(batch: Batch, key: Key) -> bool:
-    """Whether an argument has one part per input.
+    """Return whether an argument has one part per input.
 
     Args:
         batch: the call.

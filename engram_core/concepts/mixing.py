@@ -32,6 +32,9 @@ def plain(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> It
         parts: the batches.
         index: number of every concept.
         reader: says what counts.
+
+    Yields:
+        Every batch with its owner.
     """
     for part in parts:
         number = index[part.concept]
@@ -87,6 +90,9 @@ def mixed(parts: Iterator[Part], index: Mapping[str, int], reader: Reader) -> It
         parts: the batches.
         index: number of every concept.
         reader: says what counts.
+
+    Yields:
+        Every batch with its owner.
     """
     waiting: list[tuple[Batch, Owner]] = []
     key: tuple | None = None

@@ -105,7 +105,7 @@ class Prober:
         return self._heard
 
     def may_cut(self, batch: Batch, cut: Cut) -> bool | None:
-        """Whether a few inputs give the same rows together and apart; None if they cannot be run together.
+        """Return whether a few inputs give the same rows together and apart; None if they do not run together.
 
         Args:
             batch: the inputs.
@@ -135,7 +135,7 @@ class Prober:
         return again is not None and not _alike(together, [again])
 
     def same(self, one: Batch, other: Batch) -> bool:
-        """Whether two calls give every layer the same rows.
+        """Return whether two calls give every layer the same rows.
 
         Args:
             one: calls of one pass.
@@ -216,7 +216,7 @@ def argument_names(model: nn.Module, batch: Batch) -> dict[Key, str]:
 
 
 def too_many_arguments(model: nn.Module, batch: Batch) -> str:
-    """Say that a call has more positional arguments than the model takes; empty if it has not.
+    """Return that a call has more positional arguments than the model takes; empty if it has not.
 
     Args:
         model: any model.

@@ -71,6 +71,9 @@ def load_pretrained(folder: ModelFolder, auto: Any, known: Any, what: str, *, dt
         dtype: torch type of the weights.
         device: where to.
 
+    Returns:
+        The model.
+
     Raises:
         StorageError: an unknown kind of model, or weights that do not fit.
     """

@@ -92,6 +92,9 @@ class LanguageConcepts(ConceptSet):
         Args:
             size: texts per subset.
             seeds: one subset each, 0 or more.
+
+        Returns:
+            One concept per seed.
         """
         items = [item for concept in self.texts.concepts for item in concept.record]
         return self._of(

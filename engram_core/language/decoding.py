@@ -72,6 +72,9 @@ class Decoder:
         """Feed `ids` (texts, tokens) and return the log-probabilities of the next token, (texts, vocabulary).
 
         `mask` (texts, all tokens so far) is 0 at padding; None if there is none.
+
+        Returns:
+            (texts, vocabulary), in nats.
         """
         ids = ids.to(self._device)
         options = dict(self._options)

@@ -35,7 +35,7 @@ def trigram_share(text: str) -> float:
 
 
 def is_degenerate(text: str) -> bool:
-    """Whether one trigram, occurring at least twice, covers more than half of the words of a text.
+    """Return whether one trigram, occurring at least twice, covers more than half of the words of a text.
 
     Args:
         text: any text.

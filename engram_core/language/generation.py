@@ -128,6 +128,9 @@ def generate(
         chat: put the prompt into the chat template.
         top: number of likeliest alternatives to give with every token.
 
+    Returns:
+        An iterator over the tokens; the model runs as far as it is read.
+
     Raises:
         DataError: for options out of range, a prompt as in `prompt_ids`, or a model that does not continue
             texts (see `check_continues_text`). At once, not at the first token.

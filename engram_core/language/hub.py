@@ -79,6 +79,9 @@ def load_language_subject(
         dtype: see `load_language_model`.
         device: see `load_language_model`.
 
+    Returns:
+        A sample: ``.model``, ``.concepts``, ``.task``.
+
     Raises:
         DataError: naming every bad line of the texts at once.
         StorageError, DependencyError: see `load_language_model`.
@@ -120,6 +123,9 @@ def load_weights(
         folder: from `inspect_folder`.
         dtype: see `load_language_model`.
         device: where the model goes.
+
+    Returns:
+        The model, in evaluation mode.
     """
     transformers = need("transformers", "A language model")
     names = transformers.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -145,6 +151,9 @@ def load_tokenizer(folder: ModelFolder, model: nn.Module) -> Any:
     Args:
         folder: from `inspect_folder`, its tokenizer's files checked as well.
         model: the folder's model.
+
+    Returns:
+        The tokenizer.
 
     Raises:
         StorageError: it cannot be read, or is another model's.

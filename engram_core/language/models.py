@@ -113,6 +113,9 @@ def not_finite(model: nn.Module, inputs: dict[str, Any]) -> NonFiniteError:
     Args:
         model: the model.
         inputs: keyword arguments of the call.
+
+    Returns:
+        The error, to be raised.
     """
     layer = first_not_finite(model, inputs)
     if layer is not None:

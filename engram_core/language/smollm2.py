@@ -53,6 +53,9 @@ class PackagedModel:
         Args:
             name: of the sample.
             config: its config.json.
+
+        Returns:
+            What the package is and holds.
         """
         weights = config["weights"]
         return cls(name, weights["module"], weights["file"], weights["sha256"], weights["command"])

@@ -71,6 +71,9 @@ def encode(
         rows: how many tokens it has an embedding for.
         label: concept name for error messages.
 
+    Returns:
+        The tokens, and where the answer lies among them.
+
     Raises:
         DataError: if the answer becomes no token, or the text is longer than `limit`, holds half a character
             or a token past `rows`, or if the tokenizer fails.

@@ -221,6 +221,9 @@ def select_layers(
             name.
         blocks: keep only layers whose first number in the path is one of these.
 
+    Returns:
+        The names that are left, in order.
+
     Raises:
         UnknownNameError: if a suffix names no layer.
         CoverageError: if nothing is left, or the expression is malformed.

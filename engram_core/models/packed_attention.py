@@ -48,6 +48,9 @@ class OpenAttention(nn.MultiheadAttention):
             attn_mask: see ``nn.MultiheadAttention``.
             average_attn_weights: see ``nn.MultiheadAttention``.
             is_causal: see ``nn.MultiheadAttention``.
+
+        Returns:
+            What the base class returns.
         """
         turn = query.dim() == 3 and not self.batch_first
 

@@ -109,6 +109,9 @@ class Twins:
         Args:
             value: the base's.
             made: its twin, which may still be empty.
+
+        Returns:
+            The twin.
         """
         if id(value) not in self.memo:
             self._alive.append(value)

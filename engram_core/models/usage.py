@@ -143,7 +143,7 @@ class Usage:
         return {name: o.outside for o in self._owners.values() if o.outside for name in o.names}
 
     def why_silent(self, name: str) -> str:
-        """Say why nothing was heard of a layer.
+        """Return why nothing was heard of a layer.
 
         Args:
             name: of the layer.

@@ -123,6 +123,9 @@ def shared_copy(model: nn.Module) -> nn.Module:
     Args:
         model: any model.
 
+    Returns:
+        The view.
+
     Raises:
         EngramError: if a module refuses every way of being copied, or holds an edited view.
     """
@@ -143,6 +146,9 @@ def own_copy(model: nn.Module) -> nn.Module:
 
     Args:
         model: any model or view.
+
+    Returns:
+        The copy.
     """
     with torch.inference_mode(False), torch.no_grad():
         copied = Twins(_unwrapped(model), copy_parameters=True).twin(_unwrapped(model))
@@ -230,6 +236,9 @@ def evaluated(model: nn.Module) -> Iterator[nn.Module]:
 
     Args:
         model: any model or view.
+
+    Yields:
+        A view of the model, or the model itself if it may be run.
     """
     model = _unwrapped(model)
     if base_of(model) is model:

@@ -100,6 +100,9 @@ def check_up(model: nn.Module, concepts: ConceptSet | Mapping[str, Any]) -> Chec
         model: any module; it runs a few inputs.
         concepts: a concept set (of texts too), or a mapping name → inputs.
 
+    Returns:
+        All that was found.
+
     Raises:
         DataError: if `concepts` is no set of concepts at all.
     """

@@ -100,6 +100,9 @@ def examine(
         threads: of torch, for the timed trial.
         report: is told what is being done.
 
+    Returns:
+        What was found, as JSON can hold it.
+
     Raises:
         EngramError: what is wrong with the model or the concepts; or they were changed meanwhile.
     """

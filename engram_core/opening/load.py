@@ -84,6 +84,9 @@ def load_model(path_or_name: str | os.PathLike[str]) -> nn.Module:
     Args:
         path_or_name: a model folder or a hub name.
 
+    Returns:
+        The model, in evaluation mode.
+
     Raises:
         StorageError: as in `load_subject`; for a model that is neither a language model nor an image
             classifier too.

@@ -39,7 +39,7 @@ _checked: weakref.WeakKeyDictionary[nn.Module, tuple[Any, str]] = weakref.WeakKe
 
 
 def is_adapted(module: nn.Module) -> bool:
-    """Whether `module` is a layer that an adapter wraps.
+    """Return whether `module` is a layer that an adapter wraps.
 
     Args:
         module: any module.
@@ -80,7 +80,7 @@ def merged_layer(module: Any) -> nn.Module:
 
 
 def why_not_adapted(module: Any, run: Callable[[nn.Module, Tensor], Tensor], shape: tuple[int, ...]) -> str:
-    """Say why the map of a wrapper cannot be taken as one matrix; empty if it can.
+    """Return why the map of a wrapper cannot be taken as one matrix; empty if it can.
 
     The wrapper is run beside its merged layer, once for every state of its adapters.
 
@@ -170,6 +170,9 @@ class AdaptedMap(DerivedMap):
 
         Args:
             view: a private view.
+
+        Returns:
+            True: it can always be done.
         """
         release_forward(submodule(view, self.module))
         return True
@@ -204,7 +207,7 @@ def inner_model(model: Any) -> nn.Module:
 
 
 def adapter_states(model: nn.Module) -> list[str]:
-    """Return, for every part of a model that adapters wrap, its path and which of them are on.
+    """Return for every part of a model that adapters wrap, its path and which of them are on.
 
     Args:
         model: any model.
@@ -289,6 +292,9 @@ def put_in_place(model: nn.Module, old: nn.Module, new: nn.Module) -> bool:
         model: that holds it.
         old: the module that is there.
         new: the module that takes its place.
+
+    Returns:
+        Whether it was there.
     """
     found = False
     for parent in list(model.modules()):

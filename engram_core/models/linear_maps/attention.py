@@ -57,6 +57,9 @@ class AttentionMap(LinearMap):
             model: the model.
             weight: the new weight.
             bias: the new bias, or None.
+
+        Returns:
+            The new parameters, by attribute name.
         """
         found: dict[str, Tensor] = {}
         for name, new, old in zip(

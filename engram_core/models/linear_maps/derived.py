@@ -119,6 +119,9 @@ class DerivedMap(LinearMap):
 
         Args:
             matrix: (groups, outputs / groups, width).
+
+        Returns:
+            Weight and bias, in the shapes of the layer's own.
         """
         return self.inner.split(matrix)
 
@@ -129,6 +132,9 @@ class DerivedMap(LinearMap):
             model: a view, or a copy to bake into.
             matrix: (groups, outputs / groups, width).
             own: whether the model's parameters are nobody else's, so that they may be written to.
+
+        Returns:
+            True: it can always be done.
         """
         weight, bias = self.split(matrix)
         module = submodule(model, self.module)
@@ -160,6 +166,9 @@ def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None, like: Tensor) 
         weight: the weight.
         bias: the bias; None leaves it as it is.
         like: says type, device and whether gradients are kept.
+
+    Returns:
+        The layer.
     """
     for name, tensor in (("weight", weight), ("bias", bias)):
         if tensor is not None:

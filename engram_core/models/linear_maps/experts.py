@@ -91,6 +91,9 @@ class ExpertMap(LinearMap):
             model: the model.
             weight: the new weight.
             bias: the new bias, or None.
+
+        Returns:
+            The new parameters, by attribute name.
         """
         found = {}
         for name, new, old in zip(
@@ -117,6 +120,9 @@ class ExpertMap(LinearMap):
             model: a view, or a module of its own.
             matrix: ``[W | b]``, (1, outputs, width).
             own: whether nobody else holds the parameters of `model`, so that they may be written.
+
+        Returns:
+            Whether it was done.
         """
         weight, bias = self.split(matrix)
         if base_of(model) is not model:
@@ -138,6 +144,9 @@ class ExpertMap(LinearMap):
 
         Args:
             view: a private view.
+
+        Returns:
+            Whether there was something to take back.
         """
         module = submodule(view, self.module)
         if isinstance(module, OpenExperts):

@@ -13,7 +13,7 @@ __all__ = ["hides_weight", "holds_values", "is_frozen", "stored_tensors"]
 
 
 def hides_weight(module: nn.Module) -> bool:
-    """Whether a module without parameters still has a weight, in a packed or integer form.
+    """Return whether a module without parameters still has a weight, in a packed or integer form.
 
     Args:
         module: any module.
@@ -25,7 +25,7 @@ def hides_weight(module: nn.Module) -> bool:
 
 
 def holds_values(weight: Tensor) -> bool:
-    """Whether a floating-point weight is what it says, and no tensor class's parameters form of it.
+    """Return whether a floating-point weight is what it says, and not stored in a form of its class's own.
 
     Args:
         weight: any tensor.
@@ -42,7 +42,7 @@ def holds_values(weight: Tensor) -> bool:
 
 
 def is_frozen(module: nn.Module) -> bool:
-    """Whether the weight of a module is stored in a form that is not its values.
+    """Return whether the weight of a module is stored in a form that is not its values.
 
     Args:
         module: any module.

@@ -62,7 +62,7 @@ def linear_maps_of(name: str, module: nn.Module) -> list[LinearMap] | None:
 
 
 def why_no_linear_maps(module: nn.Module) -> str:
-    """Say why a layer that is wrapped or computed has no map that could be edited; empty if it has.
+    """Return why a layer that is wrapped or computed has no map that could be edited; empty if it has.
 
     Args:
         module: the layer.

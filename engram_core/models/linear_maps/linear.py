@@ -141,6 +141,9 @@ class LinearMap:
 
         Args:
             matrix: (groups, outputs / groups, width).
+
+        Returns:
+            Weight and bias, in the shapes of the layer's own.
         """
         bias = matrix[..., -1].reshape(-1) if self.bias else None
         return self._matrix_to_weight(matrix[..., : self.columns]), bias
@@ -199,6 +202,9 @@ class LinearMap:
             model: a view, or a copy to bake into.
             matrix: (groups, outputs / groups, width).
             own: whether the model's parameters are nobody else's, so that they may be written to.
+
+        Returns:
+            Whether it was done.
         """
         return False
 
@@ -207,6 +213,9 @@ class LinearMap:
 
         Args:
             view: a private view.
+
+        Returns:
+            Whether there was something to undo.
         """
         return False
 

@@ -113,6 +113,9 @@ class OpaqueMap(LinearMap):
             model: a view, or a copy to bake into.
             matrix: (groups, outputs / groups, width).
             own: whether the model's parameters are nobody else's, so that they may be written to.
+
+        Returns:
+            True: it can always be done in a view.
         """
         if base_of(model) is model:
             self.check_bake(model)
@@ -128,6 +131,9 @@ class OpaqueMap(LinearMap):
 
         Args:
             view: a private view.
+
+        Returns:
+            True: it can always be done.
         """
         release_forward(submodule(view, self.module))
         return True
@@ -172,7 +178,7 @@ def opaque_map(label: str, path: str, module: nn.Module, kind: str) -> OpaqueMap
 
 
 def why_opaque(module: nn.Module) -> str:
-    """Say why a frozen layer is no linear map that can be edited at its input; empty if it is one.
+    """Return why a frozen layer is no linear map that can be edited at its input; empty if it is one.
 
     Args:
         module: the layer.

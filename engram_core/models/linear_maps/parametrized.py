@@ -64,6 +64,9 @@ class ParametrizedMap(DerivedMap):
 
         Args:
             view: a private view.
+
+        Returns:
+            True: it can always be done.
         """
         module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
@@ -150,6 +153,9 @@ class HookedMap(DerivedMap):
 
         Args:
             view: a private view.
+
+        Returns:
+            True: it can always be done.
         """
         module = submodule(view, self.module)
         kept = vars(module).pop(_KEPT, None)
