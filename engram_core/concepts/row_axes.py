@@ -105,7 +105,7 @@ class Prober:
         return self._heard
 
     def may_cut(self, batch: Batch, cut: Cut) -> bool | None:
-        """Return whether a few inputs give the same rows together and apart; None if they do not run together.
+        """Return whether a few inputs give the same rows together and apart; None if they fail together.
 
         Args:
             batch: the inputs.
