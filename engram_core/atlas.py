@@ -83,6 +83,9 @@ class Atlas(SolvedAtlas):
     def load(cls, path: Any, model: nn.Module) -> Self:
         """Read a file written by `save`, for the model it was made from.
 
+        Returns:
+            The engrams, bound to the model.
+
         Raises:
             ModelMismatchError: if `model` is another one.
             StorageError: if the file is not a whole atlas.
@@ -134,6 +137,9 @@ def extract(
         layers: which layers (see `layers.select_layers`).
         blocks: only layers whose first number in the path is one of these.
         progress: called with (done, total, text) after every solve.
+
+    Returns:
+        One engram per concept, of every covered layer.
 
     Raises:
         ModelMismatchError: if the recording is of another model, or the model changed since.

@@ -82,6 +82,9 @@ class LiveEdit:
         """Put another edit in force: an `Edit`, or keyword arguments of `Edit.of` that differ.
 
         Nothing is solved and no model is copied.
+
+        Returns:
+            This edit.
         """
         if edit is None:
             now = self._edit
@@ -115,6 +118,9 @@ class LiveEdit:
         """Put the edit in force in some of its layers alone, as it is in the whole; None for all of them.
 
         Unlike another choice of layers in the edit itself, this leaves adaptive factors as they are.
+
+        Returns:
+            This edit.
 
         Raises:
             UnknownNameError: for a layer that the edit does not act on.

@@ -39,6 +39,9 @@ def place(change: Change, fused: tuple[str, ...] = ()) -> Placement:
     Args:
         change: what is to be done.
         fused: beginnings of the names of layers that a fused forward reads past their modules.
+
+    Returns:
+        Which weights are replaced, and which layers get thin products.
     """
     atlas = change.atlas
     shared: dict[Source, list[LinearMap]] = {}

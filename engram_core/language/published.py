@@ -58,6 +58,9 @@ def standard_rows(rows: Iterable[Numbered], columns: Mapping[str, str] | None = 
         columns: the names that the file uses, by ours: ``{"concept": "subject", "prompt": "question"}``.
             Other columns are then left out. Default: the names are ours, or those of a published dataset.
 
+    Returns:
+        The rows, numbered as in their file.
+
     Raises:
         DataError: if the names are neither, in one sentence for the whole file.
     """

@@ -175,6 +175,9 @@ class Recording:
     def load(cls, path: Any) -> Recording:
         """Read a file written by `save`; it meets its model when it is extracted.
 
+        Returns:
+            The recording.
+
         Raises:
             StorageError: if the file is not a whole recording.
         """
