@@ -73,6 +73,9 @@ def record(
         device: where statistics are kept; default: where the model is.
         progress: called with (done, total or None, text) after every batch.
 
+    Returns:
+        Per concept and layer, the statistics of what the layer reads.
+
     Raises:
         DataError: an empty concept, a mask that does not fit, fewer than one row.
         NonFiniteError: NaN or infinity; names layer and concept.
@@ -168,6 +171,9 @@ def record_batches(
         blocks: see `record`.
         device: see `record`.
         progress: see `record`.
+
+    Returns:
+        The recording.
     """
     work = _batch_steps(
         model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device
