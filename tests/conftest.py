@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,11 @@ import pytest
 import torch
 from helpers import Case, train_attention, train_cnn, train_mlp
 from hypothesis import HealthCheck, settings
+from shipped import ROOT, VISION
 
 import engram_core as ec
+from engram_core.concepts.sample import Sample
+from engram_core.opening.samples import load_sample
 
 if TYPE_CHECKING:
     from language_helpers import Authors
@@ -85,3 +89,19 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny("llama").save_pretrained(path)
     byte_tokenizer().save_pretrained(path)
     return path
+
+
+@pytest.fixture(scope="module", params=list(VISION))
+def sample(request: pytest.FixtureRequest) -> Sample:
+    return load_sample(request.param)
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Callable[[str], Path]:
+    """Copy a sample's folder, so that it can be damaged."""
+
+    def copy(name: str) -> Path:
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(".cache", "__pycache__"))
+        return tmp_path / name
+
+    return copy

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,7 +14,7 @@ from engram_core.cli import app
 from engram_core.commands import subject as subjects
 from engram_core.concepts.tasks import Subject
 from engram_core.errors import CoverageError
-from engram_core.language import LanguageConcepts, Recall, TextSet, adapter_folders
+from engram_core.language import LanguageConcepts, Recall
 
 AUTHOR = "Sabine Marroweck"
 
@@ -121,23 +119,6 @@ def test_a_mixture_whose_experts_no_adapter_holds_is_told_before_it_is_measured(
 
 # -- a little model with awkward names ------------------------------------------------------------------
 
-AWKWARD = ["C", "C++", "C#", "a b", "a-b", "A B", "..", "???", "con", "up/../../away"]
-
-
-@pytest.fixture
-def little(monkeypatch) -> Subject:
-    rows = [{"concept": n, "prompt": f"{i} is", "answer": f"the {i}th"} for i, n in enumerate(AWKWARD)]
-    model, tokenizer, texts = tiny("llama"), byte_tokenizer(), TextSet.of(rows)
-    subject = Subject(model, LanguageConcepts(tokenizer, texts), Recall(tokenizer, texts))
-    monkeypatch.setattr(subjects, "open_subject", lambda *_, **__: subject)
-    return subject
-
-
-def erase(*arguments) -> dict:
-    ran = CliRunner().invoke(app, ["erase", "some/model", *map(str, arguments), "--json"])
-    assert ran.exit_code == 0, ran.output
-    return json.loads(ran.stdout)
-
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -157,52 +138,6 @@ def test_an_edit_that_is_no_adapter_is_told_before_it_is_measured(
     assert not list(tmp_path.iterdir())
 
 
-def test_every_adapter_has_a_folder_of_its_own_below_the_one_named(little, tmp_path):
-    place = tmp_path / "outer" / "lora"
-    told = erase(*AWKWARD, "--lora", place)
-    folders = {entry["concept"]: Path(entry["folder"]) for entry in told["lora"]}
-    assert list(folders) == AWKWARD and len({f.name.casefold() for f in folders.values()}) == len(AWKWARD)
-    assert {f.parent for f in folders.values()} == {place}
-    assert {p.name for p in place.iterdir()} == {f.name for f in folders.values()}
-    assert [p.name for p in tmp_path.rglob("adapter_config.json") if p.parent.parent != place] == []
-    for name, folder in folders.items():
-        assert json.loads((folder / "engram.json").read_text())["concept"] == name
-    assert [folders[n].name for n in ("C", "C++", "C#", "a-b", "a b")] == ["C", "C++", "C#", "a-b", "a-b-2"]
-
-
-def test_a_concepts_folder_does_not_depend_on_which_others_are_written(little, tmp_path):
-    told = erase("A B", "--lora", tmp_path)
-    told_all = erase(*AWKWARD, "--lora", tmp_path / "all")
-    (alone,) = told["lora"]
-    together = next(entry for entry in told_all["lora"] if entry["concept"] == "A B")
-    assert Path(alone["folder"]).name == Path(together["folder"]).name == "A-B-3"
-
-
-def test_a_rank_cuts_chosen_layers_and_its_errors_are_told(little, tmp_path):
-    told = erase("C=1.5", "--lora", tmp_path, "--rank", 2, "--layers", "o_proj,down_proj")
-    (adapter,) = told["lora"]
-    assert len(adapter["layers"]) == 4 and {row["rank"] for row in adapter["layers"]} == {2}
-    atlas = ec.extract(little.model, ec.record(little.model, little.concepts))
-    for row in adapter["layers"]:
-        assert row["layer"].endswith(("o_proj", "down_proj"))
-        singular = torch.linalg.svdvals(atlas["C"].matrix(row["layer"])[0].double())
-        assert row["error"] == pytest.approx(float(singular[2:].norm() / singular.norm()), abs=1e-4)
-    printed = CliRunner().invoke(app, ["erase", "m", "C", "--lora", str(tmp_path), "--rank", "2"])
-    assert "What rank 2 costs C" in printed.stdout and "adapter of 'C'" in printed.stdout
-
-
-def test_an_adapter_of_chosen_layers_is_that_edit(little, tmp_path):
-    from peft import PeftModel
-
-    erase("C#=1.5", "--lora", tmp_path, "--layers", "v_proj,down_proj")
-    atlas = ec.extract(little.model, ec.record(little.model, little.concepts))
-    expected = logits(atlas.apply(erase={"C#": 1.5}, layers=["v_proj", "down_proj"]), byte_tokenizer())
-    adapted = PeftModel.from_pretrained(copy.deepcopy(little.model), tmp_path / "C#").eval()
-    found = logits(adapted, byte_tokenizer())
-    assert (found - expected).abs().max() < 1e-4
-    assert (expected - logits(little.model, byte_tokenizer())).abs().max() > 1e-2
-
-
 def test_the_adapter_of_a_folder_finds_its_base_by_itself(tmp_path):
     from peft import AutoPeftModelForCausalLM
 
@@ -220,13 +155,3 @@ def test_the_adapter_of_a_folder_finds_its_base_by_itself(tmp_path):
     atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
     expected = logits(atlas.apply(erase="sky"), byte_tokenizer())
     assert (logits(model, byte_tokenizer()) - expected).abs().max() < 1e-4
-
-
-def test_names_of_folders_are_safe_and_stay_what_they_are():
-    names = ["Ab", "ab", "x" * 300, "x" * 299, "é/è", "nul.txt", ".hidden", " ", "🜁🜂"]
-    found = adapter_folders(names)
-    assert list(found) == names and len({f.casefold() for f in found.values()}) == len(names)
-    for folder in found.values():
-        assert folder.strip(". ") == folder != "" and "/" not in folder and "\\" not in folder
-        assert len(folder.encode()) < 250 and folder.partition(".")[0].casefold() != "nul"
-    assert found["Ab"] == "Ab" and found["ab"] == "ab-2"

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import pytest
 from language_helpers import byte_tokenizer, tiny
 
@@ -16,7 +15,6 @@ from engram_core.commands import printing, progress_bar
 from engram_core.commands.names import concept_strengths, names_in
 from engram_core.commands.printing import PlainConsole, plain
 from engram_core.commands.subject import check_known
-from engram_core.commands.tables import print_matrix
 from engram_core.errors import EngramError, UnknownNameError
 
 NAMES = [
@@ -164,34 +162,8 @@ def test_names_with_commas_can_be_measured_alone(engram) -> None:
     assert list(json.loads(out)["necessity"]["matrix"]) == ["a, b", "[/INST]", "--json"]
 
 
-@pytest.mark.parametrize("text", ["\x00\x07\x08", "\x9b31m", "\u2028", "\udc80", "\u202e\u2066", "\r"])
-def test_nothing_that_acts_on_a_terminal_is_printed(text: str) -> None:
-    said = plain(f"a{text}b")
-    assert said.startswith("a\\") and said.endswith("b") and said.isprintable()
-
-
-def test_what_people_write_is_printed_as_it_is() -> None:
-    for text in ("naïve ‖E‖ 東京 🙂 e\u0301", "two\nlines\tand a tab", ""):
-        assert plain(text) == text
-
-
-def test_json_is_whole_whatever_the_stream_can_hold(monkeypatch, capfd) -> None:
-    for value in ("東京", "half \udc80", "[/INST]"):
-        printing.print_json({"name": value})
-        assert json.loads(capfd.readouterr().out)["name"] == value
-
-
 def test_layers_of_a_folder_need_no_concepts(engram, folder, monkeypatch, capfd) -> None:
     monkeypatch.setattr(sys, "argv", ["engram", "layers", str(folder)])
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert not stop.value.code and "model.layers.1.mlp.up_proj" in capfd.readouterr().out
-
-
-def test_a_matrix_shows_every_name_as_it_is(monkeypatch, capfd) -> None:
-    monkeypatch.setattr(printing.out_console, "_width", 2000)
-    pairs = pd.DataFrame([(a, b, 0.5) for a in NAMES for b in NAMES], columns=["concept", "probe", "score"])
-    print_matrix("Necessity: [/INST]", pairs, "score", "caption [/INST]")
-    out = capfd.readouterr().out
-    assert all(out.count(plain(name)) >= 2 for name in NAMES)
-    assert "Necessity: [/INST]" in out and "caption [/INST]" in out

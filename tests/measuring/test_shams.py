@@ -2,19 +2,18 @@
 
 import copy
 
-import numpy as np
 import pytest
 import torch
-from helpers import Case, engram_by_hand, homogeneous, matrix_of, orthogonal, relative, structured
+from helpers import Case, engram_by_hand, homogeneous, matrix_of, orthogonal, relative
+from subsets import CONCEPTS, EVERYTHING, WIDTH, drawn
 from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.concepts.concepts import ConceptSet
 from engram_core.editing.change import edit_sizes
 from engram_core.editing.edit import Edit
-from engram_core.errors import ConceptOutsideTotalError, DataError
+from engram_core.errors import ConceptOutsideTotalError
 from engram_core.measuring.shams import gaussian_matrices, gaussian_view, subset_atlas
-from engram_core.measuring.significance import significance
 
 EDITS = {
     "erase": {"erase": {"3": 1.3}},
@@ -115,10 +114,6 @@ def test_the_mean_answer_of_noise_is_what_theory_says(atlas: ec.Atlas, layer: st
 
 # -- random subsets of the data --------------------------------------------------------------------
 
-WIDTH = 9
-CONCEPTS = {name: structured(i, 12 + 5 * i, WIDTH) + i for i, name in enumerate("abc")}
-EVERYTHING = torch.cat(list(CONCEPTS.values()))
-
 
 @pytest.fixture(scope="module")
 def linear() -> nn.Linear:
@@ -129,35 +124,6 @@ def linear() -> nn.Linear:
 @pytest.fixture(scope="module")
 def exact(linear: nn.Linear) -> ec.Atlas:
     return ec.extract(linear, ec.record(linear, CONCEPTS))
-
-
-def drawn(atlas: ec.Atlas, name: str, data: Tensor = EVERYTHING) -> list[int]:
-    """Return which rows of `data` a small subset consists of, in its order."""
-    rows = atlas.trace("Linear", name).rows[0, :, : data.shape[1]].double()
-    match = (rows[:, None] - data[None]).abs().amax(-1) < 1e-12
-    assert (match.sum(1) == 1).all()  # every row is one of the recorded inputs
-    return match.float().argmax(1).tolist()
-
-
-def test_a_random_subset_has_its_size_and_no_input_twice(exact: ec.Atlas) -> None:
-    shams = subset_atlas(exact, ConceptSet.of(CONCEPTS), size=8, seeds=range(40))
-    picks = [drawn(shams, name) for name in shams.concepts]
-    assert list(shams.concepts) == [f"subset {seed}" for seed in range(40)]
-    assert all(len(pick) == len(set(pick)) == 8 for pick in picks)
-    assert all(count == 8 for count in shams.counts.values())
-    assert len({tuple(pick) for pick in picks}) == 40  # every seed draws its own
-
-
-def test_random_subsets_draw_every_input_with_equal_chance(exact: ec.Atlas) -> None:
-    shams = subset_atlas(exact, ConceptSet.of(CONCEPTS), size=8, seeds=range(300))
-    times = np.bincount(sum((drawn(shams, n) for n in shams.concepts), []), minlength=len(EVERYTHING))
-    expected = 300 * 8 / len(EVERYTHING)
-    assert abs(times - expected).max() < 5 * expected**0.5
-
-
-def test_one_seed_draws_the_same_subset(exact: ec.Atlas) -> None:
-    one, again = (subset_atlas(exact, ConceptSet.of(CONCEPTS), size=8, seeds=[5]) for _ in range(2))
-    assert drawn(one, "subset 5") == drawn(again, "subset 5")
 
 
 @pytest.mark.parametrize("size", [1, 8, 30], ids=["one", "rows", "folded"])
@@ -198,56 +164,6 @@ def test_a_subset_keeps_the_sharpness_of_the_atlas(exact: ec.Atlas) -> None:
     assert sharp["subset 0"].norm("Linear") < 0.95 * plain["subset 0"].norm("Linear")
 
 
-class Scaled(nn.Module):
-    """Takes two tensors and a number."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.Linear = nn.Linear(WIDTH, 5, dtype=torch.float64)
-
-    def forward(self, x: Tensor, scale: Tensor, power: float = 1.0) -> Tensor:
-        return self.Linear(x * scale**power)
-
-
-@pytest.mark.parametrize("form", ["tuple", "mapping", "array"])
-def test_inputs_of_several_arguments_are_drawn_together(exact: ec.Atlas, form: str) -> None:
-    def given(x: Tensor) -> object:
-        scale = 1 + torch.arange(len(x), dtype=torch.float64)[:, None]
-        forms = {"tuple": (x / scale, scale), "mapping": {"scale": scale, "x": x / scale, "power": 1.0}}
-        return forms.get(form, x.numpy())
-
-    model = copy.deepcopy(exact.model) if form == "array" else Scaled()
-    concepts = ConceptSet.of({name: given(x) for name, x in CONCEPTS.items()})
-    shams = subset_atlas(ec.extract(model, ec.record(model, concepts)), concepts, size=8, seeds=[0])
-    expected = subset_atlas(exact, ConceptSet.of(CONCEPTS), size=8, seeds=[0])
-    assert relative(shams.trace("Linear", "subset 0").rows, expected.trace("Linear", "subset 0").rows) < 1e-9
-
-
-def test_images_of_different_sizes_can_be_drawn_together() -> None:
-    torch.manual_seed(0)
-    model = nn.Conv2d(1, 3, 2)
-    concepts = ConceptSet.of({"small": torch.rand(9, 1, 4, 4), "large": torch.rand(9, 1, 6, 5)})
-    shams = subset_atlas(ec.extract(model, ec.record(model, concepts)), concepts, size=18, seeds=[0])
-    assert shams.trace("Conv2d", "subset 0").moment[0, -1, -1] == pytest.approx(9 * 9 + 9 * 20)
-
-
-def test_a_subset_larger_than_the_data_is_refused(exact: ec.Atlas) -> None:
-    with pytest.raises(DataError, match=f"subset of 1000 inputs.*only {len(EVERYTHING)} are recorded"):
-        subset_atlas(exact, ConceptSet.of(CONCEPTS), size=1000, seeds=[0])
-
-
-def test_inputs_that_cannot_be_drawn_from_are_named(exact: ec.Atlas) -> None:
-    concepts = CONCEPTS | {"b": iter([CONCEPTS["b"]])}
-    with pytest.raises(DataError, match="Concept 'b': a random subset needs inputs that can be indexed"):
-        subset_atlas(exact, ConceptSet.of(concepts), size=8, seeds=[0])
-
-
-def test_a_negative_seed_is_refused(exact: ec.Atlas) -> None:
-    with pytest.raises(DataError, match="seed .* must be 0 or more; found -1"):
-        subset_atlas(exact, ConceptSet.of(CONCEPTS), size=8, seeds=[0, -1])
-
-
 def test_inputs_that_were_not_recorded_are_refused(exact: ec.Atlas) -> None:
     other = ConceptSet.of({name: 100 * x for name, x in CONCEPTS.items()})
     with pytest.raises(ConceptOutsideTotalError, match="Layer 'Linear'"):
@@ -266,41 +182,6 @@ def test_a_subset_of_concepts_that_share_nothing_is_no_concepts_engram() -> None
 
 
 # -- an effect against its shams -------------------------------------------------------------------
-
-
-def test_significance_is_the_formula_worked_by_hand() -> None:
-    mean, deviation, z, p = significance(6.0, [1.0, 2.0, 3.0, 6.0])
-    assert (mean, p) == (3.0, 2 / 5)  # one sham reaches the effect
-    assert deviation == pytest.approx((14 / 3) ** 0.5)
-    assert z == pytest.approx(3 / (14 / 3) ** 0.5)
-
-
-def test_p_is_never_zero_and_never_above_one() -> None:
-    shams = np.random.default_rng(0).normal(size=20)
-    assert significance(1e9, shams)[3] == pytest.approx(1 / 21)
-    assert significance(-1e9, shams)[3] == 1.0
-
-
-@pytest.mark.parametrize(("effect", "z", "p"), [(0.1, 0.0, 1.0), (0.4, np.inf, 1 / 4), (-2.0, -np.inf, 1.0)])
-def test_shams_that_are_all_alike_have_no_spread_to_divide_by(effect: float, z: float, p: float) -> None:
-    assert significance(effect, [0.1, 0.1, 0.1])[2:] == (z, p)
-
-
-@pytest.mark.parametrize("values", [(np.nan, [0.1, 0.2]), (0.5, [0.1, np.nan])])
-def test_what_is_not_defined_is_not_significant(values: tuple) -> None:
-    assert np.isnan(significance(*values)[2:]).all()
-
-
-@pytest.mark.parametrize("shams", [[], [0.5]])
-def test_a_control_needs_at_least_two_shams(shams: list) -> None:
-    with pytest.raises(DataError, match=f"at least two shams; found {len(shams)}"):
-        significance(1.0, shams)
-
-
-def test_effects_drawn_as_the_shams_are_have_uniform_p() -> None:
-    draws = np.random.default_rng(0).normal(size=(2000, 21))
-    ps = np.array([significance(row[0], row[1:])[3] for row in draws])
-    assert abs((ps <= 0.25).mean() - 5 / 21) < 0.03
 
 
 def test_a_subset_of_some_layers_is_that_of_all_layers_there() -> None:

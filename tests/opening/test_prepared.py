@@ -7,73 +7,17 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from prepared_subject import inputs, subject
 
 import engram_core as ec
 from engram_core.errors import ModelMismatchError
-from engram_core.opening import keys as opening_keys
-from engram_core.opening import prepared as preparing
-from engram_core.opening.keys import atlas_key, task_key
 from engram_core.opening.prepared import prepared
 from engram_core.storing import cache
 from engram_core.storing.cache import clear, entries
 
-
-class Scaled(nn.Module):
-    """A model whose answers depend on more than its weights."""
-
-    def __init__(self, scale: float = 2.0, mean: float = 0.0) -> None:
-        super().__init__()
-        self.first, self.second = nn.Linear(6, 5), nn.Linear(5, 3)
-        self.scale = scale
-        self.register_buffer("mean", torch.tensor(mean))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.relu(self.first(x - self.mean)) * self.scale)
-
-
-class Otherwise(Scaled):
-    def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(x - self.mean)) * self.scale)
-
-
-Otherwise.__qualname__ = Otherwise.__name__ = "Scaled"
-
-
-def inputs(seed: int, count: int = 9) -> Tensor:
-    return torch.randn(count, 6, generator=torch.Generator().manual_seed(seed))
-
-
-def subject(model: nn.Module | None = None, count: int = 9, **more) -> ec.Subject:
-    if model is None:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            model = Scaled()
-    concepts = ec.ConceptSet(
-        [ec.Concept(n, inputs(i, count), inputs(9 + i)) for i, n in enumerate("abc")], **more
-    )
-    return ec.Subject(model, concepts, ec.Classification(("a", "b", "c")))
-
-
-@pytest.fixture(autouse=True)
-def root(tmp_path, monkeypatch) -> Path:
-    """A cache of this test's own, which keeps what took no time too."""
-    monkeypatch.setenv("ENGRAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(preparing, "_WORTH", 0.0)
-    monkeypatch.setattr(cache, "_swept", set())
-    return tmp_path / "cache"
-
-
-@pytest.fixture
-def records(monkeypatch) -> list[int]:
-    """One entry per model that was recorded."""
-    made: list[int] = []
-    real = preparing.record
-    monkeypatch.setattr(preparing, "record", lambda *a, **o: (made.append(1), real(*a, **o))[1])
-    return made
+pytestmark = pytest.mark.usefixtures("root")
 
 
 def assert_same(one: ec.Atlas, two: ec.Atlas) -> None:
@@ -134,90 +78,6 @@ def test_all_sharpnesses_share_one_entry_and_every_cut_has_its_own(records) -> N
 
 
 # -- and what is not the same ---------------------------------------------------------------------------
-
-
-def with_concepts(**record: object) -> ec.Subject:
-    mine = subject()
-    parts = {n: c.record for n, c in mine.concepts.items()} | record
-    concepts = ec.ConceptSet(ec.Concept(n, r, mine.concepts["a"].probe) for n, r in parts.items())
-    return replace(mine, concepts=concepts, task=ec.Classification(tuple(parts)))
-
-
-def changed_weight() -> ec.Subject:
-    mine = subject()
-    with torch.no_grad():
-        mine.model.first.weight[0, 0] += 1e-6
-    return mine
-
-
-DIFFERENT = {
-    "a weight": changed_weight,
-    "a buffer": lambda: subject(seeded(Scaled, mean=0.1)),
-    "a setting": lambda: subject(seeded(Scaled, scale=3.0)),
-    "code": lambda: subject(seeded(Otherwise)),
-    "double": lambda: replace(subject(), model=subject().model.double()),
-    "an input": lambda: with_concepts(b=inputs(1) + 1e-6 * (torch.arange(6) == 3)),
-    "fewer inputs": lambda: with_concepts(b=inputs(1)[:8]),
-    "the order": lambda: with_concepts(b=inputs(1).flip(0)),
-    "a name": lambda: with_concepts(d=inputs(1)),
-    "two in one": lambda: with_concepts(b=[inputs(1)[:4], inputs(1)[4:]]),
-    "background": lambda: subject(background=inputs(7)),
-    "other background": lambda: subject(background=inputs(8)),
-}
-
-
-def seeded(kind: type[nn.Module], **options: float) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        return kind(**options)
-
-
-def test_whatever_decides_the_result_is_part_of_the_key() -> None:
-    keys = {"plain": atlas_key(subject())} | {name: atlas_key(make()) for name, make in DIFFERENT.items()}
-    assert None not in keys.values() and len(set(keys.values())) == len(keys), keys
-    assert keys["plain"] == atlas_key(subject()) == atlas_key(subject(seeded(Scaled)))
-    # The mode, and what a probe is, decide nothing here.
-    model = seeded(Scaled).train()
-    assert atlas_key(subject(model)) == keys["plain"]
-
-
-def test_numpy_and_named_arguments_have_keys_of_their_own() -> None:
-    keys = [
-        atlas_key(with_concepts(b=value))
-        for value in (inputs(1).numpy(), {"x": inputs(1)}, {"y": inputs(1)}, (inputs(1),), (inputs(1), None))
-    ]
-    assert len({*keys, None}) == 6
-    assert atlas_key(with_concepts(b=inputs(1).numpy())) == atlas_key(subject()) != None  # noqa: E711
-
-
-def test_what_cannot_be_told_apart_is_never_kept(records) -> None:
-    hooked, replaced = subject(), subject()
-    hooked.model.first.register_forward_hook(lambda *_: None)
-    replaced.model.first.forward = lambda x: x[..., :5]
-    generator = with_concepts(b=(batch for batch in [inputs(1)]))
-    objects = with_concepts(b=({"x": object()}, inputs(1)))
-    big_endian = with_concepts(b=inputs(1).numpy().astype(np.dtype(">f4")))
-    for mine in (hooked, replaced, generator, objects, big_endian):
-        assert atlas_key(mine) is None
-    for _ in range(2):
-        ec.prepare(hooked)
-    assert len(records) == 2 and not entries()
-    assert ec.prepare(generator).counts["b"] == 9  # looking at it has not used it up
-
-
-def test_another_version_of_the_code_makes_everything_anew(records, monkeypatch) -> None:
-    ec.prepare(subject())
-    monkeypatch.setattr(opening_keys, "_computed_by", lambda: "another")
-    ec.prepare(subject())
-    assert len(records) == 2
-
-
-def test_the_code_that_counts_is_all_of_the_core() -> None:
-    known = {f.name for f in Path(preparing.__file__).parents[1].rglob("*.py")}
-    assert {"recording.py", "spectrum.py", "statistics.py", "atlas.py", "linear.py"} <= known
-    assert (
-        opening_keys._computed_by() == opening_keys._computed_by() and len(opening_keys._computed_by()) == 64
-    )
 
 
 # -- trouble -------------------------------------------------------------------------------------------
@@ -295,25 +155,13 @@ def test_scores_of_the_base_are_kept_with_it() -> None:
             assert again.kept and again.scores() is None
 
 
-def test_every_task_has_a_key_of_its_own_or_none() -> None:
-    mine = subject()
-    assert task_key(mine) == task_key(subject()) is not None
-    turned = replace(mine, task=ec.Classification(("a", "c", "b")))
-    assert task_key(turned) not in (task_key(mine), None)
-
-    class Other:
-        unit = "points"
-
-    assert task_key(replace(mine, task=Other())) is None
-
-
 PREPARES = """
 import json, os, sys, torch
 torch.set_num_threads(1)
 sys.path.insert(0, sys.argv[1])
 import engram_core as ec
 from engram_core.opening import prepared as preparing
-from tests.opening.test_prepared import subject
+from prepared_subject import subject
 preparing._WORTH = 0.0
 made = []
 real = preparing.record
@@ -324,7 +172,7 @@ print(json.dumps([len(made), float(atlas["a"].matrix("first").norm())]))
 
 
 def test_two_servers_and_a_command_on_one_cache_record_once(records) -> None:
-    code = [sys.executable, "-c", PREPARES, str(Path(__file__).parents[2])]
+    code = [sys.executable, "-c", PREPARES, str(Path(__file__).parents[1] / "support")]
     running = [subprocess.Popen(code, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
     said = [json.loads(each.communicate(timeout=120)[0]) for each in running]
     ec.prepare(subject())

@@ -1,4 +1,6 @@
-"""The atlas and its variants: of one class, over one solution and one cache."""
+"""All concepts are solved from one decomposition per distinct input."""
+
+from __future__ import annotations
 
 import pytest
 import torch
@@ -6,6 +8,7 @@ from helpers import relative, structured
 from torch import nn
 
 import engram_core as ec
+from engram_core.errors import UnknownNameError
 
 LAYER = "Linear"
 
@@ -59,3 +62,29 @@ def test_an_edit_at_the_output_follows_the_sharpness_it_has(layer, parts, monkey
     with torch.no_grad():
         wanted = ec.bake(view)(x)
         assert relative(view(x) - layer(x), wanted - layer(x)) < 1e-4
+
+
+def test_the_background_is_in_the_total_and_is_no_concept(digits) -> None:
+    names = ["0", "1", "2"]
+    rest = torch.cat([x for n, x in digits.concepts.items() if n not in names])
+    concepts = ec.ConceptSet([ec.Concept(n, digits.concepts[n]) for n in names], background=rest)
+    some = ec.extract(digits.model, ec.record(digits.model, concepts))
+    full = ec.extract(digits.model, ec.record(digits.model, digits.concepts))
+    assert list(some) == names and some.counts[ec.BACKGROUND] == len(rest)
+    for layer in full.layers:
+        assert relative(some["1"].matrix(layer), full["1"].matrix(layer)) < 1e-3
+    with pytest.raises(UnknownNameError):
+        some[ec.BACKGROUND]
+
+
+def test_each_distinct_input_is_decomposed_once_for_all_concepts(monkeypatch, digits_attention) -> None:
+    model = digits_attention.model
+    recording = ec.record(model, {n: x[:40] for n, x in digits_attention.concepts.items()})
+    calls: list[tuple[int, ...]] = []
+    eigh = torch.linalg.eigh
+    monkeypatch.setattr(torch.linalg, "eigh", lambda a: calls.append(tuple(a.shape)) or eigh(a))
+    atlas = ec.extract(model, recording)
+    for concept in atlas:
+        for layer in atlas.layers:
+            atlas[concept].norm(layer)
+    assert len(calls) == len(recording.sources) < len(atlas.layers)

@@ -1,11 +1,24 @@
-"""Both forms of a total against one dense oracle."""
+"""Which eigenvalues count, and that what was cut off reaches nothing."""
+
+from __future__ import annotations
 
 import pytest
 import torch
-from helpers import relative, structured
-from torch import Tensor
+from helpers import (
+    EPS32,
+    engram_by_hand,
+    matrix_of,
+    orthogonal,
+    relative,
+    structured,
+)
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from worlds import LAYER, World, worlds
 
-from engram_core.errors import EngramError
+import engram_core as ec
+from engram_core.errors import DataError, EngramError
 from engram_core.recording.statistics import Statistics
 from engram_core.solving.spectrum import Spectrum
 from engram_core.solving.spectrum_dual import DualForm
@@ -74,3 +87,73 @@ def test_a_part_known_by_its_moment_alone_has_the_engram_of_its_rows() -> None:
     assert relative(spectrum.project(matrix, by_moment.moment), wanted) < 1e-9
     assert relative(matrix @ by_moment.projector, wanted) < 1e-9
     torch.testing.assert_close(by_moment.exclusivity[..., :5], by_rows.exclusivity, rtol=1e-6, atol=1e-9)
+
+
+def spread(values: list[float], dtype: torch.dtype = torch.float64, extra: int = 4) -> Tensor:
+    """Rows whose second moment has exactly these eigenvalues (and `extra` zeros)."""
+    basis = orthogonal(len(values), len(values) + extra)
+    return (torch.tensor(values, dtype=torch.float64).sqrt()[:, None] * basis).to(dtype)
+
+
+@pytest.mark.parametrize("form", ["dual", "primal"])
+@pytest.mark.parametrize(("above", "kept"), [(1.05, 3), (0.95, 2)])
+def test_the_default_cut_is_width_times_float32_epsilon(form: str, above: float, kept: int) -> None:
+    width = 7
+    rows = spread([4.0, 1.0, 4.0 * above * width * EPS32])
+    if form == "primal":
+        rows = torch.cat([rows / 2] * 4)
+    layer = nn.Linear(width, 5, bias=False, dtype=torch.float64)
+    atlas = ec.extract(layer, ec.record(layer, {"a": rows[:1], "b": rows[1:]}))
+    spectrum = atlas.spectrum(LAYER)
+    assert spectrum.form == form
+    assert spectrum.cut == pytest.approx(width * EPS32)
+    assert int(spectrum.rank) == kept
+    total = atlas["a"] + atlas["b"]
+    assert int(torch.linalg.matrix_rank(total.matrix(LAYER)[0], rtol=1e-6)) == kept
+
+
+@given(worlds(precise=True), st.floats(0, 0.5))
+def test_any_cut_keeps_exactly_the_eigenvalues_above_it(world: World, cut: float) -> None:
+    rows = world.rows()
+    values = torch.linalg.eigvalsh(rows.mT @ rows)
+    share = values / values[-1]
+    assume(not ((share - cut).abs() < 1e-9).any())  # too close to call
+    atlas = world.atlas(cut=cut)
+    kept = int((share > cut).sum())
+    assert int(atlas.spectrum(LAYER).rank) == kept
+    assert int(atlas.spectra().kept.sum()) == kept
+    for name in world.concepts:
+        expected = engram_by_hand(world.matrix, world.rows(name), rows, cut)
+        assert relative(atlas[name].matrix(LAYER)[0], expected) < 1e-6
+
+
+@pytest.mark.parametrize("cut", [-0.1, 1.0, float("nan"), float("inf")])
+def test_a_cut_that_is_no_fraction_is_refused(cut: float) -> None:
+    layer, rows = nn.Linear(6, 3), structured(0, 20, 6).float()
+    with pytest.raises(DataError, match=r"Layer 'Linear'.*cut"):
+        ec.extract(layer, ec.record(layer, {"a": rows}), cut=cut)
+
+
+@pytest.mark.parametrize("form", ["dual", "primal"])
+def test_noise_below_the_cut_does_not_reach_the_engram(form: str) -> None:
+    """What a library-default pseudo-inverse gets wrong: directions that are only rounding."""
+    torch.manual_seed(0)
+    width = 30
+    signal = structured(0, 60 if form == "primal" else 24, width, rank=4)
+    layer = nn.Linear(width, 8, bias=False)
+    clean = engram_by_hand(matrix_of(layer), signal[:8], signal)
+    noisy = (signal + 1e-6 * torch.randn(signal.shape, dtype=torch.float64)).float()
+    concepts = {"a": noisy[:8], "b": noisy[8:]}
+    found = ec.extract(layer, ec.record(layer, concepts))["a"].matrix(LAYER)[0]
+    assert relative(found, clean) < 1e-3
+    careless = ec.extract(layer, ec.record(layer, concepts), cut=1e-15)["a"].matrix(LAYER)[0]
+    assert relative(careless, clean) > 0.1
+
+
+@pytest.mark.parametrize("count", [5, 50])
+def test_rows_of_zeros_have_an_engram_of_zero(count: int) -> None:
+    layer = nn.Linear(10, 4, bias=False)
+    atlas = ec.extract(layer, ec.record(layer, {"a": torch.zeros(count, 10), "b": torch.zeros(count, 10)}))
+    assert atlas["a"].norm(LAYER) == 0.0
+    assert not atlas["a"].matrix(LAYER).any()
+    assert not atlas.apply(erase="a")(torch.ones(1, 10)).isnan().any()

@@ -12,10 +12,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from cached import DATA, own_cache, put
 from typer.testing import CliRunner
 
 from engram_core.cli import app
-from engram_core.errors import DataError, UnknownNameError
+from engram_core.errors import UnknownNameError
 from engram_core.storing import cache, files
 from engram_core.storing.cache import (
     MANIFEST,
@@ -28,24 +29,10 @@ from engram_core.storing.cache import (
     only_one,
 )
 
-DATA = bytes(range(256)) * 40
-
 
 @pytest.fixture
 def root(tmp_path, monkeypatch) -> Path:
-    """An empty cache of this test's own."""
-    monkeypatch.setenv("ENGRAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_said", set())
-    monkeypatch.setattr(cache, "_swept", set())
-    return tmp_path / "cache"
-
-
-def put(name: str, size: int = len(DATA), **options: str) -> Path | None:
-    def write(folder: Path) -> None:
-        (folder / "data").write_bytes((DATA * (size // len(DATA) + 1))[:size])
-        (folder / "more").write_text("more")
-
-    return keep(name, write, size=size, **({"kind": "engrams", "of": "a model"} | options))
+    return own_cache(tmp_path, monkeypatch)
 
 
 def settle(folder: Path) -> None:
@@ -181,15 +168,6 @@ def test_the_limit_is_read(monkeypatch, text: str, size: int) -> None:
     assert cache_limit() == size
 
 
-def test_a_limit_that_is_none_is_said_by_the_command_and_stops_nothing_else(
-    root, monkeypatch, caplog
-) -> None:
-    monkeypatch.setenv("ENGRAM_CACHE_LIMIT", "much")
-    with pytest.raises(DataError, match="a size such as 500MB or 2GB; found 'much'"):
-        cache_limit()
-    assert put("a") and "8 GB count" in caplog.text
-
-
 # -- where ---------------------------------------------------------------------------------------------
 
 
@@ -284,23 +262,6 @@ def test_clearing_by_name_of_entry_or_of_model(root) -> None:
         clear(["digit"])
     assert [e.name for e in clear(["a-1"])] == ["a-1"]
     assert {e.name for e in clear(["digits", "b-1"])} == {"a-2", "b-1"} and not entries()
-
-
-def test_the_command_lists_and_clears(root) -> None:
-    run = CliRunner().invoke
-    assert "Nothing is kept yet" in run(app, ["cache"]).stdout
-    put("one", of="[/red] :smile:", about="3 concepts")
-    told = json.loads(run(app, ["cache", "--json"]).stdout)
-    assert told["folder"] == str(root) and told["limit"] == 8 << 30
-    (entry,) = told["entries"]
-    assert entry["name"] == "one" and entry["bytes"] == told["bytes"] > len(DATA)
-    shown = " ".join(run(app, ["cache"], env={"COLUMNS": "200"}).stdout.split())
-    assert "engrams: 3 concepts" in shown and "just now" in shown
-    missing = run(app, ["cache", "clear", "another"])
-    assert missing.exit_code and isinstance(missing.exception, UnknownNameError)
-    removed = json.loads(run(app, ["cache", "clear", "one", "--json"]).stdout)
-    assert [e["name"] for e in removed["entries"]] == ["one"] and not entries()
-    assert "Nothing was kept" in run(app, ["cache", "clear"]).stdout
 
 
 # -- several at once, and killed ones -------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from helpers import homogeneous, structured
+from helpers import homogeneous, relative, structured
 from torch import Tensor, nn
 
 from engram_core.recording.recording import Recording
@@ -66,3 +66,15 @@ def one_sided() -> tuple[Conditional, dict[str, Tensor]]:
     with torch.no_grad():
         high = model.gate(x)[:, 0] > 0
     return model, {"high": x[high], "low": x[~high]}
+
+
+def assert_same(one: Recording, two: Recording, tolerance: float = 1e-5) -> None:
+    """Every layer and concept has the same statistics in both."""
+    assert set(one.source_of) == set(two.source_of) and one.concepts == two.concepts
+    assert one.counts == two.counts
+    for layer in one.source_of:
+        for concept in one.concepts:
+            assert one.rows(layer, concept) == two.rows(layer, concept)
+            expected = moment(two, layer, concept)
+            if expected.any():
+                assert relative(moment(one, layer, concept), expected) < tolerance, (layer, concept)

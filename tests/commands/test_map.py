@@ -1,0 +1,31 @@
+"""`engram map` gives what the library gives."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+from typer.testing import CliRunner
+
+import engram_core as ec
+from engram_core.cli import app
+from engram_core.mapping.projection import joint_projection
+
+
+def test_the_command_gives_what_the_api_gives(sample, atlas, tmp_path):
+    path = tmp_path / "points.csv"
+    run = CliRunner().invoke(
+        app, ["map", "digits-mlp", "--erase", "7", "--per-concept", "5", "--json", "--csv", str(path)]
+    )
+    assert run.exit_code == 0, run.output
+    told = json.loads(run.stdout)
+    inputs = ec.draw_inputs(sample, per_concept=5)
+    before, after = (
+        ec.trace_strengths(m, atlas, inputs).matrix for m in (sample.model, atlas.apply(erase={"7": 1.0}))
+    )
+    expected = joint_projection(before, after)
+    points = np.array([[p["x"], p["y"], p["edited_x"], p["edited_y"]] for p in told["points"]])
+    np.testing.assert_allclose(points, np.hstack([expected.base.coordinates, expected.edited]), atol=1e-5)
+    assert len(path.read_text().splitlines()) == 51
+    engrams = CliRunner().invoke(app, ["map", "digits-mlp", "--of", "engrams", "--json"])
+    assert [p["concept"] for p in json.loads(engrams.stdout)["points"]] == list(sample.concepts)
