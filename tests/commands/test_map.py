@@ -12,6 +12,16 @@ from engram_core.cli import app
 from engram_core.mapping.projection import joint_projection
 
 
+@pytest.fixture(scope="module")
+def sample():
+    return ec.load_sample("digits-mlp")
+
+
+@pytest.fixture(scope="module")
+def atlas(sample):
+    return ec.extract(sample.model, ec.record(sample.model, sample.concepts))
+
+
 def test_the_command_gives_what_the_api_gives(sample, atlas, tmp_path):
     path = tmp_path / "points.csv"
     run = CliRunner().invoke(

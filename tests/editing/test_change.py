@@ -1,7 +1,12 @@
-"""What an edit comes to, against the formula; and where it goes in a layer."""
+"""What an edit comes to in every layer, against dense matrices in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 import torch
+from cases import CASES, EDITS, Edited, case_of
 from helpers import relative, structured
 from torch import nn
 
@@ -84,3 +89,82 @@ def test_weights_are_written_adopted_and_given_back_without_touching_the_base(at
     restore_weights(two, base, linear_map)
     assert two[0].weight.data_ptr() == base[0].weight.data_ptr()
     assert all(torch.equal(v, before[k]) for k, v in base.state_dict().items())
+
+
+every = pytest.mark.parametrize(("name", "edit"), [(n, e) for n in CASES for e in EDITS.values()],
+                                ids=[f"{n}: {e}" for n in CASES for e in EDITS])  # fmt: skip
+
+
+@every
+def test_the_edited_matrix_is_the_dense_one(name: str, edit: Edited) -> None:
+    case = case_of(name)
+    change = case.change(edit)
+    assert change.acts
+    for layer in case.weights:
+        assert relative(change.matrix(layer), case.edited(layer, edit)) < 1e-6, layer
+
+
+@every
+def test_the_size_of_a_change_is_the_norm_of_the_difference(name: str, edit: Edited) -> None:
+    case = case_of(name)
+    change = case.change(edit)
+    for layer, weight in case.weights.items():
+        # A factor scales what is taken away; keeping from nothing has none.
+        expected = float((weight - case.edited(layer, edit)).norm())
+        assert change.size(layer) == pytest.approx(expected, rel=1e-6), layer
+
+
+@every
+def test_factors_and_sizes_follow_the_definition(name: str, edit: Edited) -> None:
+    case = case_of(name)
+    made = Edit.of(case.atlas, **edit.options)
+    factors, sizes = layer_factors(case.atlas, made), edit_sizes(case.atlas, made)
+    assert list(factors) == list(sizes) == case.atlas.layers
+    for layer in case.weights:
+        assert factors[layer] == pytest.approx(case.factor(layer, edit), rel=1e-6)
+        assert sizes[layer] == pytest.approx(factors[layer] * float(case.taken(layer, edit).norm()), rel=1e-6)
+    assert max(factors.values()) == 1.0
+
+
+def test_an_edit_that_takes_nothing_has_factors_of_one_and_no_size() -> None:
+    case = case_of("many rows")
+    nothing = Edit.of(case.atlas, erase={"a": 0.0}, scaling="adaptive")
+    assert set(layer_factors(case.atlas, nothing).values()) == {1.0}
+    assert set(edit_sizes(case.atlas, nothing).values()) == {0.0}
+    still = case.change(EDITS["one"], taken={})
+    assert not still.acts and still.size("0") == 0.0
+    assert torch.equal(still.matrix("0"), case.atlas.matrix("0"))
+
+
+def test_nothing_kept_of_nothing_is_zero_and_as_large_as_the_weights() -> None:
+    case = case_of("few rows")
+    empty = case.change(EDITS["kept from nothing"], taken={})
+    assert empty.acts and not empty.matrix("0").any()
+    assert empty.size("0") == pytest.approx(float(case.weights["0"].norm()))
+
+
+def test_factors_are_made_once_for_all_strengths_that_are_multiples(monkeypatch) -> None:
+    case, made = case_of("many rows"), []
+    real = layer_factors
+    monkeypatch.setattr("engram_core.editing.change.layer_factors", lambda *a: (made.append(1), real(*a))[1])
+    factors = LayerFactors(case.atlas)
+    edit = Edit.of(case.atlas, erase={"a": 1.0, "b": 2.0}, scaling="adaptive")
+    first = factors.of(edit, {"a": 1.0, "b": 2.0})
+    twice = replace(edit, erase=(("a", 2.0), ("b", 4.0)))
+    assert factors.of(twice, {"a": 2.0, "b": 4.0}) == first == pytest.approx(real(case.atlas, twice))
+    assert len(made) == 1
+    first["0"] = -1.0  # what is handed out is the caller's
+    other = replace(edit, erase=(("a", 2.0), ("b", 1.0)))
+    assert factors.of(other, {"a": 2.0, "b": 1.0}) == real(case.atlas, other) and len(made) == 2
+    assert factors.of(replace(edit, adaptive_power=3.0), {"a": 1.0, "b": 2.0}) != real(case.atlas, edit)
+    assert factors.of(replace(edit, scaling="plain"), {"a": 1.0}) == {"0": 1.0, "2": 1.0} and len(made) == 3
+
+
+def test_a_clipped_filter_has_factors_of_its_own_for_every_strength() -> None:
+    """There a strength of two is not twice the engram, so its factors are not those of strength one."""
+    case = case_of("many rows")
+    clipped = case.atlas.sharpen(1.5, clip=True)
+    factors, edit = LayerFactors(clipped), Edit.of(clipped, erase={"a": 1.0}, scaling="adaptive")
+    assert factors.of(edit, {"a": 1.0}) == layer_factors(clipped, edit)
+    strong = replace(edit, erase=(("a", 4.0),))
+    assert factors.of(strong, {"a": 4.0}) == layer_factors(clipped, strong) != layer_factors(clipped, edit)

@@ -93,8 +93,8 @@ class Slow:
 
 
 # Wide initial weights, so that an edit of an untrained model shows in its logits.
-SHAPE = {"vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
-_GATED = {**SHAPE, "intermediate_size": 40, "initializer_range": 0.2, "max_position_embeddings": 64}
+_SHAPE = {"vocab_size": 300, "hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+_GATED = {**_SHAPE, "intermediate_size": 40, "initializer_range": 0.2, "max_position_embeddings": 64}
 
 
 def _gpt2(**options: Any) -> nn.Module:
@@ -113,7 +113,7 @@ MODELS = {
     "gpt2": _gpt2,
     "gpt2 with a head of its own": lambda: _gpt2(tie_word_embeddings=False),
     "opt": lambda: OPTForCausalLM(
-        OPTConfig(**SHAPE, ffn_dim=40, init_std=0.2, max_position_embeddings=64, word_embed_proj_dim=24)
+        OPTConfig(**_SHAPE, ffn_dim=40, init_std=0.2, max_position_embeddings=64, word_embed_proj_dim=24)
     ),
     "mixtral": lambda: MixtralForCausalLM(
         MixtralConfig(**_GATED, num_key_value_heads=2, num_local_experts=3, num_experts_per_tok=2)
