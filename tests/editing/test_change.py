@@ -26,7 +26,7 @@ def atlas() -> ec.Atlas:
     return ec.extract(model, ec.record(model, {"a": x[:8], "b": x[8:16], "c": x[16:]}))
 
 
-EDITS = {
+GIVEN = {
     "erase": {"erase": {"a": 1.5, "b": -0.5}},
     "keep": {"keep": "a"},
     "in place": {"keep": "a", "null": "in place"},
@@ -40,9 +40,9 @@ def change(atlas: ec.Atlas, edit: Edit) -> Change:
     return Change(atlas, edit.layers, taken, LayerFactors(atlas).of(edit, taken), not edit.from_nothing)
 
 
-@pytest.mark.parametrize("options", EDITS.values(), ids=EDITS.keys())
+@pytest.mark.parametrize("options", GIVEN.values(), ids=GIVEN.keys())
 def test_the_edited_matrix_is_the_formula(atlas, options) -> None:
-    atlas = atlas.sharpen(1.0, clip=True) if options is EDITS["clipped"] else atlas
+    atlas = atlas.sharpen(1.0, clip=True) if options is GIVEN["clipped"] else atlas
     edit = Edit.of(atlas, **options)
     now, factors = change(atlas, edit), layer_factors(atlas, edit)
     sizes = edit_sizes(atlas, edit)
