@@ -18,7 +18,7 @@ from .figures.words.as_text import Markdown, filled, plain
 from .page import progress
 from .page.style import CSS, PRESENTER
 from .server.base import Base
-from .server.model_facts import samples
+from .server.samples import samples
 from .session import arrival, awaited, state, visitors, written_address
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered

@@ -6,20 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import streamlit as st
-
 from engram_core.concepts.sample_files import read_json
 from engram_core.errors import EngramError
-from engram_core.opening.samples import missing_samples, sample_folder, sample_names
-
-from ..choice.choice import start_values
+from engram_core.opening.samples import missing_samples, sample_folder
 
 if TYPE_CHECKING:
     from .base import Base
 
-__all__ = ["ModelFacts", "Missing", "facts_of", "missing", "others", "samples", "start_of", "start_values_of"]
-
-_FIRST = "digits-mlp"
+__all__ = ["ModelFacts", "Missing", "facts_of", "missing", "others", "start_of"]
 
 
 @dataclass(frozen=True)
@@ -54,12 +48,6 @@ class Missing:
     title: str
     summary: str
     command: str
-
-
-@st.cache_data(ttl=60)
-def samples() -> list[str]:
-    """Return the names of the installed samples: the quickest first, language models last."""
-    return sorted(sample_names(), key=lambda name: (name != _FIRST, name.endswith("-lm"), name))
 
 
 def missing() -> list[Missing]:
@@ -117,9 +105,3 @@ def start_of(name: str) -> dict[str, Any]:
         return read_json(path) if path.is_file() else {}
     except EngramError:
         return {}
-
-
-@st.cache_data(ttl=60)
-def start_values_of(name: str) -> dict[str, Any]:
-    """Return the strength and sharpness that the widgets start with for a model, which need not be loaded."""
-    return start_values(start_of(name))

@@ -15,7 +15,7 @@ from ..choice.picture import Picture, clean_picture
 from ..choice.short_address import expanded, is_list
 from ..options import server_options
 from ..server.base import Base
-from ..server.model_facts import samples, start_values_of
+from ..server.samples import samples, start_values_of
 from .visitor_models import default_model, model_names
 
 __all__ = [
