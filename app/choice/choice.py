@@ -76,9 +76,9 @@ class Facts:
         strength: strength that the page starts with, found for this model (`explorer.json` says how).
         power: sharpness that the page starts with, one of `POWERS`.
         clip: whether the page starts with clipping.
-        found: how that strength was found, in a sentence; "" if nobody has searched for it.
+        strength_source: how that strength was found, in a sentence; "" if nobody has searched for it.
         portion: inputs that are scored in one turn, some 50 to 500 ms of work.
-        large: whether scoring takes so long that controls are run on request only.
+        slow: whether scoring takes so long that controls are run on request only.
     """
 
     name: str
@@ -91,9 +91,9 @@ class Facts:
     strength: float = 1.0
     power: str = "1"
     clip: bool = False
-    found: str = ""
+    strength_source: str = ""
     portion: int = 400
-    large: bool = False
+    slow: bool = False
 
     @property
     def allowed(self) -> tuple[float, float]:
@@ -110,8 +110,8 @@ class Choice:
         mode: one of `MODES`.
         concepts: the concepts switched off, or the only ones kept.
         null: one of `NULLS`; counts only for keeping.
-        strength: α of every concept without an own one.
-        own: own α of single concepts, in the order of the concepts.
+        strength: α of every concept without one of its own.
+        single_strengths: α of single concepts, in the order of the concepts.
         scaling: one of `SCALINGS`.
         power: sharpness.
         clip: whether no direction is removed more than once.
@@ -124,7 +124,7 @@ class Choice:
     concepts: tuple[str, ...]
     null: str
     strength: float
-    own: tuple[tuple[str, float], ...]
+    single_strengths: tuple[tuple[str, float], ...]
     scaling: str
     power: float
     clip: bool
@@ -134,7 +134,8 @@ class Choice:
     def first(self, most: int) -> Choice:
         """Return the edit with its first few concepts only."""
         names = self.concepts[:most]
-        return replace(self, concepts=names, own=tuple(pair for pair in self.own if pair[0] in names))
+        single = tuple(pair for pair in self.single_strengths if pair[0] in names)
+        return replace(self, concepts=names, single_strengths=single)
 
     @property
     def keeps(self) -> bool:
@@ -149,7 +150,7 @@ class Choice:
     @property
     def strengths(self) -> dict[str, float]:
         """The strength of every chosen concept."""
-        return dict.fromkeys(self.concepts, self.strength) | dict(self.own)
+        return dict.fromkeys(self.concepts, self.strength) | dict(self.single_strengths)
 
     @property
     def changes(self) -> bool:
@@ -208,7 +209,7 @@ def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
     strength = number(raw.get("strength"), *facts.allowed, facts.strength)
     # Keeping in place takes all the others away together, at one strength.
     single = bool(raw.get("own")) and not (mode == KEEP and null == IN_PLACE)
-    own = (
+    strengths = (
         [(name, number(raw.get(ALPHA + name), *facts.allowed, strength)) for name in concepts]
         if single
         else []
@@ -220,7 +221,7 @@ def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
         concepts=concepts,
         null=null,
         strength=strength,
-        own=tuple(own),
+        single_strengths=tuple(strengths),
         scaling=one_of(raw.get("scaling"), SCALINGS, "plain"),
         power=float(one_of(raw.get("power"), POWERS, facts.power)),
         clip=facts.clip if raw.get("clip") is None else bool(raw.get("clip")),

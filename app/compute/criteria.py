@@ -86,10 +86,17 @@ def key_of(choice: Choice, concept: str, criterion: str, null: str) -> Choice:
     if criterion == "sufficiency":
         # As `ec.criteria` has it: keeping is at strength 1 and plain.
         return replace(
-            choice, mode=KEEP, concepts=(concept,), null=null, strength=1.0, own=(), scaling="plain"
+            choice,
+            mode=KEEP,
+            concepts=(concept,),
+            null=null,
+            strength=1.0,
+            single_strengths=(),
+            scaling="plain",
         )
     strength = choice.strengths.get(concept, choice.strength)
-    return replace(choice, mode=ERASE, concepts=(concept,), null=FROM_NOTHING, strength=strength, own=())
+    erased = replace(choice, mode=ERASE, concepts=(concept,), null=FROM_NOTHING, strength=strength)
+    return replace(erased, single_strengths=())
 
 
 @dataclass
@@ -160,7 +167,7 @@ def function_steps(
     atlas = base.variant(choice.power, choice.clip)
     common = replace(choice, concepts=(), mode=ERASE, null=null)
     if criterion == "sufficiency":
-        common = replace(common, strength=1.0, own=(), scaling="plain")
+        common = replace(common, strength=1.0, single_strengths=(), scaling="plain")
     subject = subject_of(base, chosen.probed)
 
     def remembered(place: tuple[Hashable, ...]) -> Hashable:

@@ -265,9 +265,9 @@ def _facts(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]
         kind=kind,
         strengths=tuple(start.get("strengths", (-1.0, 4.0) if text else (-1.0, 2.0))),
         strongest=STRONGEST,
-        found=str(start.get("found", "")),
+        strength_source=str(start.get("found", "")),
         portion=max(4, int(_PORTION[kind] * min(1.0, 2e6 / parameters))),
-        large=parameters > _LARGE,
+        slow=parameters > _LARGE,
         **start_values(start),
     )
 

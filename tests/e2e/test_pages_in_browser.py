@@ -85,6 +85,17 @@ def test_presenting_makes_it_large_and_folds_side_bar_and_controls(opener):
     assert box is None or box["x"] + box["width"] <= 1
 
 
+@pytest.mark.parametrize("name", ["live", "criteria"])
+def test_a_page_opens_at_its_own_path_without_an_error_and_presents_at_once(opener, server, name: str):
+    page = opener(f"{server}/{name}?{PAGES[name]}&present=true")
+    size = "parseFloat(getComputedStyle(document.querySelector('.stMainBlockContainer p')).fontSize)"
+    assert f"/{name}?" in page.url and "present=true" in page.url and page.evaluate(size) > 18
+    page.reload()
+    settle(page)
+    # Whatever the browser's console noted is a fault of the page (see `opener`).
+    assert f"/{name}?" in page.url and "present=true" in page.url and page.evaluate(size) > 18
+
+
 # Where a cell of the heatmap stands on the screen, by the names on its axes.
 CELL = """
 ([column, row]) => {

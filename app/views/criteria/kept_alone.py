@@ -75,7 +75,7 @@ def _measured(base: Base, asked: kept.Kept) -> str:
     text = f"{len(asked.concepts)} concepts, each kept alone, with {beside} beside it, at strength 1."
     if asked.blocks:
         text += " So many layers are asked block by block; choose single ones under “Edit” to see each."
-    if base.facts.large:
+    if base.facts.slow:
         count = 2 * len(asked.places) * len(asked.concepts)
         text += (
             f" These are {count:,} edited models to score: minutes, and it can be stopped and gone on with."

@@ -65,11 +65,11 @@ def _selected(base: Base, chosen: Selection, choice: Choice, criterion: str) -> 
 
 
 def _strengths(chosen: Selection, choice: Choice) -> str:
-    """Say at which strength each concept is erased; those with an own one are named."""
-    own = {name: value for name, value in choice.own if name in chosen.edited}
-    if not own or set(own.values()) == {choice.strength}:
+    """Say at which strength each concept is erased; those with one of their own are named."""
+    single = {name: value for name, value in choice.single_strengths if name in chosen.edited}
+    if not single or set(single.values()) == {choice.strength}:
         return f"Strength {choice.strength:g}"
-    few = [f"{value:g} for {name}" for name, value in list(own.items())[:6]]
-    more = f" and {len(own) - 6} more of their own" if len(own) > 6 else ""
-    rest = f", {choice.strength:g} for the others" if len(own) < len(chosen.edited) else ""
+    few = [f"{value:g} for {name}" for name, value in list(single.items())[:6]]
+    more = f" and {len(single) - 6} more of their own" if len(single) > 6 else ""
+    rest = f", {choice.strength:g} for the others" if len(single) < len(chosen.edited) else ""
     return f"Strengths {', '.join(few)}{more}{rest}"

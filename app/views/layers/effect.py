@@ -85,9 +85,9 @@ def _erased(base: Base, choice: Choice) -> Choice:
     """Return the edit of this figure: the chosen concepts, or the first one, taken out of all layers."""
     concepts = choice.concepts or base.facts.classes[:1]
     strength = choice.strength if choice.strength else base.facts.strength
-    own = choice.own if not choice.keeps else ()
+    single = choice.single_strengths if not choice.keeps else ()
     return replace(
-        choice, mode=ERASE, null=FROM_NOTHING, concepts=concepts, strength=strength, own=own,
+        choice, mode=ERASE, null=FROM_NOTHING, concepts=concepts, strength=strength, single_strengths=single,
         layers=base.facts.layers, everywhere=True,
     )  # fmt: skip
 

@@ -142,7 +142,7 @@ def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFram
 
 
 def _send(base: Base, choice: Choice, names: list[str]) -> None:
-    edit = replace(choice, mode=ERASE, concepts=tuple(names), own=())
+    edit = replace(choice, mode=ERASE, concepts=tuple(names), single_strengths=())
     shown: dict[str, Any] = (
         {"about": names[0]} if base.of_text else {"class": names[0], "image": 1, "drawn": ""}
     )

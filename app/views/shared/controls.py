@@ -36,7 +36,7 @@ def control_wanted(facts: Facts) -> bool:
 
 def wanted(facts: Facts, label: Markdown, key: str, help_text: Markdown) -> bool:
     """Return whether something is to be measured: at once for a small model, of a large one it is asked."""
-    return not facts.large or st.toggle(label, key=key, persist_state="session", help=help_text)
+    return not facts.slow or st.toggle(label, key=key, persist_state="session", help=help_text)
 
 
 def seeds_wanted(few: int, many: int, *, note: Markdown = "") -> int:
@@ -134,8 +134,8 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         persist_state="session",
         help=help_text,
     )
-    st.caption(plain(facts.found) if facts.found else HOW["not_searched"])
-    if find and not facts.found:
+    st.caption(plain(facts.strength_source) if facts.strength_source else HOW["not_searched"])
+    if find and not facts.strength_source:
         if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
             arrival.go("strength")
     if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):

@@ -14,11 +14,11 @@ def edit_values(choice: Choice) -> dict[str, Any]:
     """Return the widgets' values of an edit, as an address holds them."""
     values: dict[str, Any] = {
         "mode": choice.mode, "concepts": list(choice.concepts), "null": choice.null,
-        "strength": choice.strength, "own": bool(choice.own), "scaling": choice.scaling,
+        "strength": choice.strength, "own": bool(choice.single_strengths), "scaling": choice.scaling,
         "power": f"{choice.power:g}", "clip": choice.clip,
         "layers": [] if choice.everywhere else list(choice.layers),
     }  # fmt: skip
-    return values | {ALPHA + name: value for name, value in choice.own}
+    return values | {ALPHA + name: value for name, value in choice.single_strengths}
 
 
 def send_to_live(choice: Choice, **inputs: Any) -> NoReturn:

@@ -92,7 +92,8 @@ class Found:
         row, layers = self.names[self.picked], self.base.facts.layers
         only = dict(self.plan.groups)[str(row["group"])]
         return replace(
-            self.choice, mode=ERASE, concepts=self.choice.concepts or self.plan.targets[0], own=(),
+            self.choice, mode=ERASE, concepts=self.choice.concepts or self.plan.targets[0],
+            single_strengths=(),
             strength=float(row["strength"]), scaling=str(row["scaling"]), power=float(row["power"]),
             clip=bool(row["clip"]), layers=only, everywhere=only == layers,
         )  # fmt: skip

@@ -88,7 +88,7 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
     about = f"about {duration(expected)} for {plan.settings - known} settings"
     so_far = f"{say_table(known, plan.settings)} " if known else ""
     early.draw(work.table())
-    if (base.facts.large or expected > _ALONE) and st.session_state.get(_GO) != plan:
+    if (base.facts.slow or expected > _ALONE) and st.session_state.get(_GO) != plan:
         with status.container(horizontal=True, vertical_alignment="center"):
             st.button(
                 "Search", type="primary", icon=":material/play_arrow:", key="strength_go",

@@ -73,7 +73,7 @@ def test_every_chosen_concept_may_have_its_own_strength():
     assert clean(raw | {"own": False}, FACTS).strengths == {"a": 1.5, "c": 1.5}
     assert clean(raw | {"mode": KEEP}, FACTS).strengths == {"a": 1.5, "c": 0.25}
     # In place, all the others go at one strength: an own strength would mean nothing.
-    assert clean(raw | {"mode": KEEP, "null": "in place"}, FACTS).own == ()
+    assert clean(raw | {"mode": KEEP, "null": "in place"}, FACTS).single_strengths == ()
     assert clean(raw | {ALPHA + "c": 1e9}, FACTS).strengths["c"] == 1.5
     (sentence,) = problems({ALPHA + "c": ["1e9"]}, FACTS)
     assert "alpha.c" in sentence

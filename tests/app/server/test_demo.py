@@ -318,4 +318,4 @@ def test_an_edit_with_too_many_concepts_keeps_its_first():
     names = tuple(f"c{i}" for i in range(30))
     facts = Facts("m", names, dict.fromkeys(names, 5), ("fc1",))
     edit = clean({"concepts": names, "own": True, "alpha.c0": 0.5}, facts).first(20)
-    assert edit.concepts == names[:20] and len(edit.own) == 20 and edit.strengths["c0"] == 0.5
+    assert edit.concepts == names[:20] and len(edit.single_strengths) == 20 and edit.strengths["c0"] == 0.5

@@ -217,7 +217,7 @@ def test_the_controls_of_a_large_model_are_asked_for():
         from app.views.shared.controls import control_wanted
 
         for large in (False, True):
-            st.write(str(control_wanted(Facts("m", ("c",), {"c": 6}, ("a",), large=large))))
+            st.write(str(control_wanted(Facts("m", ("c",), {"c": 6}, ("a",), slow=large))))
 
     app = AppTest.from_function(page).run()
     assert [text.value for text in app.markdown] == ["True", "False"] and len(app.toggle) == 1

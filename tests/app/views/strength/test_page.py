@@ -187,7 +187,7 @@ def test_a_control_or_a_trial_that_was_stopped_is_missing_and_goes_on(work, labe
 def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
     loading = Loading.of_sample("digits-mlp")
     base = loading.base()
-    base.facts, base.pace = replace(base.facts, large=True, found=""), 0.05
+    base.facts, base.pace = replace(base.facts, slow=True, strength_source=""), 0.05
     visitor_models.open_model("large-1", lambda: loading)
     try:
         app = open_page(model="large-1")
@@ -205,7 +205,7 @@ def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
 def test_a_model_that_nobody_searched_leads_here_and_keeps_the_edit(monkeypatch):
     loading = Loading.of_sample("digits-mlp")
     base = loading.base()
-    base.facts = replace(base.facts, found="", **start_values({}))
+    base.facts = replace(base.facts, strength_source="", **start_values({}))
     visitor_models.open_model("mine-1", lambda: loading)
     try:
         app = open_page(page="live", model="mine-1", concepts="6")
