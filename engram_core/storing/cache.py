@@ -7,8 +7,6 @@ is damaged or when others need its room. Without a place to write, everything wo
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import logging
 import os
 import re
@@ -18,10 +16,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import DataError, StorageError, suggest
-from .files import discard, locked, new_file, new_folder, reason, sweep
+from .files import discard, new_folder, reason, sweep
+from .locks import locked
+from .manifests import MANIFEST, is_whole, read_manifest, sha256, write_manifest
 
 __all__ = [
     "MANIFEST",
@@ -40,11 +39,9 @@ __all__ = [
     "slug",
 ]
 
-MANIFEST = "engram-manifest.json"
 _USED = "used"  # its time of change is when the entry was last opened
 _LIMIT = 8 << 30  # bytes
 _SHARE = 0.5  # of what is free beside the cache and what it holds, at most
-_TICK = 50_000_000  # ns; file systems tell times apart no finer than some milliseconds
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 _LOG = logging.getLogger(__name__)
@@ -157,7 +154,7 @@ def _entry(folder: Path) -> Entry | None:
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     except OSError:
         return None
-    told = _read_manifest(folder) or {}  # damaged, or of an earlier version: what there was then
+    told = read_manifest(folder) or {}  # damaged, or of an earlier version: what there was then
     made = told.get("made")
     return Entry(
         folder.name, folder, str(told.get("kind", "model")), str(told.get("of", folder.name[:-17])),
@@ -211,63 +208,6 @@ def clear(names: Iterable[str] | None = None) -> list[Entry]:
 # -- reading --------------------------------------------------------------------------------------
 
 
-def _read_manifest(folder: Path) -> dict[str, Any] | None:
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        sums = manifest["sha256"]
-        # Names only: a path could lead out of the folder.
-        good = all(Path(name).name == name and isinstance(told, str) for name, told in sums.items())
-        return manifest if sums and good else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-
-
-def is_whole(folder: Path) -> bool:
-    """Return whether every file of an entry is there and is what was written.
-
-    A file whose size and times are those it was written with is taken for the same; any other is read and
-    compared, so that a cache that was copied is checked once and a changed byte is found.
-    """
-    manifest = _read_manifest(folder)
-    if manifest is None:
-        return False
-    stamps, read = manifest.get("stamps"), False
-    stamps = stamps if isinstance(stamps, dict) else {}
-    try:
-        written = (folder / MANIFEST).stat().st_mtime_ns
-        for name, told in manifest["sha256"].items():
-            stamp = _stamp(folder / name)
-            # What changed in the same moment as the manifest bears the same time.
-            if stamps.get(name) == stamp and stamp[2] + _TICK < written:
-                continue
-            if sha256(folder / name) != told:
-                return False
-            read = True
-    except OSError:
-        return False
-    if read:
-        with contextlib.suppress(StorageError):  # a cache that cannot be written is read again each time
-            _write_manifest(folder, manifest)
-    return True
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _stamp(path: Path) -> list[int]:
-    found = path.stat()
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]
-
-
-def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
-    stamps = {name: _stamp(folder / name) for name in manifest["sha256"]}
-    with new_file(folder / MANIFEST) as temporary:
-        temporary.write_text(json.dumps(manifest | {"stamps": stamps}, indent=1), encoding="utf-8")
-
-
 def find(name: str) -> Path | None:
     """Return the folder of an entry that is whole; what is there and is damaged is removed."""
     root = _swept_folder()
@@ -290,7 +230,7 @@ def only_one(name: str, waiting: Callable[[float], None] | None = None) -> Itera
 
     Args:
         name: of the entry.
-        waiting: see `files.locked`.
+        waiting: see `locks.locked`.
 
     Yields:
         Whether it is held: False too where nothing is kept.
@@ -340,7 +280,7 @@ def keep(
             write(parts)
             sums = {path.name: sha256(path) for path in sorted(parts.iterdir()) if path.is_file()}
             about_it = {"kind": kind, "of": of, "about": about, "made": time.time(), "sha256": sums}
-            _write_manifest(parts, about_it)
+            write_manifest(parts, about_it)
     except (StorageError, OSError) as error:
         # The sentence of the writer names temporary files.
         _say_once(f"Nothing could be kept for the next start in {root}: {reason(error.__cause__ or error)}.")

@@ -22,16 +22,11 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..errors import StorageError
-
-try:
-    import fcntl
-except ImportError:  # Windows, where a file that is open cannot be deleted: that is lock enough
-    fcntl = None  # type: ignore[assignment]
+from .locks import fcntl, try_lock
 
 __all__ = [
     "Scratch",
     "discard",
-    "locked",
     "new_file",
     "new_files",
     "new_folder",
@@ -48,74 +43,6 @@ _UNLOCKED = re.compile(r"^(engram-(upload|take)-\w{8}|\.[\w.-]+-[0-9a-f]{16}(\.o
 _SETTLED, _OLD = 60.0, 86_400.0  # seconds
 
 
-# -- locks ----------------------------------------------------------------------------------------
-
-
-def _try_lock(file: int) -> bool | None:
-    """Lock an open file; False if somebody else has, None where the file system knows no locks."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _same(file: int, path: Path) -> bool:
-    """Whether an open file is still the one of that name."""
-    try:
-        mine, there = os.fstat(file), os.stat(path)
-    except OSError:
-        return False
-    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-
-
-@contextlib.contextmanager
-def locked(
-    path: Path, *, patience: float = 600.0, waiting: Callable[[float], None] | None = None
-) -> Iterator[bool]:
-    """Hold a lock between processes and threads while the block runs.
-
-    Args:
-        path: the lock's file; made for it, and removed again.
-        patience: seconds to wait for another holder; after that the block runs without the lock, because a
-            process that hangs must not hold up all others for good.
-        waiting: called about five times a second with the seconds waited so far; may raise, to give up.
-
-    Yields:
-        Whether the lock is held: False too where none can be made (a read-only folder).
-    """
-    began = time.monotonic()
-    file: int | None = None
-    while True:
-        try:
-            file = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
-        except OSError:
-            break
-        mine = _try_lock(file)
-        if mine and _same(file, path):
-            break
-        os.close(file)
-        file = None
-        waited = time.monotonic() - began
-        if mine is None or waited > patience:
-            break
-        if mine is False:  # else its last holder has just removed it: at once again
-            if waiting is not None:
-                waiting(waited)
-            time.sleep(0.2)
-    try:
-        yield file is not None
-    finally:
-        if file is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(path)  # before it is let go: whoever waits looks whether its file is still there
-            os.close(file)
-
-
 # -- workplaces -----------------------------------------------------------------------------------
 
 
@@ -130,7 +57,7 @@ class _Workplace:
         except BaseException:
             shutil.rmtree(path, ignore_errors=True)
             raise
-        _try_lock(self._file)
+        try_lock(self._file)
 
     def close(self) -> None:
         """Remove it with all that is in it."""
@@ -204,7 +131,7 @@ def _abandoned(path: Path) -> bool:
     except OSError:
         return False  # another user's
     try:
-        if _try_lock(file) is not True:
+        if try_lock(file) is not True:
             return False
         _remove(path)
     finally:

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from engram_core.cli import app
 from engram_core.errors import UnknownNameError
-from engram_core.storing import cache, files
+from engram_core.storing import cache, files, manifests
 from engram_core.storing.cache import (
     MANIFEST,
     cache_folder,
@@ -108,7 +108,7 @@ def test_an_entry_that_was_copied_is_read_once(root, monkeypatch) -> None:
     settle(root / "two")
     read = []
     whole = cache.sha256
-    monkeypatch.setattr(cache, "sha256", lambda path: (read.append(path.name), whole(path))[1])
+    monkeypatch.setattr(manifests, "sha256", lambda path: (read.append(path.name), whole(path))[1])
     assert find("two") and sorted(read) == ["data", "more"]
     settle(root / "two")
     assert find("two") and len(read) == 2

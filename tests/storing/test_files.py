@@ -17,13 +17,13 @@ from engram_core.storing import files
 from engram_core.storing.files import (
     Scratch,
     discard,
-    locked,
     new_file,
     new_files,
     new_folder,
     sweep,
     write_text,
 )
+from engram_core.storing.locks import locked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -237,7 +237,7 @@ def test_what_is_removed_is_never_half_there(tmp_path: Path, monkeypatch) -> Non
 LOCKS = """
 import sys, time
 from pathlib import Path
-from engram_core.storing.files import locked
+from engram_core.storing.locks import locked
 with locked(Path(sys.argv[1])) as held:
     assert held
     print("in the middle", flush=True)
@@ -318,7 +318,7 @@ OPENERS = {"new_file", "new_files", "new_folder", "Scratch"}
 INSIDE = {
     ("engram_core/hub/pretrained.py", "_link"),
     ("app/compute/export.py", "_write_model"), ("app/compute/export.py", "_write_json"),
-    ("app/compute/export.py", "_packed"), ("app/server/own_model.py", "upload"),
+    ("app/compute/export.py", "_packed"), ("app/server/uploaded.py", "upload"),
     ("engram_core/language/smollm2.py", "write"), ("engram_core/storing/cache.py", "find"),
 }  # fmt: skip
 
