@@ -44,7 +44,8 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		exit 1; \
 	fi; \
 	echo "Every test but those of the browser and of the installation"; \
-	$(PY) -m pytest -m "not e2e and not install and not alone" $(TWO_AT_A_TIME) || exit; \
+	$(PY) -m pytest -m "not e2e and not install and not alone" $(TWO_AT_A_TIME) --cov --cov-report= || exit; \
+	$(PY) -m coverage report || exit; \
 	$(PY) -m pytest -m alone || exit; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		echo "The tests in $(CHROMIUM)"; \
@@ -84,7 +85,7 @@ site: $(DEV_READY) ## build the documentation as a site that needs no network, i
 	$(PY) -m docs.site $(ARGS)
 
 clean: ## remove caches and build products
-	rm -rf build dist test-results .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist test-results .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and the virtual environment

@@ -43,6 +43,19 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["ENGRAM_CACHE"] = config.stash[_CACHE] = tempfile.mkdtemp(prefix="engram-tests-")
 
 
+# Tests that run the core as a whole or beside other things: tracing would slow them down by half, and what
+# they reach of the core by the way is no test of it.
+_NOT_COUNTED = {"app", "attacks", "e2e", "oracle", "sample_models"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the coverage of the core be that of its own tests."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.relative_to(here).parts[0] in _NOT_COUNTED:
+            item.add_marker(pytest.mark.no_cover)
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     if _CACHE in config.stash:
         shutil.rmtree(config.stash[_CACHE], ignore_errors=True)
