@@ -1,0 +1,72 @@
+"""Tests stand where what they test stands: every module has its file, or says which one tests it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+CORE = TESTS.parent / "engram_core"
+
+# Modules that were split off another one and are tested through it, in its file.
+TESTED_THROUGH = {
+    "atlas": "editing/test_live_edit",
+    "concepts/batch": "concepts/test_inputs",
+    "concepts/inspection": "opening/test_checkup",
+    "concepts/layer_axes": "concepts/test_row_axes",
+    "concepts/masks": "concepts/test_batches",
+    "concepts/mixing": "concepts/test_batches",
+    "concepts/sample": "concepts/test_sample_files",
+    "concepts/tasks": "measuring/test_criteria",
+    "editing/known_effects": "editing/test_witness",
+    "editing/layer_check": "editing/test_proof",
+    "hub/json_file": "hub/test_folder",
+    "hub/weight_files": "hub/test_folder",
+    "language/completion": "language/test_generation",
+    "language/damage_table": "language/test_degenerate",
+    "language/exact_recall": "language/test_recall_details",
+    "language/inspection": "opening/test_checkup",
+    "language/recall_task": "language/test_recall_details",
+    "language/text_files": "language/test_texts",
+    "language/text_loss": "language/test_recall",
+    "language/text_rows": "language/test_texts",
+    "measuring/function": "measuring/test_criteria",
+    "models/callable_twins": "models/test_twins",
+    "models/linear_maps/derived": "models/linear_maps/test_parametrized",
+    "models/linear_maps/frozen": "models/linear_maps/test_opaque",
+    "models/ties": "models/test_aliases",
+    "models/twin_kinds": "models/test_twins",
+    "opening/estimate": "opening/test_checkup",
+    "opening/load": "commands/test_subject",
+    "solving/atlas_state": "storing/test_tensors",
+    "storing/locks": "storing/test_files",
+    "storing/manifests": "storing/test_cache",
+    "vision/picture_files": "vision/test_image_folder",
+    "vision/pictures": "vision/test_image_folder",
+    "vision/state_dict": "vision/test_hub",
+}
+
+
+def modules() -> list[str]:
+    """Return the modules of the core, as paths without their ending."""
+    files = (path for path in CORE.rglob("*.py") if path.name != "__init__.py")
+    return sorted(path.relative_to(CORE).with_suffix("").as_posix() for path in files)
+
+
+def own_file(module: str) -> Path:
+    """Return where a module's own tests belong."""
+    room, _, name = module.rpartition("/")
+    return TESTS / room / f"test_{name}.py"
+
+
+def test_every_module_of_the_core_is_tested_in_its_file_or_in_one_that_is_named_here() -> None:
+    lacking = [name for name in modules() if not own_file(name).exists() and name not in TESTED_THROUGH]
+    assert not lacking, f"write tests/<room>/test_<module>.py for: {', '.join(lacking)}"
+
+
+@pytest.mark.parametrize("module", TESTED_THROUGH)
+def test_the_table_of_exceptions_holds_no_more_than_it_must(module: str) -> None:
+    assert (CORE / f"{module}.py").exists(), "the module is gone: take it out of the table"
+    assert not own_file(module).exists(), "it has a file of its own now: take it out of the table"
+    assert (TESTS / f"{TESTED_THROUGH[module]}.py").exists()
