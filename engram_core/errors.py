@@ -18,6 +18,7 @@ __all__ = [
     "StorageError",
     "UnknownNameError",
     "suggest",
+    "with_article",
 ]
 
 
@@ -92,3 +93,8 @@ def suggest(kind: str, name: object, options: Iterable[str]) -> UnknownNameError
         more = f" and {len(known) - 12} more" if len(known) > 12 else ""
         hint = f"Known: {shown}{more}."
     return UnknownNameError(f"Unknown {kind} {name!r}. {hint}")
+
+
+def with_article(noun: str) -> str:
+    """Return a noun with “a” or “an” before it, as it is read aloud."""
+    return f"an {noun}" if noun[:1].casefold() in tuple("aeiou") else f"a {noun}"

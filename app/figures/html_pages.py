@@ -15,6 +15,7 @@ import pandas as pd
 
 from .charts.frontier import frontier_figure
 from .charts.scatter import Cloud, axes_of, scatter
+from .words.maps import explain_map, map_title
 
 __all__ = ["frontier_page", "map_page"]
 
@@ -45,14 +46,13 @@ def frontier_page(
     return figure.to_html(include_plotlyjs=True, full_html=True)
 
 
-def map_page(table: pd.DataFrame, *, method: str, explained: list[float]) -> str:
+def map_page(table: pd.DataFrame, *, about: Mapping[str, Any]) -> str:
     """Return the page of `engram map`.
 
     Args:
         table: one row per input or engram, with its coordinates (x, y, z) and, of an edited model,
             edited_x, edited_y, edited_z and moved.
-        method: how the points were laid out.
-        explained: share of the variance along each axis; empty where it has none.
+        about: what the points are and how they were laid out; see `explain_map`.
     """
     axes = [axis for axis in "xyz" if axis in table]
     points = table[axes].to_numpy(float)
@@ -72,7 +72,15 @@ def map_page(table: pd.DataFrame, *, method: str, explained: list[float]) -> str
         start=None if end is None else points,
         end=end,
         arrows=np.array([], int) if end is None else np.argsort(-table["moved"].to_numpy())[:_ARROWS],
-        axes=axes_of(method, explained, len(axes)),
+        axes=axes_of(about["method"], about["explained"], len(axes)),
         names=() if inputs or len(table) > _NAMES else list(table["concept"]),
     )
-    return scatter(cloud).to_html(include_plotlyjs=True)
+    figure = scatter(cloud).to_html(include_plotlyjs=True, full_html=False)
+    title = html.escape(map_title(about))
+    paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in explain_map(about, len(table)))
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        '<meta name="viewport" content="width=device-width"><style>body{font-family:sans-serif;'
+        "max-width:1100px;margin:1.5rem auto;padding:0 1rem;line-height:1.5}</style></head>"
+        f"<body><h1>{title}</h1>{figure}{paragraphs}</body></html>"
+    )

@@ -170,7 +170,7 @@ def map_points(
 
 def _page(table: pd.DataFrame, about: dict[str, Any]) -> str:
     draw = provided("engram_core.figures", "map", purpose="--html", instead="--csv and --json need nothing.")
-    page: str = draw(table, method=about["method"], explained=about["explained"])
+    page: str = draw(table, about={"erase": {}} | about)
     return page
 
 

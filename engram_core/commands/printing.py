@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import sys
 import unicodedata
+from collections.abc import Sequence
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -69,21 +71,53 @@ def print_table(
     caption: str = "",
     digits: int = 3,
 ) -> None:
-    """Print a table; the first column is its row labels."""
-    table = Table(
-        title=Text(plain(title)),
-        caption=Text(plain(caption)) if caption else None,
-        title_justify="left",
-        caption_justify="left",
-    )
-    for number, column in enumerate(columns):
-        table.add_column(
-            Text(plain(str(column))), justify="left" if number == 0 else "right", overflow="fold"
+    """Print a table; the first column is its row labels.
+
+    Nothing is cut or broken: into a file goes one table, as wide as it is, and a terminal that is too narrow
+    gets the columns in several tables, each with the row labels.
+    """
+    names = [plain(str(column)) for column in columns]
+    cells = [
+        [plain(f"{v:.{digits}f}" if isinstance(v, float) else str(v)).replace("\n", "\\n") for v in row]
+        for row in rows
+    ]
+    widths = [
+        max(cell_len(text) for text in (name, *(row[i] for row in cells))) for i, name in enumerate(names)
+    ]
+    blocks = _blocks(widths, console.width) if console.is_terminal else [list(range(len(names)))]
+    for number, block in enumerate(blocks):
+        last = number == len(blocks) - 1
+        table = Table(
+            title=Text(plain(title if number == 0 else f"{title} (continued)")),
+            caption=Text(plain(caption)) if caption and last else None,
+            title_justify="left",
+            caption_justify="left",
         )
-    for row in rows:
-        cells = (f"{v:.{digits}f}" if isinstance(v, float) else str(v) for v in row)
-        table.add_row(*(Text(plain(cell).replace("\n", "\\n")) for cell in cells))
-    console.print(table)
+        for i in block:
+            table.add_column(Text(names[i]), justify="left" if i == 0 else "right", overflow="fold")
+        for row in cells:
+            table.add_row(*(Text(row[i]) for i in block))
+        if not console.is_terminal:
+            wide = sum(widths[i] + _EDGES for i in block) + 1
+            table.width = wide if wide > console.width else None
+        console.print(table, crop=False)
+
+
+_EDGES = 3  # characters that a column of a table needs beside its cells
+
+
+def _blocks(widths: Sequence[int], most: int) -> list[list[int]]:
+    """Divide columns into runs that fit a width, each with the first column before it."""
+    blocks = [[0]]
+    room = most - 1 - widths[0] - _EDGES
+    left = room
+    for i, width in enumerate(widths[1:], start=1):
+        if width + _EDGES > left and len(blocks[-1]) > 1:
+            blocks.append([0])
+            left = room
+        blocks[-1].append(i)
+        left -= width + _EDGES
+    return blocks
 
 
 def print_error(console: Console, message: str) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from ..errors import EngramError, StorageError
+from ..errors import EngramError, StorageError, with_article
 from ..libraries import TRANSFORMERS, first_line, foreign_errors, maps_weights, need, quiet
 from ..storing.files import Scratch
 from .folder import ModelFolder
@@ -158,7 +158,7 @@ def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -
             said = f"{kind!r} is no {what}. {_OTHERWISE}"
         else:
             said = f"transformers {transformers.__version__} does not know the architecture {kind[:80]!r}"
-        raise StorageError(f"{folder.path} cannot be loaded as a {what}: {said}.")
+        raise StorageError(f"{folder.path} cannot be loaded as {with_article(what)}: {said}.")
     named = folder.config.get("architectures") or []
     if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
         raise StorageError(f"{folder.path / 'config.json'}: architectures should be a list of class names.")
@@ -175,8 +175,8 @@ def _check_kind(folder: ModelFolder, transformers: Any, known: Any, what: str) -
     # A base model without a head is whole where the head is tied; what is missing is found when it is loaded.
     if others and not any(name.casefold() in mine or name.endswith("Model") for name in others):
         raise StorageError(
-            f"{folder.path} cannot be loaded as a {what}: its config.json says that the weights are of a "
-            f"{others[0]}. {_OTHERWISE}."
+            f"{folder.path} cannot be loaded as {with_article(what)}: its config.json says that the weights "
+            f"are of {with_article(others[0])}. {_OTHERWISE}."
         )
 
 
@@ -187,21 +187,21 @@ def _check_whole(folder: ModelFolder, kind: str, found: dict[str, Any]) -> None:
         name, stored, wanted = (*wrong[0], None, None)[:3]
         raise StorageError(
             f"{folder.path}: weights do not fit config.json: {len(wrong)} of other shapes, e.g. {name}: the "
-            f"file holds {_shape(stored)}, and a {kind} of this config has {_shape(wanted)}."
+            f"file holds {_shape(stored)}, and {with_article(kind)} of this config has {_shape(wanted)}."
         )
     missing = sorted(map(str, found["missing_keys"]))
     if missing:
         raise StorageError(
-            f"{folder.path} lacks {len(missing)} weights of a {kind} ({_few(missing)}): the files "
-            "belong to another model or to a part of one."
+            f"{folder.path} lacks {len(missing)} weights of {with_article(kind)} ({_few(missing)}): the "
+            "files belong to another model or to a part of one."
         )
     unused = sorted(
         name for name in map(str, found.get("unexpected_keys") or ()) if not name.endswith(_HARMLESS)
     )
     if unused:
         raise StorageError(
-            f"{folder.path} holds {len(unused)} weights that a {kind} of this config has no place for "
-            f"({_few(unused)}): config.json is of a smaller or of another model."
+            f"{folder.path} holds {len(unused)} weights that {with_article(kind)} of this config has no "
+            f"place for ({_few(unused)}): config.json is of a smaller or of another model."
         )
     if found.get("error_msgs"):
         raise StorageError(f"{folder.path} cannot be loaded: {str(found['error_msgs'][0])[:200]}.")

@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..concepts.sample import Sample
-from ..errors import DataError, UnknownNameError
+from ..errors import DataError, UnknownNameError, with_article
 from ..hub.downloads import find_folder, inspect_folder
 from ..language.concepts import LanguageConcepts
 from ..language.hub import load_language_subject, load_weights
@@ -132,7 +132,8 @@ def _check_options(options: dict[str, Any], known: Iterable[str], what: str) -> 
     unknown = [name for name in options if name not in known]
     if unknown:
         raise UnknownNameError(
-            f"A {what} takes no option {', '.join(map(repr, unknown))}. It takes {', '.join(known)}."
+            f"{with_article(what).capitalize()} takes no option {', '.join(map(repr, unknown))}. It takes "
+            f"{', '.join(known)}."
         )
 
 

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ..errors import StorageError
+from ..errors import StorageError, with_article
 from .files import new_file
 
 __all__ = ["check_json", "header_field", "read_tensors", "write_tensors"]
@@ -93,7 +93,7 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
     if not isinstance(about, dict) or "kind" not in about:
         raise StorageError(f"{path} is a safetensors file, but not one that Engram Explorer wrote.")
     if about["kind"] != kind:
-        raise StorageError(f"{path} holds {_article(about['kind'])}; expected {_article(kind)}.")
+        raise StorageError(f"{path} holds {with_article(about['kind'])}; expected {with_article(kind)}.")
     if about.get("format") != FORMAT:
         raise StorageError(
             f"{path} has format {about.get('format')}; this version reads format {FORMAT}. "
@@ -107,10 +107,6 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
 def _which(path: Path) -> tuple[int, ...]:
     found = path.stat()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _article(kind: str) -> str:
-    return f"an {kind}" if kind[:1] in "aeiou" else f"a {kind}"
 
 
 def header_field(path: Any, header: Mapping[str, Any], name: str) -> Any:

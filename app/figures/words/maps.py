@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-__all__ = ["HOW", "say_cosines", "say_map", "say_moved"]
+__all__ = ["HOW", "explain_map", "map_title", "say_cosines", "say_map", "say_moved"]
 
 HOW: dict[str, str] = {
     "traces": (
@@ -99,3 +100,52 @@ def say_cosines(names: Sequence[str], cosines: np.ndarray) -> str:
         f"Most alike: {names[a]} and {names[b]}, cosine {cosines[a, b]:.2f}; the median pair has "
         f"{np.median(off):.2f}. ".replace("-0.", "−0.")
     )
+
+
+def map_title(about: Mapping[str, Any]) -> str:
+    """Return the title of a map from the command line; see `explain_map`."""
+    of = {
+        "traces": "inputs by trace strengths",
+        "hidden": f"inputs by what {about['layers'][0]} reads",
+        "engrams": "engrams by cosine",
+    }[about["of"]]
+    return f"{about['model']}: {of} ({about['method'].upper()})"
+
+
+def explain_map(about: Mapping[str, Any], count: int) -> list[str]:
+    """Say what a map from the command line shows, and how it is read, in paragraphs.
+
+    Args:
+        about: model, of (``"traces"``, ``"hidden"`` or ``"engrams"``), method, explained, note, seed, layers;
+            for inputs also available and erase.
+        count: points on the map.
+    """
+    if about["of"] == "engrams":
+        shown = (
+            f"Each of the {count} points is one concept: its engram as one long vector of length 1, so the "
+            "distance of two points tells their cosine. Engrams are taken from the base."
+        )
+    else:
+        features = (
+            "how strongly every concept's engram answers it in every layer, ‖E x‖ / ‖W x‖"
+            if about["of"] == "traces"
+            else f"what the layer {about['layers'][0]} reads"
+        )
+        shown = (
+            f"Each of the {count} points is one input ({count} of {about['available']} were drawn, seed "
+            f"{about['seed']}). Its features are {features}."
+        )
+        if about["erase"]:
+            names = ", ".join(f"{name} (strength {value:g})" for name, value in about["erase"].items())
+            shown += (
+                f" The points stand where the model without {names} has them; arrows lead there from the "
+                "base, for the 40 inputs that moved most."
+            )
+    shares = [f"{share:.0%}" for share in about["explained"]]
+    axes = (
+        f"The axes are the directions in which the points differ most; they show {', '.join(shares)} of the "
+        "variance, and distances are true as far as that goes."
+        if shares
+        else "UMAP keeps neighbours together; its axes have no unit, and distances between groups say little."
+    )
+    return [shown, axes, *([about["note"]] if about["note"] else [])]
