@@ -151,8 +151,9 @@ def main() -> None:
         model.remember()
     # Before the model is loaded: a reload in the middle of that must find the choice.
     written_address.write_address()
-    tour.card()
+    finish = tour.card()
     chosen.run()
+    finish()
 
 
 main()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from .choice import ALPHA
+from .choice import ALPHA, KEEP
 
 __all__ = ["KINDS", "SessionFileError", "from_file", "to_file", "to_query", "values_of"]
 
@@ -22,7 +22,8 @@ KINDS: dict[str, type] = {
     # Everywhere.
     "model": str, "present": bool,
     # The edit.
-    "mode": str, "concepts": list, "null": str, "strength": float, "own": bool,
+    "mode": str, "concepts": list, "null": str, "strength": float, "keep_strength": float,
+    "own": bool,
     "scaling": str, "power": str, "clip": bool, "layers": list,
     # Live, images.
     "class": str, "image": int, "drawn": str,
@@ -85,6 +86,9 @@ def values_of(address: Mapping[str, Any]) -> dict[str, Any]:
             # Compared, not asked for finiteness: an integer may be too large to become a float.
             if -_LARGEST <= number <= _LARGEST:
                 found[key] = number
+    if found.get("mode") == KEEP and "strength" in found:
+        # Addresses and session files of before had one strength for both modes.
+        found.setdefault("keep_strength", found["strength"])
     return found
 
 

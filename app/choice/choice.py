@@ -50,6 +50,7 @@ DEFAULTS: dict[str, Any] = {
     "concepts": [],
     "null": FROM_NOTHING,
     "strength": 1.0,
+    "keep_strength": 1.0,
     "own": False,
     "scaling": "plain",
     "power": "1",
@@ -110,7 +111,7 @@ class Choice:
         mode: one of `MODES`.
         concepts: the concepts switched off, or the only ones kept.
         null: one of `NULLS`; counts only for keeping.
-        strength: α of every concept without one of its own.
+        strength: α of every concept without one of its own; in the mode `KEEP` that of keeping.
         single_strengths: α of single concepts, in the order of the concepts.
         scaling: one of `SCALINGS`.
         power: sharpness.
@@ -206,7 +207,10 @@ def clean(raw: Mapping[str, Any], facts: Facts) -> Choice:
     concepts = tuple(name for name in facts.classes if name in chosen)
     mode = one_of(raw.get("mode"), MODES, ERASE)
     null = one_of(raw.get("null"), NULLS, FROM_NOTHING)
-    strength = number(raw.get("strength"), *facts.allowed, facts.strength)
+    if mode == KEEP:  # the strength that erases a memory says nothing of how strongly one is kept
+        strength = number(raw.get("keep_strength"), *facts.allowed, DEFAULTS["keep_strength"])
+    else:
+        strength = number(raw.get("strength"), *facts.allowed, facts.strength)
     # Keeping in place takes all the others away together, at one strength.
     single = bool(raw.get("own")) and not (mode == KEEP and null == IN_PLACE)
     strengths = (
@@ -261,7 +265,9 @@ def problems(
             few = ", ".join(options[:12]) + (f", … ({len(options)} in all)" if len(options) > 12 else "")
             found.append(f"{key} {quoted(wrong)} is not one of {few}")
     most = max(facts.held_out.values(), default=1)
-    limits = dict(bounds or {}) | {"strength": facts.allowed, "behind": (1, most)}
+    limits = dict(bounds or {}) | {
+        "strength": facts.allowed, "keep_strength": facts.allowed, "behind": (1, most),
+    }  # fmt: skip
     if facts.kind == "image":
         shown = one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
         limits["image"] = (1, facts.held_out[shown])

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import nn
 
 from engram_core.language import damage, recall
+from engram_core.language.answer_probability import probability_of_answer
 from engram_core.language.generation import side_by_side
 from engram_core.language.next_token import next_tokens, token_changes
 from engram_core.language.token_maps import module_energy, reactivation_map
@@ -23,6 +24,7 @@ from .visitor import Visitor, edit_key, edited_view
 __all__ = [
     "Continuation",
     "Question",
+    "answer_chances",
     "answers",
     "changes",
     "continue_both",
@@ -123,6 +125,18 @@ def next_table(base: Base, visitor: Visitor, prompt: str, *, chat: bool) -> pd.D
     """Return the likeliest next tokens before and after; see `next_tokens` of the core."""
     with HEAVY.ahead, visitor.view() as view:
         return next_tokens(base.sample.model, view, _tokenizer(base), prompt, k=8, chat=chat)
+
+
+def answer_chances(
+    base: Base, visitor: Visitor, prompt: str, answer: str, *, chat: bool
+) -> tuple[float, float]:
+    """Return the probability of the right answer before and after; see `probability_of_answer`."""
+    with HEAVY.ahead, visitor.view() as view:
+        before, after = (
+            probability_of_answer(model, _tokenizer(base), prompt, answer, template=chat)
+            for model in (base.sample.model, view)
+        )
+    return before, after
 
 
 def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> Steps:

@@ -24,6 +24,8 @@ __all__ = [
     "clear_inputs",
     "defaults",
     "edit_values",
+    "erasing_of",
+    "forget_own_strengths",
     "model",
     "models",
     "new_image",
@@ -106,11 +108,16 @@ def values(name: str | None = None) -> dict[str, Any]:
             if key.startswith(choices.ALPHA)
             and (key.removeprefix(choices.ALPHA) in chosen or any(map(is_list, chosen)))
         }
-    return {
+    found = {
         key: value
         for key, value in known.items()
         if (value != plain[key] if key in plain else value not in (None, "", [], False))
     }
+    if found.get("mode") == choices.KEEP and "strength" in found:
+        # Named even at its default: without it the strength of erasing would be read as that of keeping.
+        kept = known.get("keep_strength")
+        found["keep_strength"] = plain["keep_strength"] if kept is None else kept
+    return found
 
 
 def edit_values() -> dict[str, Any]:
@@ -131,6 +138,15 @@ def choice_of(facts: Facts) -> Choice:
     return choice if len(choice.concepts) <= most else choice.first(most)
 
 
+def erasing_of(facts: Facts) -> Choice:
+    """Return the edit that erases what this visitor has chosen, also while only that is kept."""
+    raw = _raw()
+    own = bool(raw.get("own")) and raw.get("mode") != choices.KEEP
+    choice = choices.clean(raw | {"mode": choices.ERASE, "own": own}, facts)
+    most = server_options().most_concepts
+    return choice if len(choice.concepts) <= most else choice.first(most)
+
+
 def picture_of(base: Base) -> Picture:
     """Return the picture that this visitor has chosen, checked against the model."""
     return clean_picture(_raw(), base.facts, base.sample.image_shape)
@@ -139,6 +155,13 @@ def picture_of(base: Base) -> Picture:
 def reset(name: str | None = None) -> None:
     """Take every edit back, for the chosen model or one that is about to be chosen."""
     put(**defaults(name or model()))
+    for key in [key for key in st.session_state if str(key).startswith(choices.ALPHA)]:
+        del st.session_state[key]
+
+
+def forget_own_strengths() -> None:
+    """Let go of the strengths of single concepts: in the other mode they would mean something else."""
+    put(own=False)
     for key in [key for key in st.session_state if str(key).startswith(choices.ALPHA)]:
         del st.session_state[key]
 
@@ -180,7 +203,7 @@ def tidy_for(facts: Facts, offered: Mapping[str, Sequence[Any]]) -> None:
     for key, options in (dict(offered) | choices.offered(facts)).items():
         tidy(key, options)
     keys = [str(key) for key in st.session_state]
-    for key in [key for key in keys if key == "strength" or key.startswith(choices.ALPHA)]:
+    for key in [key for key in keys if key.endswith("strength") or key.startswith(choices.ALPHA)]:
         tidy(key, low=facts.allowed[0], high=facts.allowed[1])
         if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) not in facts.classes:
             st.session_state.pop(key, None)

@@ -7,7 +7,8 @@ import streamlit as st
 
 from ..page import frame
 from .tour import card as tour
-from .tour.lessons import GLOSSARY, LESSONS, MATHEMATICS
+from .tour.glossary import GLOSSARY, MATHEMATICS
+from .tour.lessons import LESSONS
 
 __all__ = ["page"]
 

@@ -130,6 +130,8 @@ def test_a_lasso_on_the_map_shows_the_inputs_and_sends_one_to_live(opener):
     page = opener("model=digits-mlp&concepts=7", page="map")
     plot = page.locator(".js-plotly-plot").first
     plot.scroll_into_view_if_needed()
+    plot.hover()
+    plot.locator("[data-attr=dragmode][data-val=lasso]").click()
     box = plot.locator(".nsewdrag").first.bounding_box()
     assert box is not None
     at = [(0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9), (0.1, 0.12)]

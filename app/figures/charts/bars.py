@@ -114,7 +114,8 @@ def _diamonds(control: Control, hover: list[str]) -> dict[str, Any]:
 def _difference(change: np.ndarray, hover: list[str]) -> list[dict[str, Any]]:
     """Return the bars of the right half, and their numbers.
 
-    The numbers are a trace of their own: Plotly reports errors for texts on bars without any length.
+    The numbers are a trace of their own: Plotly reports errors for texts on bars without any length. They
+    stand at zero, on the side where the bar is not: there is room for them however narrow the figure.
     """
     place = {"x": change.tolist(), "y": list(range(len(change))), "xaxis": "x2", "showlegend": False}
     return [
@@ -125,15 +126,15 @@ def _difference(change: np.ndarray, hover: list[str]) -> list[dict[str, Any]]:
         } | place,
         {
             "type": "scatter", "mode": "text", "text": [_signed(c) for c in change], "cliponaxis": False,
-            "textposition": ["middle right" if c >= 0 else "middle left" for c in change],
+            "textposition": ["middle left" if c > 0 else "middle right" for c in change],
             "textfont": {"size": 12}, "hoverinfo": "skip",
-        } | place,
+        } | place | {"x": [0.0] * len(change)},
     ]  # fmt: skip
 
 
 def _layout(value: str, names: list[str], change: np.ndarray, row: str) -> dict[str, Any]:
-    reach = max(12.0, float(np.abs(change).max(initial=0.0))) * 1.6
-    end = 100 if reach > 100 else 10 * (reach // 16)
+    most = max(12.0, float(np.abs(change).max(initial=0.0)))
+    reach, end = 1.15 * most, 100 if most > 90 else 10 * (most // 10)
     x = {"gridcolor": GRID, "zeroline": True, "zerolinecolor": GRID, "fixedrange": True, "tickangle": 0}
     return {
         "barmode": "group", "bargap": 0.28, "bargroupgap": 0.06, "height": _ROW * len(names) + 118,
@@ -147,9 +148,9 @@ def _layout(value: str, names: list[str], change: np.ndarray, row: str) -> dict[
             "showgrid": False, "zeroline": False, "fixedrange": True,
         },
         "xaxis": x | {"title": {"text": value}, "range": [0, 102], "tickvals": [0, 25, 50, 75, 100],
-                      "domain": [0, 0.6]},
-        "xaxis2": x | {"title": {"text": "Difference (points)"}, "range": [-reach, reach],
-                       "tickvals": [-end, 0, end], "domain": [0.64, 1], "anchor": "y"},
+                      "domain": [0, 0.56]},
+        "xaxis2": x | {"title": {"text": "Difference<br>(points)"}, "range": [-reach, reach],
+                       "tickvals": [-end, 0, end], "domain": [0.68, 1], "anchor": "y"},
     }  # fmt: skip
 
 

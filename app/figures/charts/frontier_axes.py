@@ -156,7 +156,7 @@ def frontier_layout(
         "margin": {"l": 8, "r": 8, "t": 56 if title else 8, "b": 8},
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "xaxis": axis | {
-            "title": {"text": f"Damage: {said} {moved} by the others ({how}, √ scale)"},
+            "title": {"text": f"Damage: {said} {moved} by the others<br>({how}, √ scale)"},
             "range": [left, right], "tickvals": root(ticks).tolist(),
             "ticktext": [f"{tick:g}".replace("-", "−") for tick in ticks],
         },

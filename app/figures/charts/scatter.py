@@ -77,7 +77,8 @@ def scatter(cloud: Cloud) -> go.Figure:
     }  # fmt: skip
     layout: dict[str, Any] = {
         "height": _HEIGHT, "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-        "dragmode": "orbit" if deep else "lasso",
+        # Streamlit (1.67) lets a click pick nothing while a lasso or box is in hand: neither is at first.
+        "dragmode": "orbit" if deep else False,
         "paper_bgcolor": "rgba(0,0,0,0)", "plot_bgcolor": "rgba(0,0,0,0)",
         "legend": {"itemsizing": "constant", "tracegroupgap": 0, "font": {"size": 12}},
         "uirevision": "map",
@@ -91,6 +92,7 @@ def scatter(cloud: Cloud) -> go.Figure:
     else:
         layout |= axes
         layout["annotations"] = _annotations(cloud)
+        layout["clickmode"] = "event+select"
     return go.Figure(data=traces, layout=layout)
 
 

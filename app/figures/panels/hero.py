@@ -2,39 +2,61 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from difflib import SequenceMatcher
 from html import escape
 
 import numpy as np
 
+from ..words.continuations import changed_spans, say_texts
 from ..words.live import percent
+from ..words.verdict import known_before, verdict
 from .png import data_uri
 
-__all__ = ["hero", "say_texts", "stats", "text_hero"]
+__all__ = ["hero", "stats", "text_hero"]
 
 
-def _box(kind: str, inner: str, *, verdict: str = "", idle: bool = False) -> str:
+def _box(kind: str, inner: str, *, badge: str = "", idle: bool = False) -> str:
     return (
         f'<div class="ee-answer ee-{kind}{" ee-idle" if idle else ""}">'
-        f'<div class="ee-kind">{kind.capitalize()} model{verdict}</div>{inner}</div>'
+        f'<div class="ee-kind">{kind.capitalize()} model{badge}</div>{inner}</div>'
     )
 
 
-def _verdict(right: bool) -> str:
-    return f'<span class="ee-verdict">{"correct" if right else "wrong"}</span>'
+def _badge(word: str) -> str:
+    return f'<span class="ee-verdict" data-verdict="{escape(word)}">{escape(word)}</span>'
 
 
-def _answer(kind: str, classes: Sequence[str], values: np.ndarray, truth: str | None) -> str:
+def _fall(right: str, before: float, after: float) -> str:
+    """Return what became of the probability of the right answer."""
+    said = f"{percent(before)} → {percent(after)}"
+    return f'<div class="ee-next" data-right="1">{escape(right)}: {escape(said)}</div>'
+
+
+def _answer(kind: str, classes: Sequence[str], values: np.ndarray, badge: str, more: str = "") -> str:
     first, second = (int(place) for place in np.argsort(values)[::-1][:2])
-    badge = "" if truth is None else _verdict(classes[first] == truth)
     return _box(
         kind,
         f'<div class="ee-name" data-answer="{kind}">{escape(classes[first])}</div>'
         f'<div class="ee-sure"><span>{escape(percent(values[first]))}</span>{badge}</div>'
         f'<div class="ee-track"><div class="ee-fill" style="width:{100 * values[first]:.2f}%"></div></div>'
-        f'<div class="ee-next">then {escape(classes[second])}, {escape(percent(values[second]))}</div>',
+        f'<div class="ee-next">then {escape(classes[second])}, {escape(percent(values[second]))}</div>{more}',
+    )
+
+
+def _answers(
+    classes: Sequence[str], base: np.ndarray, edited: np.ndarray, truth: str | None
+) -> tuple[str, str]:
+    """Return the boxes of both models."""
+    if truth is None:
+        return _answer("base", classes, base, ""), _answer("edited", classes, edited, "")
+    base, edited = np.asarray(base, float), np.asarray(edited, float)
+    at = list(classes).index(truth)
+    right = [int(values.argmax()) == at for values in (base, edited)]
+    before, after = float(base[at]), float(edited[at])
+    word = verdict(before, after, right_before=right[0], right_after=right[1])
+    return (
+        _answer("base", classes, base, _badge(known_before(right[0]))),
+        _answer("edited", classes, edited, _badge(word), _fall(truth, before, after)),
     )
 
 
@@ -71,72 +93,38 @@ def hero(
     """
     known = f"True class <b>{escape(truth)}</b><br>" if truth is not None else ""
     alt = f"The chosen image, true class {escape(truth)}" if truth is not None else "The drawn image"
+    before, after = _answers(classes, base, edited, truth)
     row = (
         f'<figure class="ee-image"><img src="{data_uri(pixels)}" alt="{alt}">'
         f"<figcaption>{known}{escape(about)}</figcaption></figure>"
-        + _answer("base", classes, base, truth)
+        + before
         + '<div class="ee-arrow" aria-hidden="true"></div>'
-        + (_hint(hint) if hint is not None else _answer("edited", classes, edited, truth))
+        + (_hint(hint) if hint is not None else after)
     )
     return _panel("ee-row", row, status, on, facts)
 
 
-def _spans(text: str) -> list[tuple[int, int]]:
-    return [found.span() for found in re.finditer(r"\S+", text)]
-
-
-def _others(base: str, edited: str) -> list[tuple[int, int]]:
-    """Return which words of `edited` are not the base's at their place, as ranges of word numbers."""
-    before, after = base.split(), edited.split()
-    found = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    return [(start, end) for kind, _, _, start, end in found if kind in ("replace", "insert")]
-
-
-def say_texts(base: str, edited: str) -> str:
-    """Say in a sentence whether two continuations agree, word by word."""
-    before, after = base.split(), edited.split()
-    if before == after:
-        return "Both go on with the same words." if after else "Neither model adds a word."
-    ranges = _others(base, edited)
-    count = sum(end - start for start, end in ranges)
-    if not count:
-        left = len(before) - len(after)
-        return f"The edited model leaves out {left} of the base's {len(before)} words and adds none."
-    if count == len(after):
-        return "The two continuations have no word in common."
-    return (
-        f"The continuations part at word {ranges[0][0] + 1}: {count} of the edited model's {len(after)} "
-        f"words {'differs' if count == 1 else 'differ'}."
-    )
-
-
 def _marked(text: str, base: str, done: bool) -> str:
     """Return the edited text as HTML with the words marked that the base does not have there."""
-    spans, parts, last = _spans(text), [], 0
-    for start, end in _others(base, text):
-        # The last word may be unfinished, in either text.
-        end = end if done or end < len(spans) else end - 1
-        if start >= end:
-            continue
-        first, beyond = spans[start][0], spans[end - 1][1]
+    parts, last = [], 0
+    for first, beyond in changed_spans(base, text, done=done):
         parts += [escape(text[last:first]), f'<mark class="ee-diff">{escape(text[first:beyond])}</mark>']
         last = beyond
     return "".join([*parts, escape(text[last:])])
 
 
-def _said(kind: str, prompt: str, text: str, answer: str, done: bool, base: str | None = None) -> str:
-    right = text.strip().lower().startswith(answer.strip().lower())
-    shown = escape(text) if base is None else _marked(text, base, done)
-    note = ""
-    if base is not None and done:
-        note = f'<div class="ee-next" data-agree="1">{escape(say_texts(base, text))}</div>'
+def _said(kind: str, prompt: str, shown: str, done: bool, badge: str, notes: str = "") -> str:
     cursor = "" if done else '<span class="ee-cursor" aria-hidden="true"></span>'
     return _box(
         kind,
         f'<div class="ee-said"><span class="ee-prompt">{escape(prompt)}</span>'
-        f'<span class="ee-more" data-answer="{kind}">{shown}</span>{cursor}</div>{note}',
-        verdict=_verdict(right) if answer and done else "",
+        f'<span class="ee-more" data-answer="{kind}">{shown}</span>{cursor}</div>{notes}',
+        badge=badge,
     )
+
+
+def _right(text: str, answer: str) -> bool:
+    return text.strip().lower().startswith(answer.strip().lower())
 
 
 def text_hero(
@@ -150,6 +138,7 @@ def text_hero(
     on: bool,
     facts: str,
     hint: str | None = None,
+    chances: tuple[float, float] | None = None,
 ) -> str:
     """Return the panel of a language model as HTML: one prompt, two continuations.
 
@@ -163,9 +152,21 @@ def text_hero(
         on: whether an edit is in force.
         facts: its size and the model, in a phrase.
         hint: what to do, shown instead of the edited answer when nothing is edited.
+        chances: probability that base and edited model give the right continuation, if it was measured.
     """
-    row = _said("base", prompt, base, answer, done)
-    row += _hint(hint) if hint is not None else _said("edited", prompt, edited, answer, done, base)
+    badges, fall = ("", ""), ""
+    if answer and done:
+        right = [_right(text, answer) for text in (base, edited)]
+        before, after = chances or (None, None)
+        word = verdict(before, after, right_before=right[0], right_after=right[1])
+        badges = _badge(known_before(right[0])), _badge(word)
+        fall = "" if chances is None else _fall(f"“{answer.strip()}”", *chances)
+    agree = f'<div class="ee-next" data-agree="1">{escape(say_texts(base, edited))}</div>' if done else ""
+    row = _said("base", prompt, escape(base), done, badges[0])
+    if hint is not None:
+        row += _hint(hint)
+    else:
+        row += _said("edited", prompt, _marked(edited, base, done), done, badges[1], fall + agree)
     return _panel("ee-row ee-texts", row, status, on, facts)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...choice.choice import Choice
+from .verdict import DEFINITION
 
 if TYPE_CHECKING:
     from ..charts.bars import Control
@@ -27,16 +28,16 @@ __all__ = [
 HOW: dict[str, str] = {
     "panel": (
         "**How to read this.** The image, what the base model says to it and what the edited model says: the "
-        "likeliest class with its probability, and the one after it. “Correct” and “wrong” hold the answer "
-        "against the image's own class; to a drawing nobody knows it. The last line says what is on, how "
-        "large the edit is against the weights it changes, and which model was loaded."
+        "likeliest class with its probability, and the one after it. Where the image's class is known, its "
+        "own probability before and after stands below. The last line says what is on, how large the edit is "
+        "against the weights it changes, and which model was loaded.\n\n" + DEFINITION
     ),
     "texts": (
         "**How to read this.** The same prompt, continued by the base model and by the edited one. Words "
         "that the base's continuation does not have at their place are underlined on a tinted ground, and "
-        "the sentence below counts them. “Correct” and “wrong” hold the continuation against the known "
-        "answer, where there is one. The last line says what is on, how large the edit is against the "
-        "weights it changes, and which model was loaded."
+        "the sentence below counts them. Where the right answer is known, its probability (of all its tokens "
+        "together) stands below. The last line says what is on, how large the edit is against the weights "
+        "it changes, and which model was loaded.\n\n" + DEFINITION
     ),
     "answer": (
         "**How to read this.** Both models see the same image. Each bar is the probability a model gives "
@@ -213,19 +214,31 @@ def say_scores(
     gone: Sequence[str],
     control: Control | None,
     *,
+    kept: Sequence[str] = (),
     what: str = "class",
     score: str = "accuracy",
 ) -> str:
-    """Say the figure of all classes in words; `what` is a row, `score` what its bars are."""
+    """Say the figure of all classes in words.
+
+    Args:
+        classes: the rows.
+        base: score of the base model in each.
+        edited: that of the edited model.
+        gone: those that the edit is meant to take away.
+        control: scores under random edits, if they were measured.
+        kept: the only ones that an edit is meant to keep; none of an edit that switches off.
+        what: what a row is.
+        score: what its bars are.
+    """
     rest = [name for name in classes if name not in gone]
-    worst = min(rest, key=lambda name: edited[name] - base[name], default=None)
-    parts = []
-    if worst is not None:
-        loss = 100 * (edited[worst] - base[worst])
-        if loss < -0.05:
-            parts.append(f"Largest loss among the others: {worst}, {loss:+.1f} points".replace("-", "−"))
-        else:
-            parts.append(f"No other {what} loses {score}")
+    if kept:
+        before, after = (mean_of(values, kept) for values in (base, edited))
+        parts = [f"What is kept goes from {before:.1%} to {after:.1%}"]
+        if gone:
+            before, after = (mean_of(values, gone) for values in (base, edited))
+            parts.append(f"everything else from {before:.1%} to {after:.1%}")
+    else:
+        parts = _worst(rest, base, edited, what, score)
     if control is not None:
         drop = 100 * float(np.mean(control.mean - np.array([base[name] for name in classes])))
         parts.append(f"a random edit of the same size changes a {what} by {_points(drop)} points on average")
@@ -233,12 +246,26 @@ def say_scores(
     if control is not None and gone and rest:
         mine = _selective(classes, base, np.array([edited[name] for name in classes]), gone)
         sham = _selective(classes, base, control.mean, gone)
-        said = (
-            f" Beyond what the others lose, what is switched off loses {_size(mine)} points with this "
-            f"edit and {_size(sham)} with the random one."
+        sizes = f"{_size(mine)} points with this edit and {_size(sham)} with the random one."
+        text += (
+            f" Beyond what the kept loses, everything else loses {sizes}"
+            if kept
+            else f" Beyond what the others lose, what is switched off loses {sizes}"
         )
-        text += said
     return text
+
+
+def _worst(
+    rest: Sequence[str], base: Mapping[str, float], edited: Mapping[str, float], what: str, score: str
+) -> list[str]:
+    """Say which of those that should stay loses most."""
+    worst = min(rest, key=lambda name: edited[name] - base[name], default=None)
+    if worst is None:
+        return []
+    loss = 100 * (edited[worst] - base[worst])
+    if loss >= -0.05:
+        return [f"No other {what} loses {score}"]
+    return [f"Largest loss among the others: {worst}, {loss:+.1f} points".replace("-", "−")]
 
 
 _MOST_Z = 100  # above it the size of z says nothing more

@@ -28,13 +28,24 @@ from ..shared.to_live import send_to_live
 __all__ = ["choose", "clickable", "clickable_layers", "show"]
 
 _THUMBNAILS = 20
+_EDIT = "_cell_edit"  # the concepts of the edit when a cell was open last
 _CELL = "_cell"  # the cell that was open last, and the number chosen among its inputs
 
 
-def choose(chosen: Selection) -> tuple[str, str]:
-    """Choose a cell by two lists, which a click on the matrix sets too; return edited and probed concept."""
+def choose(choice: Choice, chosen: Selection) -> tuple[str, str]:
+    """Choose a cell by two lists, which a click on the matrix sets too; return edited and probed concept.
+
+    The cell of the visitor's own edit is open at first, and again when another concept is chosen there.
+    """
+    known = st.session_state.get(_EDIT)
+    added = [name for name in choice.concepts if name in chosen.edited and name not in (known or ())]
+    if added and (known is not None or st.session_state.get("edited") is None):
+        st.session_state["edited"] = st.session_state["probed"] = added[-1]
+    st.session_state[_EDIT] = choice.concepts
+    mine = [name for name in choice.concepts if name in chosen.edited]
     for key, names in (("edited", chosen.edited), ("probed", chosen.probed)):
-        controls.ready(key, names, names[0])  # it may be of another model, or no longer measured
+        # It may be of another model, or no longer measured.
+        controls.ready(key, names, mine[0] if mine else names[0])
     return str(st.session_state["edited"]), str(st.session_state["probed"])
 
 

@@ -49,7 +49,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=0)
     )
     table = _table(found, chosen, criterion)
-    edited, probed = cell.choose(chosen)
+    edited, probed = cell.choose(choice, chosen)
     values = 100 * grid(table, "score", chosen.probed, chosen.edited)
     says = 100 * grid(table, "says", chosen.probed, chosen.edited)
     hover = [

@@ -13,6 +13,7 @@ from ...figures.words.as_text import plain
 from ...figures.words.criteria import ASKS, NAMES
 from ...page import frame
 from ...server.base import Base
+from ...session import state
 from ..shared import controls
 from . import function as criteria_function
 from . import responses as criteria_responses
@@ -28,12 +29,13 @@ def page(base: Base) -> None:
     controls.ready("criterion", NAMES, "Necessity")
     criterion = st.segmented_control(
         "Criterion", NAMES, key="criterion", persist_state="session", required=True,
-        label_visibility="collapsed",
+        label_visibility="collapsed", wrap=True,
     )  # fmt: skip
     criterion = criterion if criterion in NAMES else "Necessity"
     top, side = st.columns([3, 2], vertical_alignment="center")
     with side:
-        choice = controls.folded(base.facts)
+        controls.folded(base.facts)
+        choice = state.erasing_of(base.facts)
     chosen = measures.selection(base.facts, choice.concepts)
     with top:
         st.markdown(f"**{ASKS[criterion]}**")

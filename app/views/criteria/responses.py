@@ -46,7 +46,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
     seeds = measures.SHAMS
     table: pd.DataFrame = progress.run(measures.response_steps(base, choice, chosen, layers, seeds))
-    edited, probed = cell.choose(chosen)
+    edited, probed = cell.choose(choice, chosen)
     code = _code(base, chosen, layers, controlled="ratio_gaussian" in table, seeds=seeds)
     asked = [
         ("cosine", "Direction: cosine of E X and W X", "Reactivation"),

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ...choice.choice import ERASE, FROM_NOTHING, Choice
+from ...choice.choice import FROM_NOTHING, Choice
 from ...compute import by_layer as layer_tables
 from ...compute.criteria import MANY
 from ...figures.charts.dots import Dots, dots
@@ -19,6 +19,7 @@ from ...figures.words.live import describe_edit
 from ...page import parts, progress
 from ...page.snippets import subset_code
 from ...server.base import Base
+from ...session import state
 from ..shared import controls
 from ..shared.to_live import send_to_live
 
@@ -29,7 +30,7 @@ PAGE = "layers"
 
 def draw(base: Base, choice: Choice) -> None:
     """Draw the scores after editing in one part of the layers at a time, and the choice of parts for Live."""
-    edit = _erased(base, choice)
+    edit = _erased(base, state.erasing_of(base.facts))
     ways = layer_tables.groups_of(base)
     controls.ready("by", list(ways), next(iter(ways)))
     by = st.segmented_control(
@@ -85,10 +86,9 @@ def _erased(base: Base, choice: Choice) -> Choice:
     """Return the edit of this figure: the chosen concepts, or the first one, taken out of all layers."""
     concepts = choice.concepts or base.facts.classes[:1]
     strength = choice.strength if choice.strength else base.facts.strength
-    single = choice.single_strengths if not choice.keeps else ()
     return replace(
-        choice, mode=ERASE, null=FROM_NOTHING, concepts=concepts, strength=strength, single_strengths=single,
-        layers=base.facts.layers, everywhere=True,
+        choice, null=FROM_NOTHING, concepts=concepts, strength=strength, layers=base.facts.layers,
+        everywhere=True,
     )  # fmt: skip
 
 
@@ -115,8 +115,9 @@ def _restrict(edit: Choice, groups: dict[str, tuple[str, ...]]) -> None:
     st.markdown("##### Use it")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.multiselect(
-            "Edit only in", list(groups), key=f"_only {len(groups)}", placeholder="Choose one or more parts"
-        )
+            "Edit only in", list(groups), key=f"_only {len(groups)}",
+            placeholder="Choose one or more parts", select_all=False,
+        )  # fmt: skip
         pressed = st.button(
             "Use only these layers in Live", icon=":material/bolt:", type="primary", disabled=not chosen,
             key="to_live",

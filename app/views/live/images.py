@@ -56,6 +56,7 @@ def inputs(base: Base) -> None:
             required=True,
             label_visibility="collapsed",
             on_change=_source_changed,
+            wrap=True,
         )
     if source == _DRAW:
         _drawing()
@@ -142,6 +143,27 @@ def _picked() -> None:
     state.new_image(st.session_state["picture"])
 
 
+def _offer(choice: Choice, picture: Picture) -> None:
+    """Offer an image of what is switched off, where the one on the screen is of something else."""
+    if choice.keeps or picture.drawn or not choice.concepts or picture.concept in choice.concepts:
+        return
+    name = choice.concepts[-1]
+    with st.container(horizontal=True, vertical_alignment="center", key="offer_row"):
+        st.markdown(
+            filled("The image is of **{}**; what is switched off is **{}**.", picture.concept, name),
+            width="content",
+        )
+        st.button(
+            filled("Show an image of {}", name), key="show_erased", icon=":material/image_search:",
+            on_click=_show, args=(name,),
+        )  # fmt: skip
+
+
+def _show(name: str) -> None:
+    st.session_state["class"] = name
+    state.new_image()
+
+
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
     """Draw what both models say."""
     picture = state.picture_of(base)
@@ -149,6 +171,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     panel = _panel(base, choice, proof, picture, said)
     with top:
         st.html(panel.html)
+        _offer(choice, picture)
         parts.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
     with right:
         parts.part("live", "This image, class by class", HOW["answer"], base, choice).figure(

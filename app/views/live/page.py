@@ -68,7 +68,8 @@ def page(base: Base) -> None:
 
 def _open(base: Base, side: ModuleType) -> DeltaGenerator:
     """Draw the controls beside the figures; return the figures' place."""
-    left, right = st.columns([5, 7], gap="large")
+    with st.container(key="side_by_side"):
+        left, right = st.columns([5, 7], gap="large")
     with left:
         controls.edit(base.facts)
         controls.advanced(base.facts)
@@ -135,6 +136,7 @@ def _scores(base: Base, choice: Choice) -> None:
     def draw(control: Control | None, *, final: bool) -> None:
         said = say_scores(
             facts.classes, base.scores, scores, gone, control,
+            kept=choice.concepts if choice.keeps else (),
             what="concept" if base.of_text else "class", score=base.sample.task.unit,
         )  # fmt: skip
         summary = stats(_summary(base, choice, scores, control))

@@ -14,8 +14,9 @@ from ...choice.choice import Choice, clean, writing
 from ...compute import texts
 from ...compute.visitor import Proof, Visitor
 from ...figures.charts.next_token import next_token_figure
-from ...figures.panels.hero import say_texts, text_hero
-from ...figures.words.as_text import Markdown, plain
+from ...figures.panels.hero import text_hero
+from ...figures.words.as_text import Markdown, filled, plain
+from ...figures.words.continuations import say_texts
 from ...figures.words.live import HOW
 from ...figures.words.tokens import HOW_TOKENS, say_next
 from ...options import server_options
@@ -157,15 +158,43 @@ def _answer(base: Base, prompt: str, choice: Choice) -> str:
     return ""
 
 
+def _offer(base: Base, choice: Choice, prompt: str) -> None:
+    """Offer a question about what is switched off, where the prompt is none."""
+    if choice.keeps or not choice.concepts:
+        return
+    known = {name: texts.questions_of(base, name) for name in choice.concepts}
+    if any(question.prompt.strip() == prompt.strip() for found in known.values() for question in found):
+        return
+    name = choice.concepts[-1]
+    if not known[name] or name.casefold() in prompt.casefold():
+        return
+    with st.container(horizontal=True, vertical_alignment="center", key="offer_row"):
+        said = filled("The prompt is no question about **{}**, which is switched off.", name)
+        st.markdown(said, width="content")
+        st.button(
+            filled("Ask about {}", name), key="show_erased", icon=":material/help:",
+            on_click=_ask_about, args=(name, known[name][0].prompt),
+        )  # fmt: skip
+
+
+def _ask_about(name: str, prompt: str) -> None:
+    st.session_state["about"], st.session_state["prompt"] = name, prompt
+
+
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
     """Draw how both models go on, as they write, and the next token."""
     prompt, options = st.session_state["prompt"], _options(base)
-    panel, button, row = top.empty(), top.empty(), top.container()
-    shown = {"answer": _answer(base, prompt, choice)} | status(base, choice, proof)
+    panel, button, offer, row = top.empty(), top.empty(), top.container(), top.container()
+    with offer:
+        _offer(base, choice, prompt)
+    answer = _answer(base, prompt, choice)
+    shown: dict[str, Any] = {"answer": answer} | status(base, choice, proof)
     if not prompt.strip():
         panel.warning("The prompt is empty. Write a word, or choose a question.")
         return
     try:
+        if answer:
+            shown["chances"] = texts.answer_chances(base, visitor, prompt, answer, chat=options["chat"])
         with right:
             _next(base, visitor, choice, prompt, chat=options["chat"])
         far, html = _stream(base, choice, prompt, options, shown, panel, button)
@@ -234,12 +263,14 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[pa
     options = {"max_new_tokens": 8, "temperature": 0.0, "seed": 0, "chat": False}
     far = list(texts.continue_both(base, choice, prompt, **options))[-1]
     answer = next((q.answer for q in texts.questions_of(base, choice.concepts[0]) if q.prompt == prompt), "")
+    chances = texts.answer_chances(base, visitor, prompt, answer, chat=False) if answer else None
     html = text_hero(
         prompt,
         far.base,
         far.edited,
         answer=answer,
         done=True,
+        chances=chances,
         **status(base, choice, proof),
     )
     part = parts.Part("start", "The example: one prompt, both continuations", HOW["texts"], base, choice)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from ...choice.choice import ERASE, Choice, one_of
+from ...choice.choice import Choice, one_of
 from ...compute import maps
 from ...figures.charts.clicks import cell_of, picked_points
 from ...figures.charts.heatmap import heatmap
@@ -22,6 +22,7 @@ from ...figures.words.maps import HOW, say_cosines
 from ...page import parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
+from ...session import state
 from ..shared import controls
 from ..shared.to_live import send_to_live
 from .wait import wait_for
@@ -138,11 +139,11 @@ def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFram
         name = st.selectbox("Engram", names, key="_map_engram")
     with right:
         if st.button("Switch it off in Live", key="_map_engram_live", type="primary", width="stretch"):
-            _send(base, choice, [name])
+            _send(base, [name])
 
 
-def _send(base: Base, choice: Choice, names: list[str]) -> None:
-    edit = replace(choice, mode=ERASE, concepts=tuple(names), single_strengths=())
+def _send(base: Base, names: list[str]) -> None:
+    edit = replace(state.erasing_of(base.facts), concepts=tuple(names), single_strengths=())
     shown: dict[str, Any] = (
         {"about": names[0]} if base.of_text else {"class": names[0], "image": 1, "drawn": ""}
     )
@@ -174,4 +175,4 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     left, right = st.columns([2, 1], vertical_alignment="center")
     left.markdown(f"**{plain(' and '.join(pair))}**: cosine {value:.2f}")
     if right.button("Switch off in Live", key="_map_pair", type="primary", width="stretch"):
-        _send(base, choice, pair)
+        _send(base, pair)

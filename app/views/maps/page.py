@@ -65,7 +65,7 @@ def page(base: Base) -> None:
 
 def _segments(text: Markdown, options: tuple[Markdown, ...], key: str) -> str:
     controls.ready(key, options, options[0])
-    value = st.segmented_control(text, options, key=key, persist_state="session", required=True)
+    value = st.segmented_control(text, options, key=key, persist_state="session", required=True, wrap=True)
     return one_of(value, options, options[0])
 
 
@@ -173,7 +173,7 @@ def _map(
             measured.edited_says,
         )  # fmt: skip
     words += (
-        "Lasso, box or click to see the inputs."
+        "Click a point to see its input; lasso and box, for many, are at the top right of the figure."
         if dimensions == 2
         else "Drag to turn; inputs can be picked in 2-D."
     )
@@ -183,7 +183,8 @@ def _map(
     how = HOW["traces" if points == TRACES else "hidden"] + HOW[shown]
     how += HOW[fit] if choice.changes else ""
     part = parts.part(PAGE, text, how, base, choice)
-    plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
+    with st.container(key="side_by_side"):
+        plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
     options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
     if dimensions == 2:
         options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}

@@ -44,7 +44,8 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
     if not picked:
         st.markdown("##### The inputs behind")
         st.caption(
-            "Draw a lasso around points, or click one: the inputs appear here, and go to Live from here."
+            "Click a point, or take the lasso at the top right of the figure and draw it around several: the "
+            "inputs appear here, and go to Live from here."
         )
         return
     st.markdown(f"##### {len(picked)} picked")

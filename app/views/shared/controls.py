@@ -99,6 +99,8 @@ def _concepts(facts: Facts, label: Markdown) -> list[str]:
             persist_state="session",
             max_selections=server_options().most_concepts,
             placeholder=f"Type to search {len(facts.classes)} concepts",
+            # With it, Enter would take every match of what is typed and not the best one.
+            select_all=False,
         )
     return list(chosen or [])
 
@@ -114,6 +116,7 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         persist_state="session",
         required=True,
         label_visibility="collapsed",
+        on_change=state.forget_own_strengths,
     )
     keeping = mode == choices.KEEP
     with st.container(key="kept" if keeping else "off"):
@@ -126,31 +129,32 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         )
         st.caption(HOW["null"])
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
-    st.slider(
-        "Strength",
-        *_reach(facts),
-        step=0.05,
-        key="strength",
-        persist_state="session",
-        help=help_text,
-    )
-    st.caption(plain(facts.strength_source) if facts.strength_source else HOW["not_searched"])
-    if find and not facts.strength_source:
-        if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
-            arrival.go("strength")
+    _strength(facts, keeping=keeping, help_text=help_text, find=find)
     if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
         _own(facts, chosen)
 
 
-def _reach(facts: Facts) -> tuple[float, float]:
-    """Return the ends of the slider: those on offer, and further if a search has led further.
+def _strength(facts: Facts, *, keeping: bool, help_text: Markdown, find: bool) -> None:
+    """Choose how strongly concepts are erased, or how strongly they are kept: two numbers, not one."""
+    key = "keep_strength" if keeping else "strength"
+    st.slider("Strength", *_reach(facts, key), step=0.05, key=key, persist_state="session", help=help_text)
+    if keeping:
+        return
+    st.caption(plain(facts.strength_source) if facts.strength_source else HOW["not_searched"])
+    if find and not facts.strength_source:
+        if st.button("Find the strength", key="find_strength", icon=":material/search:", width="stretch"):
+            arrival.go("strength")
+
+
+def _reach(facts: Facts, key: str) -> tuple[float, float]:
+    """Return the ends of a slider: those on offer, and further if a search has led further.
 
     They never come nearer again within a visit, or the slider would change under the visitor's hand.
     """
-    key = f"_reach {facts.name}"
-    most = max(facts.strengths[1], st.session_state.get(key, 0.0), math.ceil(st.session_state["strength"]))
-    st.session_state[key] = min(float(most), facts.allowed[1])
-    return facts.strengths[0], st.session_state[key]
+    place = f"_reach {facts.name} {key}"
+    most = max(facts.strengths[1], st.session_state.get(place, 0.0), math.ceil(st.session_state[key]))
+    st.session_state[place] = min(float(most), facts.allowed[1])
+    return facts.strengths[0], st.session_state[place]
 
 
 def _own(facts: Facts, chosen: list[str]) -> None:
@@ -210,4 +214,5 @@ def advanced(facts: Facts) -> None:
                 key="layers",
                 persist_state="session",
                 help=HOW["layers"],
+                select_all=False,
             )

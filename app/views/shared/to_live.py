@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from ...choice.choice import ALPHA, Choice
+from ...choice.choice import ALPHA, KEEP, Choice
 from ...session import arrival
 
 __all__ = ["edit_values", "send_to_live"]
@@ -14,7 +14,8 @@ def edit_values(choice: Choice) -> dict[str, Any]:
     """Return the widgets' values of an edit, as an address holds them."""
     values: dict[str, Any] = {
         "mode": choice.mode, "concepts": list(choice.concepts), "null": choice.null,
-        "strength": choice.strength, "own": bool(choice.single_strengths), "scaling": choice.scaling,
+        "keep_strength" if choice.mode == KEEP else "strength": choice.strength,
+        "own": bool(choice.single_strengths), "scaling": choice.scaling,
         "power": f"{choice.power:g}", "clip": choice.clip,
         "layers": [] if choice.everywhere else list(choice.layers),
     }  # fmt: skip

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ...choice import search
 from ...choice.choice import SCALINGS, Choice, number
-from ...choice.search import DRAWN, FORGET, Plan, Rule
+from ...choice.search import CHOSEN, DRAWN, FORGET, Plan, Rule
 from ...compute import plans
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
@@ -20,6 +20,8 @@ from ..shared import controls
 
 __all__ = ["ask_plan", "ask_rule"]
 
+_EDIT = "_searched_edit"  # the concepts of the edit when this page was drawn last
+
 
 def ask_plan(base: Base) -> tuple[Choice, Plan]:
     """Draw what is searched; return the edit, whose concepts may be searched on, and the search."""
@@ -29,7 +31,8 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
         choice = controls.folded(facts, find=False)
     # One row that breaks where the page is narrow: columns would cut the choices off.
     with left, st.container(horizontal=True, vertical_alignment="bottom"):
-        controls.ready("search", search.SOURCES, DRAWN)
+        _follow_edit(choice)
+        controls.ready("search", search.SOURCES, CHOSEN if choice.concepts else DRAWN)
         source = st.segmented_control(
             "Concepts", search.SOURCES, key="search", persist_state="session", required=True
         )
@@ -45,6 +48,13 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
     plan = plans.plan_of(_values(), facts, choice.concepts, base.explorer, demo=demo)
     said.caption(plain(say_plan(plan)))
     return choice, plan
+
+
+def _follow_edit(choice: Choice) -> None:
+    """Search on the visitor's own concepts once some are chosen; who then wants others says so."""
+    if choice.concepts and st.session_state.get(_EDIT, choice.concepts) != choice.concepts:
+        st.session_state["search"] = CHOSEN
+    st.session_state[_EDIT] = choice.concepts
 
 
 def _settings(base: Base, demo: bool) -> None:
@@ -89,7 +99,10 @@ def _several(key: str, text: Markdown, options: Sequence[str], default: Sequence
         if part in options or (new and number(part, search.WEAKEST, search.STRONGEST, 0.0))
     ]
     st.session_state[key] = list(dict.fromkeys(kept))[: more.get("max_selections")]
-    st.multiselect(text, options, key=key, persist_state="session", placeholder=", ".join(default), **more)
+    st.multiselect(
+        text, options, key=key, persist_state="session", placeholder=", ".join(default), select_all=False,
+        **more,
+    )  # fmt: skip
 
 
 def ask_rule(base: Base) -> Rule:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
+from ...compute.scores import control_steps, edit_steps
 from ...figures.words.as_text import Markdown, plain
-from ...session import arrival
+from ...figures.words.tour import Measured, say_control
+from ...session import arrival, state, visitors
 from .lessons import LESSONS, Lesson
 
 __all__ = ["card", "go_to", "step"]
@@ -36,11 +39,15 @@ def go_to(number: int, *, shown: bool = False) -> None:
     arrival.go(lesson.page, **lesson.before)
 
 
-def card() -> None:
-    """Draw the card of the present step, if the visitor is on tour."""
+def card() -> Callable[[], None]:
+    """Draw the card of the present step, if the visitor is on tour.
+
+    Returns:
+        What says on the card what the page's figures come to; call it when the page has drawn them.
+    """
     number = step()
     if not number:
-        return
+        return lambda: None
     lesson = LESSONS[number - 1]
     with st.container(border=True, key="tour"):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
@@ -52,15 +59,43 @@ def card() -> None:
                 st.markdown(lesson.idea)
         else:
             st.markdown(lesson.idea)
-        _question(number, lesson)
+        answer = _question(number, lesson)
+
+    def finish() -> None:
+        if answer is not None and lesson.finding is not None:
+            _answer(answer, number, lesson, _finding(lesson))
+
+    return finish
 
 
-def _question(number: int, lesson: Lesson) -> None:
+def _finding(lesson: Lesson) -> Markdown:
+    """Say what the scores come to; they are those that the page has just measured, and cost nothing again."""
+    base = visitors.base_of(state.model())
+    choice = state.choice_of(base.facts)
+    if lesson.finding is None or not choice.changes:
+        return ""
+    *_, (_, scores) = edit_steps(base, choice)
+    runs: list[dict[str, float]] = []
+    if lesson.finding is say_control:
+        for _, runs in control_steps(base, choice):  # noqa: B007
+            pass
+    return lesson.finding(Measured(base.facts.classes, base.scores, scores, choice.concepts, runs))
+
+
+def _answer(place: Any, number: int, lesson: Lesson, finding: Markdown) -> None:
+    guess = st.session_state.get(_GUESS, {}).get(number)
+    said = " ".join(part for part in (f"{_said(lesson, guess)}{lesson.reveal}", finding) if part)
+    place.success(said, icon=":material/visibility:")
+
+
+def _question(number: int, lesson: Lesson) -> Any:
+    """Draw the question, or the place of its answer, which is returned."""
     kept: dict[int, str] = st.session_state.setdefault(_GUESS, {})
     if _shown():
-        guess = kept.get(number)
-        st.success(_said(lesson, guess) + lesson.reveal, icon=":material/visibility:")
+        guess, place = kept.get(number), st.empty()
+        _answer(place, number, lesson, "")
     else:
+        place = None
         st.markdown(f"**Your prediction.** {lesson.question}")
         guess = st.radio(
             lesson.question,
@@ -71,6 +106,7 @@ def _question(number: int, lesson: Lesson) -> None:
             label_visibility="collapsed",
         )
     _move(number, guess)
+    return place
 
 
 def _said(lesson: Lesson, guess: str | None) -> Markdown:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ...figures.words.as_text import Markdown
-from ...figures.words.layers import FORMS, KINDS
+from ...figures.words.tour import Measured, say_control, say_erased, say_kept_alone, say_neighbours
 
-__all__ = ["GLOSSARY", "LESSONS", "MATHEMATICS", "Lesson"]
+__all__ = ["LESSONS", "Lesson"]
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,13 @@ class Lesson:
         question: what to predict.
         options: the predictions on offer.
         answer: index of the right one; None if the screen decides and no option is simply right.
-        reveal: what to look at now, and why (Markdown). Numbers are on the screen, never here.
+        reveal: what to look at now, and why (Markdown). What the figures show is said by `finding`, from
+            their numbers, and never here.
         page: page it happens on.
         before: what is chosen on that page while the question stands.
         after: what is chosen once the answer is shown.
         after_page: page of the answer, if it is another one.
+        finding: says what the scores of the answer's page come to; None where it has none.
     """
 
     title: Markdown
@@ -39,6 +41,7 @@ class Lesson:
     before: Mapping[str, Any]
     after: Mapping[str, Any] = field(default_factory=dict)
     after_page: str = ""
+    finding: Callable[[Measured], Markdown] | None = None
 
 
 _DIGITS = {"model": "digits-mlp"}
@@ -55,9 +58,9 @@ LESSONS: tuple[Lesson, ...] = (
         "Where is the memory of the digit 7?",
         ("In one neuron", "In one layer", "A part of it in every layer"),
         2,
-        "Every column is a concept, every row a layer. No cell of the 7 is empty: each layer holds a part. How "
-        "large that part is differs between layers, and a value above 1 is no mistake: the engram may also "
-        "answer directions that the data hardly use.",
+        "Every column is a concept, every row a layer: look down the column of the 7. How large its part is "
+        "differs between layers, and a value above 1 would be no mistake: an engram may also answer "
+        "directions that the data hardly use.",
         "live",
         _DIGITS | {"class": "7", "image": 10},
         _DIGITS | {"concepts": ["7"]},
@@ -85,12 +88,12 @@ LESSONS: tuple[Lesson, ...] = (
         "What will the edited network say to this 7?",
         ("Still 7, a little less sure", "Another digit", "All ten digits equally"),
         1,
-        "It names another digit, often one that looks like a 7. The network has no way to say “I do not know”: "
-        "it was never taught to. Look further down: all the pictures of 7 go, the other digits stay nearly "
-        "where they were.",
+        "The network has no way to say “I do not know”: it was never taught to. Look further down, at all the "
+        "pictures of 7 and at those of the other digits.",
         "live",
         _DIGITS | {"class": "7", "image": 10},
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
+        finding=say_erased,
     ),
     Lesson(
         "The control: would any change do this?",
@@ -98,13 +101,14 @@ LESSONS: tuple[Lesson, ...] = (
         "“Every class on held-out images”, further down, are random changes of exactly the same size in each "
         "layer.",
         "What does a random change of that size do?",
-        ("Nothing", "It harms all digits alike", "It harms only the 7 as well"),
+        ("Nothing", "It harms most digits, some more than others", "It harms only the 7 as well"),
         1,
-        "The diamonds fall for every digit. So “the 7 is gone” alone proves nothing, since noise does that too. "
-        "What noise does not do is to take the 7 and leave the others: that difference is the evidence.",
+        "Where noise takes the 7 as well, “the 7 is gone” alone proves nothing. What would be evidence is an "
+        "edit that takes the 7 and leaves the others, where noise of the same size does not.",
         "live",
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"], "strength": 0.5},
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
+        finding=say_control,
     ),
     Lesson(
         "Sufficiency: alone, does it work?",
@@ -112,13 +116,14 @@ LESSONS: tuple[Lesson, ...] = (
         "What will a network that holds only the 7 say to a 3?",
         ("3", "7", "It cannot say anything sensible"),
         None,
-        "Look at all ten bars of the lower figure. The 7 itself is kept. Yet a network that holds one memory "
+        "Look at all ten bars of the lower figure, and not at the 7 alone: a network that holds one memory "
         "may give that answer to everything, and then “it recognises the 7” is hollow: what counts is whether "
         "it still tells a 7 from the rest. Deep language models fail this test altogether, and their page says "
         "so.",
         "live",
         _DIGITS | {"class": "3", "image": 1},
         _DIGITS | {"class": "3", "image": 1, "mode": "Keep only", "concepts": ["7"]},
+        finding=say_kept_alone,
     ),
     Lesson(
         "Strength: a dial, not a switch",
@@ -132,19 +137,21 @@ LESSONS: tuple[Lesson, ...] = (
         "live",
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"], "strength": 0.5},
+        finding=say_erased,
     ),
     Lesson(
         "Neighbours: what an edit costs",
         "Another network, which names clothes. Memories that look alike share directions, and what is shared "
         "goes with either of them.",
         "We switch the shirt off. Which kind of clothing will notice most?",
-        ("Sneakers", "T-shirts, pullovers or coats", "Trousers"),
+        ("Sneakers", "Coats", "Trousers"),
         1,
-        "The figure below the picture shows the cost for each class. Some neighbours may even gain: pictures "
-        "that were mistaken for shirts now get their right name. Both are effects of sharing.",
+        "The figure below the picture shows the cost for each class. A neighbour that gains is no mistake: "
+        "pictures of it that were taken for shirts can now get their right name. Both are effects of sharing.",
         "live",
         _CLOTHES | {"class": "Shirt", "image": 1},
         _CLOTHES | {"class": "Shirt", "image": 1, "concepts": ["Shirt"]},
+        finding=say_neighbours,
     ),
     Lesson(
         "The same in a language model",
@@ -153,11 +160,12 @@ LESSONS: tuple[Lesson, ...] = (
         "One author is switched off. What about the other ninety-nine?",
         ("They are forgotten too", "They stay, nearly all", "Half of them go"),
         1,
-        "The model goes on talking and invents something else about the author that is gone. The others keep "
-        "their facts. Erase ten at once and it gets harder: then look at sharpness under “Advanced”.",
+        "The model goes on talking, about the author that is gone as well: read what it says. Erase ten at once "
+        "and it gets harder: then look at sharpness under “Advanced”.",
         "live",
         _AUTHORS,
         _AUTHORS | {"concepts": ["Fabrice Pelliningway"]},
+        finding=say_erased,
     ),
     Lesson(
         "Honest limits",
@@ -179,50 +187,3 @@ LESSONS: tuple[Lesson, ...] = (
         "map",
     ),
 )
-
-GLOSSARY: tuple[tuple[str, str], ...] = (
-    ("Concept", "A named group of inputs: a class of pictures, an author, a fact."),
-    ("Trace", "What one input leaves at the entrance of a layer: a row of numbers."),
-    ("Engram", "The part of a layer's weights that answers one concept's traces: E = W Σ_c Σ†."),
-    (
-        "Second moment Σ",
-        "Sum of the products of traces with themselves: which directions they use, and how much.",
-    ),
-    ("Total", "The second moment of all data together; what is not in it is not protected."),
-    ("Cut", "Directions with less than a tiny share of the largest one are noise and left out."),
-    ("Strength α", "How many times an engram is subtracted. Negative strengths amplify."),
-    ("Sharpness", "Sparing directions that a concept shares: each is removed by its exclusivity to a power."),
-    ("Exclusivity", "How far a direction is the concept's own (1) or shared with the rest (towards 0)."),
-    ("Keep from nothing", "Layers start empty and hold the kept memories alone."),
-    ("Keep in place", "All other memories are subtracted; what belongs to no concept stays."),
-    ("Control, sham edit", "A change of the same size that should not have the effect."),
-    ("Selective loss", "What the erased concept loses beyond what the others lose."),
-    ("Leak certificate", "How much of an engram's answer must leak, known from the statistics alone."),
-    (
-        "q, k, v, o, gate, up, down",
-        "The linear maps inside a block of a transformer. "
-        + "; ".join(f"{word}: {KINDS[word]}" for word in ("q", "k", "v", "o", "gate", "up", "down"))
-        + ".",
-    ),
-    *((f"{form.capitalize()} form", f"The eigenvalues of Σ, {FORMS[form]}.") for form in FORMS),
-)
-
-MATHEMATICS = r"""
-A layer with weights $W$ answers a row $x$ by $Wx$ (with a bias, $x$ gets a 1 at its end and $W$ a column).
-The rows of concept $c$ are the columns of $X_c$; $\Sigma_c = X_c X_c^\top$ is their **uncentred second moment** and
-$\Sigma = \sum_c \Sigma_c$ the total.
-
-$$E_c = W\,\Sigma_c\,\Sigma^{\dagger}$$
-
-minimises $\lVert (E - W) X_c \rVert^2 + \lVert E X_{\text{rest}} \rVert^2$: it answers the concept as the layer
-does, and the rest not at all, as far as one matrix can do both. The two errors left over are one matrix,
-$W Q$ with the parallel sum $Q = \Sigma_c \Sigma^{\dagger} \Sigma_{\text{rest}}$: the **leak certificate**.
-
-* Erasing: $W - \sum_{c} \alpha_c E_c$. Keeping from nothing: $\sum_{c \in U} E_c$.
-* All engrams of one total add up to $W$ on the span of the data, so any subset is one subtraction.
-* $\Sigma^{\dagger}$ keeps eigenvalues above $D \cdot 1.19\cdot 10^{-7} \cdot \lambda_{\max}$; this **cut** is the regulariser.
-* With fewer rows than columns everything is computed from the small matrix $X X^\top$, and the engram is a low-rank pair.
-
-Source: *AI Engram: In Search of Memory Traces in Artificial Intelligence*, Kwon et al., ICML 2026, arXiv 2606.14997; the
-leak certificate, exclusivity and sharpness are this project's (docs/numerics.md).
-"""

@@ -71,7 +71,8 @@ def test_every_chosen_concept_may_have_its_own_strength():
     raw = {"concepts": ["a", "c"], "own": True, ALPHA + "c": 0.25, ALPHA + "b": 2.0, "strength": 1.5}
     assert clean(raw, FACTS).strengths == {"a": 1.5, "c": 0.25}
     assert clean(raw | {"own": False}, FACTS).strengths == {"a": 1.5, "c": 1.5}
-    assert clean(raw | {"mode": KEEP}, FACTS).strengths == {"a": 1.5, "c": 0.25}
+    # Keeping has a strength of its own, and single ones beside it.
+    assert clean(raw | {"mode": KEEP}, FACTS).strengths == {"a": 1.0, "c": 0.25}
     # In place, all the others go at one strength: an own strength would mean nothing.
     assert clean(raw | {"mode": KEEP, "null": "in place"}, FACTS).single_strengths == ()
     assert clean(raw | {ALPHA + "c": 1e9}, FACTS).strengths["c"] == 1.5

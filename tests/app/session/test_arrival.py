@@ -18,7 +18,9 @@ EDIT = {
     "concepts": ["3", "7"], "strength": "0.5", "own": "true", "alpha.7": "0.25", "scaling": "adaptive",
     "power": "2", "clip": "true", "layers": ["fc1", "fc2"], "present": "true",
 }  # fmt: skip
-KEEPING = {"mode": "Keep only", "concepts": ["7"], "null": "in place", "strength": "0.5"}
+KEEPING = {
+    "mode": "Keep only", "concepts": ["7"], "null": "in place", "strength": "0.5", "keep_strength": "0.75",
+}  # fmt: skip
 AUTHOR = "Fabrice Pelliningway"
 LOADS: list[tuple[str, str, dict[str, str | list[str]]]] = [
     ("live", "digits-mlp", EDIT | {"class": "3", "image": "5", "seeds": "20"}),

@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from app.compute import by_layer as layer_tables
 from app.compute import criteria as measures
 from app.compute import maps
-from app.figures.panels.hero import say_texts, text_hero
+from app.figures.panels.hero import text_hero
+from app.figures.words.continuations import say_texts
 from app.figures.words.criteria import NAMES
 from app.figures.words.layers import LOOKS
 from app.launch import MAIN
@@ -119,12 +120,15 @@ def hero(base: str, edited: str, *, done: bool = True) -> str:
     ("base", "edited", "marked", "said"),
     [
         (" born in Rome.", " born in Rome.", [], "the same words"),
-        (" born in Rome.", " born in Oslo.", ["Oslo."], "at word 3: 1 of the edited model's 3 words differs"),
+        (" born in Rome.", " born in Oslo.", ["Oslo"], "at word 3: 1 of the edited model's 3 words differs"),
         (" a b c d", " a x y d", ["x y"], "part at word 2: 2 of the edited model's 4 words differ"),
         (" a b c", " a new b c", ["new"], "part at word 2"),
         (" Rome", " Oslo <b>", ["Oslo &lt;b&gt;"], "no word in common"),
         (" a b c", " a b", [], "leaves out 1 of the base's 3 words"),
         ("", "", [], "Neither model adds a word"),
+        (" baker.........", " baker.s a a", [".s a a"], "at word 2: 3 of the edited model's 4 words differ"),
+        (" Rome, Italy", " Rome Italy.", ["."], "only other signs stand between them"),
+        (" Rome", "", [], "The edited model adds no word"),
     ],
 )  # fmt: skip
 def test_only_the_words_that_differ_are_marked(base, edited, marked, said):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from PIL import Image
 
 from app.choice.choice import DEFAULTS, Facts, clean
 from app.figures.charts.bars import Control, probability_figure, score_figure
-from app.figures.panels.hero import hero, stats
+from app.figures.panels.hero import hero, stats, text_hero
 from app.figures.panels.png import data_uri
 from app.figures.words.live import HOW, describe_edit, groups_of, marks_of, say_answer, say_scores
 
@@ -98,12 +99,43 @@ def test_the_panel_shows_both_answers_and_no_foreign_markup():
     assert 'data-answer="base">7<' in html and 'data-answer="edited">&lt;b&gt;&amp;x<' in html
     assert "70.0%" in html and "<script>" not in html and "<b>&x" not in html
     assert "Edit on" in html and "Edit off" in panel(on=False)
-    assert "image &lt;3&gt;" in html and "correct" in html and "wrong" in html
+    assert "image &lt;3&gt;" in html
+    assert re.findall('data-verdict="(.*?)"', html) == ["not known", "learned"]
+    assert "&lt;b&gt;&amp;x: 10.0% → 70.0%" in html
+
+
+@pytest.mark.parametrize(
+    ("edited", "word"),
+    [
+        ([0.1, 0.2, 0.7], "forgotten"),  # another answer
+        ([0.08, 0.05, 0.07], "forgotten"),  # still the likeliest, and hardly known any more
+        ([0.6, 0.2, 0.2], "known"),
+    ],
+)
+def test_what_the_base_knew_is_forgotten_or_known(edited, word):
+    html = hero(
+        np.zeros((2, 2)), CLASSES, BASE, np.array(edited), truth="7", about="", status="", on=True, facts=""
+    )
+    assert re.findall('data-verdict="(.*?)"', html) == ["known", word]
+    assert f"7: 70.0% → {100 * edited[0]:.1f}%" in html
+    assert "correct" not in html and "wrong" not in html
+
+
+def test_a_continuation_that_flips_back_is_forgotten_all_the_same():
+    """Its first token is the right one again, because nothing else has become likelier."""
+    said = {"prompt": "P", "answer": "Rome", "done": True, "status": "", "on": True, "facts": ""}
+    verdicts = [
+        re.findall('data-verdict="(.*?)"', text_hero(base=" Rome.", edited=edited, chances=chances, **said))
+        for edited, chances in ((" Rome", (0.77, 0.08)), (" Oslo", (0.77, 0.3)), (" Rome", (0.77, 0.7)))
+    ]
+    assert verdicts == [["known", "forgotten"], ["known", "forgotten"], ["known", "known"]]
+    html = text_hero(base=" Rome.", edited=" Rome", chances=(0.77, 0.08), **said)
+    assert "“Rome”: 77.0% → 8.0%" in html and "Forgotten" in HOW["texts"] and "Forgotten" in HOW["panel"]
 
 
 def test_a_drawing_has_no_verdict():
     html = panel(truth=None)
-    assert "correct" not in html and "wrong" not in html and "True class" not in html
+    assert "data-verdict" not in html and "data-right" not in html and "True class" not in html
 
 
 def test_the_panel_says_what_to_do_when_nothing_is_off():

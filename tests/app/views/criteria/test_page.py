@@ -226,7 +226,7 @@ def test_the_controls_of_a_large_model_are_asked_for():
 
 
 def test_a_row_is_one_concept_at_the_strength_that_was_chosen():
-    raw = {"concepts": ["fact 1", "fact 2"], "own": True, "alpha.fact 1": 1.75, "strength": 1.5, "mode": KEEP}
+    raw = {"concepts": ["fact 1", "fact 2"], "own": True, "alpha.fact 1": 1.75, "strength": 1.5}
     choice = clean(raw, facts(20))
     row = measures.key_of(choice, "fact 1", "necessity", FROM_NOTHING)
     assert (row.mode, row.concepts, row.strengths) == (ERASE, ("fact 1",), {"fact 1": 1.75})

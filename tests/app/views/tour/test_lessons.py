@@ -9,7 +9,8 @@ from app.choice.address import KINDS
 from app.choice.choice import ALPHA
 from app.launch import MAIN
 from app.views.registry import REGISTRY
-from app.views.tour.lessons import GLOSSARY, LESSONS
+from app.views.tour.glossary import GLOSSARY
+from app.views.tour.lessons import LESSONS
 from engram_core.opening.samples import load_sample, sample_names
 
 PATHS = {entry.path for entry in REGISTRY}
