@@ -89,7 +89,7 @@ def test_a_subject_is_ready_for_everything_a_sample_is(saved, facts, tmp_path, e
         path = tmp_path / "facts.csv"
         path.write_text("concept,prompt,answer\nsky,The sky is,blue\ngrass,Grass is,green\n")
     subject = load_subject(saved, path)
-    assert subject.name == "little-llama" and list(subject.concepts) == ["sky", "grass"]
+    assert subject.name == saved.name and list(subject.concepts) == ["sky", "grass"]
     atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
     table = ec.necessity(subject, atlas, controls=0)
     assert set(table["concept"]) == {"sky", "grass"}
