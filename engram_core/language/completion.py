@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from ..models.view import evaluated
+from ..progress import Progress, Step, Steps, drain, nested
 from .continuing import check_continues_text
 from .decoding import Decoder, Stop, decoded, final_tokens, stopper
 from .generation import prompt_ids
 from .models import embedding_rows, token_limit
 
-__all__ = ["complete"]
+__all__ = ["complete", "complete_steps"]
 
 
 def complete(
@@ -26,7 +27,7 @@ def complete(
     chat: bool = False,
     batch_size: int = 32,
     stop: Stop = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[str]:
     """Return the greedy continuation of every prompt, many at once (padded on the left).
 
@@ -49,6 +50,23 @@ def complete(
     Raises:
         DataError: for a prompt as in `prompt_ids`, or a model that does not continue texts.
     """
+    work = complete_steps(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size, stop=stop
+    )
+    return drain(work, progress)
+
+
+def complete_steps(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+    chat: bool = False,
+    batch_size: int = 32,
+    stop: Stop = None,
+) -> Steps[list[str]]:
+    """Do what `complete` does in steps, a token of every prompt of a batch in each."""
     check_continues_text(model)
     limit, rows, stopped = token_limit(model), embedding_rows(model), stopper(stop)
     encoded = [prompt_ids(tokenizer, prompt, chat=chat, limit=limit, rows=rows) for prompt in prompts]
@@ -57,12 +75,12 @@ def complete(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         with evaluated(model) as ready:
-            batch = _written(ready, tokenizer, [encoded[i] for i in chosen], max_new_tokens, limit, stopped)
+            work = _written(ready, tokenizer, [encoded[i] for i in chosen], max_new_tokens, limit, stopped)
+            batch = yield from nested(work, done=len(found), size=len(chosen), total=len(order))
         if batch is None:
             break
         found |= {i: decoded(tokenizer, ids) for i, ids in zip(chosen, batch, strict=True)}
-        if progress is not None:
-            progress(len(found), len(order), "writing")
+        yield Step(len(found), len(order), "writing")
     return [found[i] for i in sorted(found)]
 
 
@@ -73,7 +91,7 @@ def _written(
     count: int,
     limit: int | None,
     stopped: Callable[[], bool],
-) -> list[list[int]] | None:
+) -> Generator[Step[Any], None, list[list[int]] | None]:
     """Write to every prompt until it ends, has `count` tokens, or fills the model by itself."""
     written: list[list[int]] = [[] for _ in prompts]
     going = list(range(len(prompts)))
@@ -81,7 +99,11 @@ def _written(
         # The padded batch must fit into the model. What has room left goes on without the longest.
         texts = [prompts[i] + written[i] for i in going]
         room = count if limit is None else limit - max(map(len, texts))
-        found = _greedy(model, tokenizer, texts, min(room, count - len(written[going[0]])), stopped)
+        had = len(written[going[0]])
+        found = yield from nested(
+            _greedy(model, tokenizer, texts, min(room, count - had), stopped),
+            done=had, size=min(room, count - had), total=count,
+        )  # fmt: skip
         if found is None:
             return None
         left = []
@@ -100,7 +122,7 @@ def _greedy(
     prompts: list[list[int]],
     count: int,
     stopped: Callable[[], bool],
-) -> list[tuple[list[int], bool]] | None:
+) -> Generator[Step[Any], None, list[tuple[list[int], bool]] | None]:
     """Return what is written to every prompt, and whether the model ended it."""
     longest = max(map(len, prompts))
     ends = final_tokens(model, tokenizer)
@@ -111,9 +133,10 @@ def _greedy(
     written: list[list[int]] = [[] for _ in prompts]
     open_texts = set(range(len(prompts)))
     decoder, fed = Decoder(model), ids
-    for _ in range(count):
+    for place in range(count):
         if stopped():
             return None
+        yield Step(place, count, "writing")
         chosen = decoder(fed, mask if padded else None).argmax(-1)
         for i in sorted(open_texts):
             number = int(chosen[i])

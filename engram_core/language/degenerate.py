@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from torch import nn
 
 from ..errors import DataError
-from .completion import complete
+from ..progress import Progress, Step, drain
+from .completion import complete_steps
 from .decoding import Stop
 
-__all__ = ["degenerate_rate", "is_degenerate", "trigram_share"]
+__all__ = ["degenerate_rate", "degenerate_rate_steps", "is_degenerate", "trigram_share"]
 
 
 def trigram_share(text: str) -> float:
@@ -52,7 +53,7 @@ def degenerate_rate(
     chat: bool = False,
     batch_size: int = 32,
     stop: Stop = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> float:
     """Return the share of prompts whose greedy continuation is degenerate (see `is_degenerate`).
 
@@ -71,10 +72,26 @@ def degenerate_rate(
     Raises:
         DataError: if there is no prompt.
     """
+    work = degenerate_rate_steps(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size, stop=stop
+    )
+    return drain(work, progress)
+
+
+def degenerate_rate_steps(
+    model: nn.Module,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 48,
+    chat: bool = False,
+    batch_size: int = 32,
+    stop: Stop = None,
+) -> Generator[Step[Any], None, float]:
+    """Do what `degenerate_rate` does in steps, a token of every prompt of a batch in each."""
     if not prompts:
         raise DataError("The degenerate rate needs at least one prompt; found none.")
-    texts = complete(
-        model, tokenizer, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size, stop=stop,
-        progress=progress,
-    )  # fmt: skip
+    texts = yield from complete_steps(
+        model, tokenizer, prompts, max_new_tokens=max_new_tokens, chat=chat, batch_size=batch_size, stop=stop
+    )
     return sum(map(is_degenerate, texts)) / len(texts) if texts else float("nan")

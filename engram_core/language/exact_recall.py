@@ -12,25 +12,29 @@ from torch import nn
 
 from ..errors import DataError
 from ..models.view import device_of, evaluated
+from ..progress import Step, Steps, drain
 from .continuing import check_continues_text, logits_of
 from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem, TextSet
 from .tokens import Encoded, by_length, check_question, encode, padded
 
 __all__ = [
+    "POSITIONS",
     "OTHERS",
     "Question",
     "answer_scores",
     "answer_table",
     "questions_of",
     "recall",
+    "recall_steps",
     "recall_summary",
 ]
 
 OTHERS = "(others)"
 """Row of a summary that is the mean of all other concepts."""
 
-_TOKENS = 8192  # positions per forward pass
+POSITIONS = 8192
+"""Of tokens and padding in one forward pass."""
 
 
 @dataclass(frozen=True)
@@ -97,35 +101,45 @@ def answer_scores(model: nn.Module, questions: Sequence[Question]) -> list[tuple
     Raises:
         NonFiniteError: if the model answers NaN.
     """
-    with evaluated(model) as ready, torch.no_grad():
-        return _scores(ready, questions)
+    return drain(_answer_steps(model, questions, POSITIONS))
 
 
-def _scores(model: nn.Module, questions: Sequence[Question]) -> list[tuple[float, float, bool]]:
+def _answer_steps(
+    model: nn.Module, questions: Sequence[Question], positions: int
+) -> Steps[list[tuple[float, float, bool]]]:
+    with evaluated(model) as ready:
+        return (yield from _scores(ready, questions, positions))
+
+
+def _scores(
+    model: nn.Module, questions: Sequence[Question], positions: int
+) -> Steps[list[tuple[float, float, bool]]]:
     scores: dict[int, tuple[float, float, bool]] = {}
     device = device_of(model)
     options = call_options(model)
-    for group in by_length(((i, q.encoded) for i, q in enumerate(questions)), _TOKENS):
-        ids, mask = (t.to(device) for t in padded([e for _, e in group]))
-        logits = logits_of(model(input_ids=ids, attention_mask=mask, **options), model, ids)
-        spans = [(max(e.answer[0], 1), e.answer[1]) for _, e in group]
-        lengths = torch.tensor([stop - start for start, stop in spans], device=device)
-        rows = torch.arange(len(group), device=device).repeat_interleave(lengths)
-        places = torch.cat([torch.arange(start, stop) for start, stop in spans]).to(device)
-        # Each answer token is predicted one position before it; all of a group are read in one go.
-        chances = logits[rows, places - 1].float().log_softmax(-1)
-        target = ids[rows, places]
-        told = chances.gather(-1, target[:, None])[:, 0]
-        if told.isnan().any():
-            raise not_finite(model, {"input_ids": ids, "attention_mask": mask, **options})
-        # The greedy answer is exact if and only if each token is the likeliest after the true ones.
-        missed = torch.zeros(len(group), device=device).index_add_(
-            0, rows, (chances.argmax(-1) != target).float()
-        )
-        nll = torch.zeros(len(group), device=device).index_add_(0, rows, -told) / lengths
-        firsts = told[lengths.cumsum(0) - lengths].exp()
-        found = zip(nll.tolist(), firsts.tolist(), (missed == 0).tolist(), strict=True)
-        scores |= {index: values for (index, _), values in zip(group, found, strict=True)}
+    for group in by_length(((i, q.encoded) for i, q in enumerate(questions)), positions):
+        yield Step(len(scores), len(questions), "asking")
+        with torch.no_grad():  # and not between two steps, where the caller computes
+            ids, mask = (t.to(device) for t in padded([e for _, e in group]))
+            logits = logits_of(model(input_ids=ids, attention_mask=mask, **options), model, ids)
+            spans = [(max(e.answer[0], 1), e.answer[1]) for _, e in group]
+            lengths = torch.tensor([stop - start for start, stop in spans], device=device)
+            rows = torch.arange(len(group), device=device).repeat_interleave(lengths)
+            places = torch.cat([torch.arange(start, stop) for start, stop in spans]).to(device)
+            # Each answer token is predicted one position before it; all of a group are read in one go.
+            chances = logits[rows, places - 1].float().log_softmax(-1)
+            target = ids[rows, places]
+            told = chances.gather(-1, target[:, None])[:, 0]
+            if told.isnan().any():
+                raise not_finite(model, {"input_ids": ids, "attention_mask": mask, **options})
+            # The greedy answer is exact if and only if each token is the likeliest after the true ones.
+            missed = torch.zeros(len(group), device=device).index_add_(
+                0, rows, (chances.argmax(-1) != target).float()
+            )
+            nll = torch.zeros(len(group), device=device).index_add_(0, rows, -told) / lengths
+            firsts = told[lengths.cumsum(0) - lengths].exp()
+            found = zip(nll.tolist(), firsts.tolist(), (missed == 0).tolist(), strict=True)
+            scores |= {index: values for (index, _), values in zip(group, found, strict=True)}
     return [scores[i] for i in range(len(questions))]
 
 
@@ -154,6 +168,28 @@ def recall(
     Raises:
         DataError: if there is no question, or the model does not continue texts (see `check_continues_text`).
     """
+    return drain(recall_steps(model, tokenizer, texts, concepts=concepts, template=template))
+
+
+def recall_steps(
+    model: nn.Module,
+    tokenizer: Any,
+    texts: TextSet,
+    *,
+    concepts: Iterable[str] | str | None = None,
+    template: bool = False,
+    positions: int = POSITIONS,
+) -> Steps[pd.DataFrame]:
+    """Do what `recall` does in steps, a forward pass in each.
+
+    Args:
+        model: as in `recall`, and so on to `template`.
+        tokenizer: of the model.
+        texts: what is asked.
+        concepts: about which.
+        template: ask through the chat template.
+        positions: of tokens and padding per forward pass; fewer make shorter steps.
+    """
     check_continues_text(model)
     names = [concepts] if isinstance(concepts, str) else list(texts if concepts is None else concepts)
     questions = questions_of(
@@ -161,7 +197,7 @@ def recall(
     )
     if not questions:
         raise DataError("None of these concepts has a prompt and an answer, so there is no recall to score.")
-    return answer_table(questions, answer_scores(model, questions))
+    return answer_table(questions, (yield from _answer_steps(model, questions, positions)))
 
 
 def answer_table(questions: Sequence[Question], scores: Sequence[tuple[float, float, bool]]) -> pd.DataFrame:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from ..editing.live_edit import apply_edit, live_edit
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..models.view import device_of, evaluated
+from ..progress import Progress, Step, Steps, drain
 from .continuing import check_continues_text, logits_of
 from .decoding import Stop, stopper, token_text
 from .generation import prompt_ids
@@ -20,7 +21,7 @@ from .models import call_options, embedding_rows, not_finite, token_limit
 from .texts import TextItem
 from .tokens import encode
 
-__all__ = ["next_tokens", "token_changes"]
+__all__ = ["next_tokens", "token_changes", "token_changes_steps"]
 
 WHOLE = "whole edit"
 
@@ -82,7 +83,7 @@ def token_changes(
     *,
     by: str | Iterable[str] | Mapping[str, Iterable[str]] | None = None,
     stop: Stop = None,
-    progress: Callable[[int, int | None, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Return how much an edit changes the log-probability of every token of a text.
 
@@ -101,9 +102,27 @@ def token_changes(
         part ("whole edit", then the groups), position, id, token, before, after (log-probabilities in nats),
         change. The first token of a text is predicted by nothing and has NaN.
     """
+    return drain(token_changes_steps(base, edited, tokenizer, text, by=by, stop=stop), progress)
+
+
+def token_changes_steps(
+    base: nn.Module,
+    edited: nn.Module,
+    tokenizer: Any,
+    text: str,
+    *,
+    by: str | Iterable[str] | Mapping[str, Iterable[str]] | None = None,
+    stop: Stop = None,
+) -> Steps[pd.DataFrame]:
+    """Do what `token_changes` does in steps, a part of the edit in each; arguments and errors are the same.
+
+    Yields:
+        The table so far.
+    """
     check_continues_text(base)
     encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base), rows=embedding_rows(base))
     ids = torch.tensor([encoded.ids])
+    yield Step(0, None, "the base model")
     before = _told(base, ids)
     frame = pd.DataFrame(
         {
@@ -113,6 +132,7 @@ def token_changes(
             "before": before.tolist(),
         }
     )
+    yield Step(0, None, WHOLE)
     frames = [_with(frame, WHOLE, before, _told(edited, ids))]
     if by is not None:
         control, stopped = live_edit(edited), stopper(stop)
@@ -132,8 +152,7 @@ def token_changes(
             else:
                 mine.off()
             frames.append(_with(frame, name, before, _told(part, ids)))
-            if progress is not None:
-                progress(done, len(groups), f"only {name}")
+            yield Step(done, len(groups), f"only {name}", pd.concat(frames, ignore_index=True))
     return pd.concat(frames, ignore_index=True)
 
 

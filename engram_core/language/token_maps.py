@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import pandas as pd
@@ -16,15 +16,21 @@ from ..models.layers import LinearMap, block_of
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
 from ..models.view import base_of, device_of, shared_copy, submodule
-from ..progress import Progress
+from ..progress import Progress, Step, Steps, drain
 from ..recording.statistics import homogeneous_rows
-from ..solving.tables import size_table
+from ..solving.tables import size_table_steps
 from .decoding import Stop, stopper, token_text
 from .models import call_options, embedding_rows, token_limit
 from .texts import TextItem
 from .tokens import encode
 
-__all__ = ["module_energy", "module_kinds", "reactivation_map"]
+__all__ = [
+    "module_energy",
+    "module_energy_steps",
+    "module_kinds",
+    "reactivation_map",
+    "reactivation_map_steps",
+]
 
 
 def module_kinds(layers: Iterable[str]) -> dict[str, str]:
@@ -59,7 +65,14 @@ def module_energy(atlas: Atlas, concept: str, *, progress: Progress | None = Non
     Raises:
         UnknownNameError: if the atlas has no such concept.
     """
-    sizes = size_table(atlas, concepts=[concept], progress=progress)
+    return drain(module_energy_steps(atlas, concept), progress)
+
+
+def module_energy_steps(
+    atlas: Atlas, concept: str
+) -> Generator[Step[dict[str, pd.DataFrame]], None, pd.DataFrame]:
+    """Do what `module_energy` does in steps, a layer in each."""
+    sizes = yield from size_table_steps(atlas, concepts=[concept])
     table, kinds = sizes.drop(columns="concept"), module_kinds(atlas.layers)
     table.insert(1, "block", pd.array([block_of(layer) for layer in table["layer"]], dtype="Int64"))
     table.insert(2, "module", table["layer"].map(kinds))
@@ -101,6 +114,22 @@ def reactivation_map(
         ModelMismatchError: if the atlas is of another model.
         DataError: if the text has no token or too many.
     """
+    return drain(
+        reactivation_map_steps(model, atlas, concept, tokenizer, text, layers=layers, stop=stop), progress
+    )
+
+
+def reactivation_map_steps(
+    model: nn.Module,
+    atlas: Atlas,
+    concept: str,
+    tokenizer: Any,
+    text: str,
+    *,
+    layers: str | Iterable[str] | None = None,
+    stop: Stop = None,
+) -> Steps[pd.DataFrame]:
+    """Do what `reactivation_map` does in steps, a layer in each; arguments and errors are the same."""
     base = base_of(model)
     atlas.identity.check(base)
     atlas[concept]  # raises for an unknown one
@@ -113,8 +142,7 @@ def reactivation_map(
     for done, layer in enumerate(chosen):
         if stopped():
             break
-        if progress is not None and done:
-            progress(done, len(chosen), f"reading {layer}")
+        yield Step(done, len(chosen), f"reading {layer}")
         if layer not in heard:
             continue
         x, places = heard[layer]
