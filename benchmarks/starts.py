@@ -30,7 +30,7 @@ def _child(name: str) -> None:
     from app.compute import texts
     from app.compute.images import answer
     from app.compute.visitor import Visitor
-    from app.server.base import Loading
+    from app.server.loading import Loading
 
     began = time.perf_counter()
     loading = Loading.of_sample(name)

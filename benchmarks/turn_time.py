@@ -17,10 +17,9 @@ from typing import Any
 
 from app.choice.choice import FROM_NOTHING, clean
 from app.compute import by_layer as layer_tables
-from app.compute import cell_inputs as behind
+from app.compute import cell_inputs, maps, texts
 from app.compute import criteria as measures
-from app.compute import maps, texts
-from app.server.base import Loading
+from app.server.loading import Loading
 from app.server.turns import Turns
 
 
@@ -78,14 +77,14 @@ def main(model: str, *parts: str) -> None:
             lambda text=text: texts.reactivation(base, one, names[0], text),
         )
     watch.time("where the engram is", lambda: texts.energy(base, one, names[0]))
-    watch.time("behind a cell", lambda: behind.answers_behind(base, row, names[0]))
+    watch.time("behind a cell", lambda: cell_inputs.text_answers(base, row, names[0]))
     shown = maps.shown_concepts(base, one, engrams=True)
-    watch.time("cosines in all layers", lambda: maps.cosines(base, shown, ""))
+    watch.time("cosines in all layers", lambda: maps.compare_engrams(base, shown, ""))
     watch.time(
         "responses of one layer",
-        lambda: measures.response_steps(base, one, chosen, layers[:1], measures.SHAMS),
+        lambda: measures.measure_responses(base, one, chosen, layers[:1], measures.SHAMS),
     )
-    watch.time("effect of one kind of layer", lambda: layer_tables.effect_steps(base, one, dict([kind])))
+    watch.time("effect of one kind of layer", lambda: layer_tables.measure_effects(base, one, dict([kind])))
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ class Recent:
         self._values[key] = value
 
 
-def watch(steps: Generator[Step[Any], None, R], see: Callable[[Step[Any]], None]) -> R:
+def watch(steps: Generator[Step[Any], None, R], see: Callable[[Step[Any]], object]) -> R:
     """Work to the end and return the result; an error of `see` stops the work at once.
 
     Args:

@@ -1,28 +1,32 @@
-"""What each layer holds and what editing there alone does, in portions."""
+"""What each layer holds and what editing there alone does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 import engram_core as ec
+from engram_core.measuring.by_layer import layer_effects_steps
+from engram_core.progress import Step
+from engram_core.solving.tables import LayerSteps, exclusivity_table_steps, layer_table_steps
 
 from ..choice.choice import Choice
-from ..server.base import Base, pausing
-from ..server.turns import Report
+from ..server.base import Base
+from ..server.turns import in_turns
 from .criteria import selection, subject_of
 
 __all__ = [
     "coverage",
     "effect_probes",
-    "effect_steps",
-    "exclusivity_steps",
+    "measure_effects",
+    "measure_exclusivities",
     "groups_of",
     "shown_concepts",
     "spectrum",
-    "table_steps",
+    "measure_table",
 ]
 
 SHAMS = 2
@@ -38,18 +42,10 @@ def shown_concepts(base: Base, chosen: tuple[str, ...]) -> tuple[str, ...]:
     return every if len(every) <= _SHOWN else selection(base.facts, chosen).probed
 
 
-def table_steps(
-    base: Base, choice: Choice, names: tuple[str, ...]
-) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Yield the share done and the layer; at the end the table of `ec.layer_table`."""
+def measure_table(base: Base, choice: Choice, names: tuple[str, ...]) -> LayerSteps:
+    """Measure the table of `ec.layer_table`, layer by layer."""
     atlas = base.variant(choice.power, choice.clip)
-    keys = {layer: ("layers", atlas.sharpness, names, layer) for layer in atlas.layers}
-
-    def make(layer: str) -> pd.DataFrame:
-        return ec.layer_table(atlas, layers=[layer], concepts=names)
-
-    for share, doing, found in base.remembered.each(keys, make, "Reading"):
-        yield share, doing, pd.concat(found.values(), ignore_index=True) if share == 1 else None
+    return (yield from in_turns(layer_table_steps(atlas, concepts=names, memory=base.remembered)))
 
 
 def spectrum(base: Base, layer: str) -> tuple[pd.DataFrame, float, str]:
@@ -62,16 +58,14 @@ def spectrum(base: Base, layer: str) -> tuple[pd.DataFrame, float, str]:
     return base.remembered.made(("spectrum", layer), make)
 
 
-def exclusivity_steps(
+def measure_exclusivities(
     base: Base, concept: str, layers: tuple[str, ...]
-) -> Iterator[tuple[float, str, dict[str, np.ndarray]]]:
-    """Yield the share done, the layer, and exclusivities (descending) per layer so far."""
-
-    def make(layer: str) -> np.ndarray:
-        table = ec.exclusivity_table(base.atlas, layers=[layer], concepts=[concept])
-        return np.sort(table["mu"].to_numpy())[::-1]
-
-    return base.remembered.each({layer: ("exclusivity", concept, layer) for layer in layers}, make, "Reading")
+) -> Generator[Step[Any], None, dict[str, np.ndarray]]:
+    """Find the exclusivities of a concept, descending, by layer."""
+    table = yield from in_turns(
+        exclusivity_table_steps(base.atlas, layers=layers, concepts=[concept], memory=base.remembered)
+    )
+    return {layer: np.sort(rows["mu"].to_numpy())[::-1] for layer, rows in table.groupby("layer", sort=False)}
 
 
 def groups_of(base: Base) -> dict[str, dict[str, tuple[str, ...]]]:
@@ -98,33 +92,22 @@ def effect_probes(base: Base, choice: Choice) -> tuple[str, ...]:
     return (*choice.concepts, *drawn[:_OTHERS])
 
 
-def effect_steps(
+def measure_effects(
     base: Base, choice: Choice, groups: dict[str, tuple[str, ...]], seeds: int | None = None
-) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Erase the chosen concepts in one group at a time; yield share done, group, and at the end the table.
+) -> LayerSteps:
+    """Erase the chosen concepts in one group at a time.
 
     The table is that of `ec.layer_effects`, with Gaussian shams of so many seeds, `SHAMS` of them unless
     more are asked for; "all layers" is the first group.
     """
     atlas = base.variant(choice.power, choice.clip)
     probes = effect_probes(base, choice)
-    subject = subject_of(base, probes)
-    before = {name: base.scores[name] for name in probes}
-    places = {"all layers": base.facts.layers} | groups
-    same = (atlas.sharpness, choice.scaling, tuple(choice.strengths.items()), probes)
-    count = seeds or SHAMS
-    keys = {name: ("effects", *same, members, count) for name, members in places.items()}
-
-    def make(name: str, report: Report) -> pd.DataFrame:
-        return ec.layer_effects(
-            pausing(base, subject, report), atlas, erase=choice.strengths, groups={name: places[name]},
-            scaling=choice.scaling, controls=count, base=before, progress=report,
-        )  # fmt: skip
-
-    for share, doing, found in base.remembered.each_in_turns(keys, make, "Erasing in"):
-        # The same layers may go by another name where the model was divided in another way.
-        tables = [table.assign(group=name) for name, table in found.items()]
-        yield share, doing, pd.concat(tables, ignore_index=True) if share == 1 else None
+    work = layer_effects_steps(
+        subject_of(base, probes), atlas, erase=choice.strengths,
+        groups={"all layers": base.facts.layers} | groups, scaling=choice.scaling, controls=seeds or SHAMS,
+        base={name: base.scores[name] for name in probes}, parts=base.parts, memory=base.remembered,
+    )  # fmt: skip
+    return (yield from in_turns(work))
 
 
 def coverage(base: Base) -> pd.DataFrame:

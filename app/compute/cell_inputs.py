@@ -1,60 +1,51 @@
-"""The inputs behind one cell of a matrix: what both models answer to each, asked in portions."""
+"""The inputs of one cell of a matrix: what both models answer to each, asked step by step."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
+import engram_core as ec
+from engram_core.progress import Step, Steps, nested, once
+
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import HEAVY, Report
+from ..server.turns import in_turns
 from .visitor import edited_view
 
-__all__ = ["WRITTEN", "answers_behind", "images_behind"]
+__all__ = ["WRITTEN", "image_answers", "text_answers"]
 
-_QUESTIONS = 8  # answers written out behind a cell
+_QUESTIONS = 8  # answers written out for a cell
 WRITTEN = 12
-"""New tokens of each answer written out behind a cell."""
-
-Steps = Iterator[tuple[float, str, pd.DataFrame | None]]
-"""The share done, what is being done, and at the end a table."""
+"""New tokens of each answer written out for a cell."""
 
 
-def images_behind(base: Base, row: Choice, probed: str) -> Steps:
+def image_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
     """Ask base and edited model about every held-out image of a class.
 
-    Yields:
-        The share done, what is being done, and at the end a table: image (its number, from 1), truth, base,
-        edited, changed ("lost", "gained", "other answer", ""); those that changed first.
+    Returns:
+        A table: image (its number, from 1), truth, base, edited, changed ("lost", "gained", "other answer",
+        ""); those that changed first.
     """
+    what = f"Asking both models about every {base.probe} of {probed}"
 
-    def work() -> Iterator[tuple[float, pd.DataFrame | None]]:
-        inputs = base.sample.concepts[probed].probe
-        # A model may have outputs that are no concept here.
-        task: Any = base.sample.task
-        classes = np.array(task.classes)
-        yield 0.0, None
+    def work() -> Steps[pd.DataFrame]:
+        inputs: Any = base.sample.concepts[probed].probe
+        parts = torch.arange(len(inputs)).split(base.facts.portion)
+        yield Step(0, 2 * len(parts), what, long=True)
         models = base.sample.model, edited_view(base, row)
-        parts = [
-            (side, part)
-            for side in range(2)
-            for part in torch.arange(len(inputs)).split(base.facts.portion)  # type: ignore[arg-type]
-        ]
-        found: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-        for done, (side, part) in enumerate(parts, start=1):
-            with HEAVY:
-                logits = task.logits(models[side], inputs[part])  # type: ignore[index]
-            found[side].append(classes[logits.argmax(-1).numpy()])
-            if done < len(parts):
-                yield done / len(parts), None
-        yield 1.0, _compared(probed, *(np.concatenate(side) for side in found))
+        found: tuple[list[str], list[str]] = ([], [])
+        for side, model in enumerate(models):
+            for done, part in enumerate(parts):
+                yield Step(side * len(parts) + done, 2 * len(parts), what)
+                # A model may answer with a class that is no concept here.
+                found[side].extend(base.sample.task.answers(model, ec.ConceptSet.of({probed: inputs[part]})))
+        return _compared(probed, *(np.array(side) for side in found))
 
-    for share, table in base.remembered.steps(("behind", row, probed), work):
-        yield share, f"Asking both models about every {base.probe} of {probed}", table
+    return (yield from in_turns(once(base.remembered, ("inputs of a cell", row, probed), work)))
 
 
 def _compared(probed: str, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
@@ -69,26 +60,31 @@ def _compared(probed: str, before: np.ndarray, after: np.ndarray) -> pd.DataFram
     return frame.iloc[np.argsort(rank.to_numpy(), kind="stable")].reset_index(drop=True)
 
 
-def answers_behind(base: Base, row: Choice, probed: str) -> Steps:
+def text_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
     """Ask base and edited model every question of a concept, and let the edited one write some answers.
 
-    Yields:
-        The share done, what is being done, and at the end a table: question, answer (the true one), base,
-        edited (whether exact), base nats, edited nats (per token of the true answer), edited says (what the
-        edited model writes, for the first questions); changed first.
+    Returns:
+        A table: question, answer (the true one), base, edited (whether exact), base nats, edited nats (per
+        token of the true answer), edited says (what the edited model writes, for the first questions);
+        changed first.
     """
-    from engram_core.language import complete, recall
+    from engram_core.language.generation import complete_steps
+    from engram_core.language.recall import recall_steps
 
-    def make(report: Report) -> pd.DataFrame:
+    what = f"Asking about {probed}"
+
+    def work() -> Steps[pd.DataFrame]:
         task: Any = base.sample.task
         sides = []
+        model = base.sample.model
         for done, side in enumerate(("base", "edited")):
-            report(done, 4, f"the {side} model")
-            model = base.sample.model
+            yield Step(done, 4, f"{what}: the {side} model", long=done > 0)
             if done:
-                with HEAVY.aside():
-                    model = edited_view(base, row)
-            sides.append(recall(model, task.tokenizer, task.texts, concepts=[probed], template=task.template))
+                model = edited_view(base, row)
+            asking = recall_steps(
+                model, task.tokenizer, task.texts, concepts=[probed], template=task.template
+            )
+            sides.append((yield from nested(asking, done=done, total=4, what=f"{what}: the {side} model")))
         before, after = sides
         frame = pd.DataFrame(
             {
@@ -99,12 +95,11 @@ def answers_behind(base: Base, row: Choice, probed: str) -> Steps:
         order = np.argsort((frame["base"] == frame["edited"]).to_numpy(), kind="stable")
         frame = frame.iloc[order].reset_index(drop=True)
         asked = frame["question"].tolist()[:_QUESTIONS]
-        report(2, 4, "the edited model writes")
-        # Asked before every token whether to stop: others have their turns there.
-        written = complete(
-            model, task.tokenizer, asked, max_new_tokens=WRITTEN, chat=task.template, stop=report.pause
+        writing = complete_steps(model, task.tokenizer, asked, max_new_tokens=WRITTEN, chat=task.template)
+        written = yield from nested(
+            writing, done=2, size=2, total=4, what=f"{what}: the edited model writes", partial=frame
         )
         frame["edited says"] = [*(text.strip() for text in written), *[""] * (len(frame) - len(asked))]
         return frame
 
-    return base.remembered.once(("behind", row, probed), make, f"Asking about {probed}")
+    return (yield from in_turns(once(base.remembered, ("inputs of a cell", row, probed), work)))

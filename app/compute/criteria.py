@@ -1,36 +1,34 @@
-"""The four criteria in portions: what is measured, the matrices, and their shams."""
+"""The four criteria: what is measured, and the core's steps for it."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Generator
+from dataclasses import dataclass, replace
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from torch import nn
 
-import engram_core as ec
 from engram_core.concepts.tasks import Scores, Subject
-from engram_core.editing.live_edit import apply_edit
 from engram_core.errors import EngramError
-from engram_core.measuring.scores import Effect, selective_effect
-from engram_core.measuring.significance import significance
+from engram_core.measuring.function import FunctionScores, function_steps
+from engram_core.measuring.layer_responses import responses_steps
+from engram_core.measuring.significance import SHAMS as KINDS
+from engram_core.progress import Step, Steps
 
 from ..choice.choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
-from ..server.base import Base, portions
-from ..server.turns import Report, in_turns
-from .scores import gaussian_makers
-from .visitor import edit_of, edited_view
+from ..server.base import Base
+from ..server.turns import in_turns
+from .visitor import edit_of
 
 __all__ = [
+    "MANY",
+    "SHAMS",
     "Function",
     "Selection",
-    "against_shams",
-    "function_steps",
     "key_of",
-    "response_steps",
+    "measure_function",
+    "measure_responses",
     "selection",
     "subject_of",
 ]
@@ -99,61 +97,37 @@ def key_of(choice: Choice, concept: str, criterion: str, null: str) -> Choice:
     return replace(erased, single_strengths=())
 
 
-@dataclass
+@dataclass(frozen=True)
 class Function:
-    """Scores of the edited models, as far as they are known.
+    """Necessity or sufficiency as it is measured.
 
     Attributes:
-        before: score of the base model per probe.
-        rows: scores per edited concept.
-        gaussian: of Gaussian shams, per edited concept one per seed.
-        subset: of random subsets, likewise.
+        scores: under every edit and its shams.
         refused: why there is no random subset, in words.
     """
 
-    before: dict[str, float]
-    rows: dict[str, Scores] = field(default_factory=dict)
-    gaussian: dict[str, list[Scores]] = field(default_factory=dict)
-    subset: dict[str, list[Scores]] = field(default_factory=dict)
+    scores: FunctionScores
     refused: str = ""
 
-    def selective(self, concept: str, scores: Scores, criterion: str) -> float:
-        """Return the selective effect, as `ec.necessity` and `ec.sufficiency` have it."""
-        effect: Effect = "loss" if criterion == "necessity" else "gain"
-        return selective_effect(scores, self.before, concept, effect)
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per edited concept and probe: concept, probe, score, base, delta, says, selective."""
+        return self.scores.table()[["concept", "probe", "score", "base", "delta", "says", "selective"]]
+
+    @property
+    def tests(self) -> pd.DataFrame:
+        """Selective effects against their shams; see `FunctionScores.tests`."""
+        return self.scores.tests()
+
+    def effects(self, kind: str) -> list[list[float]]:
+        """Return the selective effects of the single shams of a kind, by concept."""
+        return [self.scores.selective_shams(kind, name) for name in self.scores.edited]
 
 
-def against_shams(
-    found: Function, names: Sequence[str], criterion: str
-) -> tuple[pd.DataFrame, dict[str, list[list[float]]]]:
-    """Hold selective effects against those of their shams; see `engram_core.measuring.significance`.
-
-    Returns:
-        A table (concept, selective, and per kind of sham there is, selective_KIND, its mean, with _z and _p),
-        and the effects of the single shams by kind.
-    """
-    effects = [found.selective(name, found.rows[name], criterion) for name in names]
-    table = pd.DataFrame({"concept": names, "selective": effects})
-    runs = {}
-    for kind, shams in (("gaussian", found.gaussian), ("subset", found.subset)):
-        runs[kind] = [
-            [found.selective(name, scores, criterion) for scores in shams.get(name, ())] for name in names
-        ]
-        if shams:
-            held = [
-                significance(effect, run) if run else (np.nan,) * 4
-                for effect, run in zip(effects, runs[kind], strict=True)
-            ]
-            table[f"selective_{kind}"] = [mean for mean, *_ in held]
-            table[f"selective_{kind}_z"] = [z for _, _, z, _ in held]
-            table[f"selective_{kind}_p"] = [p for *_, p in held]
-    return table, runs
-
-
-def function_steps(
+def measure_function(
     base: Base, choice: Choice, criterion: str, null: str, chosen: Selection, *, controls: int
-) -> Iterator[tuple[float, str, Function]]:
-    """Measure necessity or sufficiency; yield the share done, what is being done, and what is known.
+) -> Generator[Step[FunctionScores], None, Function]:
+    """Measure necessity or sufficiency, and then its controls.
 
     Args:
         base: the model.
@@ -161,153 +135,50 @@ def function_steps(
         criterion: "necessity" or "sufficiency".
         null: what keeping starts from.
         chosen: which concepts.
-        controls: seeds of each kind of sham that are measured too, after the effect. More of them later
-            cost only those that were not there before.
+        controls: seeds of each kind of sham.
     """
     atlas = base.variant(choice.power, choice.clip)
-    common = replace(choice, concepts=(), mode=ERASE, null=null)
-    if criterion == "sufficiency":
-        common = replace(common, strength=1.0, single_strengths=(), scaling="plain")
-    subject = subject_of(base, chosen.probed)
-
-    def remembered(place: tuple[Hashable, ...]) -> Hashable:
-        return ("function", criterion, common, chosen.probed, place)
-
-    def scored(place: tuple[Hashable, ...], make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
-        return base.remembered.steps(remembered(place), partial(_score, base, subject, make))
-
-    found = Function({name: base.scores[name] for name in chosen.probed})
-    rows = {name: key_of(choice, name, criterion, null) for name in chosen.edited}
+    edits = {name: edit_of(atlas, key_of(choice, name, criterion, null)) for name in chosen.edited}
+    # In place the concepts that are subtracted overlap every random subset.
     subsets = criterion == "necessity" or null == FROM_NOTHING
-    total = len(rows) * (1 + controls * (1 + subsets))
-    done = 0
-    for name, row in rows.items():
-        doing = f"{'Erasing' if row.mode == ERASE else 'Keeping'} {name}"
-        for _, scores in scored((name,), partial(edited_view, base, row)):  # noqa: B007
-            yield done / total, doing, found
-        found.rows[name] = scores
-        done += 1
-    if not controls:
-        yield 1.0, "", found
-        return
-    for name, row in rows.items():
-        doing = f"Control: random changes as large as that of {name}"
-        for seed, make in gaussian_makers(atlas, edit_of(atlas, row), range(controls)).items():
-            for _, scores in scored(("gaussian", name, seed), make):  # noqa: B007
-                yield done / total, doing, found
-            found.gaussian.setdefault(name, []).append(scores)
-            done += 1
-    for name, row in rows.items() if subsets else ():
-        size = atlas.counts[name]
-        doing = f"Control: random sets of {size} recorded inputs"
-        edit = edit_of(atlas, row)
-        for seeds in _few(controls):
-            sham: ec.Atlas | None = None
-            for seed in seeds:
-                # Concepts of one size and one strength share them.
-                key = ("subset", size, f"subset {seed}", row.strength)
-                if sham is None and base.remembered.get(remembered(key)) is None:
-                    try:
-                        for _, said, sham in _subset_atlas(base, atlas, size, seeds, choice.layers):  # noqa: B007
-                            yield done / total, f"{doing}{said and ': '}{said}", found
-                    except EngramError as error:
-                        found.refused = str(error)
-                        break
-                for _, scores in scored(key, partial(_subset_view, base, sham, edit, key[2])):  # noqa: B007
-                    yield done / total, doing, found
-                found.subset.setdefault(name, []).append(scores)
-                done += 1
-            if found.refused:
-                break
-        if found.refused:
-            break
-    yield 1.0, "", found
+
+    def work(kinds: tuple[str, ...]) -> Steps[FunctionScores]:
+        return in_turns(
+            function_steps(
+                subject_of(base, chosen.probed), atlas, edits,
+                "loss" if criterion == "necessity" else "gain", controls=controls, kinds=kinds,
+                base=Scores({name: base.scores[name] for name in chosen.probed}, {}),
+                drawn_from=base.sample.concepts, seeds_at_once=SHAMS, parts=base.parts,
+                memory=base.remembered,
+            )
+        )  # fmt: skip
+
+    try:
+        return Function((yield from work(KINDS if subsets else ("gaussian",))))
+    except EngramError as error:
+        if not (controls and subsets):
+            raise
+        # Inputs that cannot be drawn from; what was measured is remembered.
+        return Function((yield from work(("gaussian",))), str(error))
 
 
-def _few(count: int) -> list[range]:
-    """Divide seeds into runs of as many as are measured at first: the rows of all together are gigabytes."""
-    return [range(start, min(start + SHAMS, count)) for start in range(0, count, SHAMS)]
-
-
-def _subset_view(base: Base, sham: ec.Atlas | None, edit: ec.Edit, subset: str) -> nn.Module:
-    """Return the model with the engram of a random subset in the place of the edit's own."""
-    assert sham is not None, "it is recorded where a score is missing"
-    if edit.keep is None:
-        edit = replace(edit, erase=((subset, edit.erase[0][1]),))
-    else:
-        edit = replace(edit, keep=((subset, edit.keep[0][1]),))
-    return apply_edit(sham, edit, base.sample.model)
-
-
-def _score(base: Base, subject: Subject, make: Callable[[], nn.Module]) -> Iterator[tuple[float, Scores]]:
-    score: dict[str, float] = {}
-    says: dict[str, dict[str, float]] = {}
-    yield 0.0, Scores(score, says)
-    model = make()  # without a turn: it shares nothing, and of many concepts in many layers it is long
-    for part in portions(base.facts, subject, model, subject.concepts):
-        score |= part.score
-        says |= part.says
-        yield len(score) / len(subject.concepts), Scores(score, says)
-
-
-def _subset_atlas(
-    base: Base, atlas: ec.Atlas, size: int, seeds: range, layers: tuple[str, ...]
-) -> Iterator[tuple[float, str, ec.Atlas | None]]:
-    """Record random subsets; yields the share done, what is being done, and at the end their engrams."""
-    key = ("subset", size, atlas.sharpness, seeds, layers)
-    found = base.remembered.get(key)
-    if found is None:
-
-        def work(report: Report) -> ec.Atlas:
-            concepts = base.sample.concepts
-            return ec.subset_atlas(atlas, concepts, size=size, seeds=seeds, layers=layers, progress=report)
-
-        # Without turns: it is one recording, which shares nothing, and others must not wait for its batches.
-        for share, doing, found in in_turns(work, turns=None):  # noqa: B007
-            if share < 1:
-                yield share, doing, found
-        base.remembered.put(key, found)
-    yield 1.0, "", found
-
-
-def response_steps(
+def measure_responses(
     base: Base, choice: Choice, chosen: Selection, layers: tuple[str, ...], seeds: int
-) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Measure specificity and reactivation at strength 1; yield share done, layer, and the table at the end.
-
-    The table is that of `ec.responses`, with Gaussian shams and random subsets of so many seeds.
-    """
+) -> Generator[Step[Any], None, pd.DataFrame]:
+    """Measure specificity and reactivation at strength 1, as `ec.responses` does."""
     atlas = base.variant(choice.power, choice.clip)
-    subject = subject_of(base, chosen.probed)
-    keys: dict[str, Hashable] = {
-        layer: ("responses", atlas.sharpness, chosen, layer, seeds) for layer in layers
-    }
-    shams: dict[str, ec.Atlas] = {}
-    if seeds and any(base.remembered.get(key) is None for key in keys.values()):
-        try:
-            for size in sorted({atlas.counts[name] for name in chosen.edited}):
-                doing = f"Control: random sets of {size} recorded inputs"
-                for share, said, sham in _subset_atlas(base, atlas, size, range(seeds), layers):  # noqa: B007
-                    if share < 1:
-                        yield 0.0, f"{doing}{said and ': '}{said}", None
-                if sham is not None:
-                    shams |= {name: sham for name in chosen.edited if atlas.counts[name] == size}
-        except EngramError:  # inputs that cannot be drawn from; the effect is measured all the same
-            shams = {}
 
-    def make(layer: str, report: Report) -> pd.DataFrame:
-        return ec.responses(
-            subject,
-            atlas,
-            layers=[layer],
-            concepts=chosen.edited,
-            controls=seeds if shams else 0,
-            shams=shams or None,
-            progress=report,
-        )
+    def work(controls: int) -> Generator[Step[Any], None, pd.DataFrame]:
+        return in_turns(
+            responses_steps(
+                subject_of(base, chosen.probed), atlas, layers=layers, concepts=chosen.edited,
+                controls=controls, drawn_from=base.sample.concepts, layers_at_once=1, memory=base.remembered,
+            )
+        )  # fmt: skip
 
-    doing = "Measuring the response of"
-    for share, said, found in base.remembered.each_in_turns(keys, make, doing):  # noqa: B007
-        if share < 1:
-            yield share, said, None
-    yield 1.0, "", pd.concat(found.values(), ignore_index=True)
+    try:
+        return (yield from work(seeds))
+    except EngramError:
+        if not seeds:
+            raise
+        return (yield from work(0))  # inputs that cannot be drawn from; the effect is measured all the same

@@ -1,21 +1,21 @@
-"""Sufficiency layer by layer: concepts kept alone in one part of the layers at a time, in portions."""
+"""Sufficiency layer by layer: concepts kept alone in one part of the layers at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 
 import pandas as pd
 
 import engram_core as ec
-from engram_core.measuring.kept_alone import ALL_LAYERS
+from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer_steps
+from engram_core.progress import Steps
 
 from ..choice.choice import Choice
-from ..server.base import Base, pausing
-from ..server.turns import Report
+from ..server.base import Base
+from ..server.turns import in_turns
 from .criteria import Selection, subject_of
 
-__all__ = ["ALL_LAYERS", "Kept", "kept_of", "kept_steps"]
+__all__ = ["ALL_LAYERS", "Kept", "kept_of", "measure_kept"]
 
 _SETS, _OTHERS = 6, 6  # kept, and scored beside each, where a model has more concepts than are all measured
 _PLACES = 30  # layers up to which each is asked by itself
@@ -49,27 +49,14 @@ def kept_of(choice: Choice, chosen: Selection) -> Kept:
     return Kept(names, None if chosen.every else _OTHERS, places, blocks)
 
 
-def kept_steps(
-    base: Base, choice: Choice, chosen: Selection
-) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Keep concepts alone in one part of the layers at a time; yields share done, part, and the table.
+def measure_kept(base: Base, choice: Choice, chosen: Selection) -> Steps[pd.DataFrame]:
+    """Keep concepts alone in one part of the layers at a time.
 
     The table is that of `ec.sufficiency_by_layer`, for sets of one concept and both null states.
     """
     atlas, kept = base.variant(choice.power, choice.clip), kept_of(choice, chosen)
-    subject = subject_of(base, chosen.probed)
-    keys: dict[str, Hashable] = {
-        name: ("kept", atlas.sharpness, kept.concepts, kept.others, chosen.probed, members)
-        for name, members in kept.places.items()
-    }
-
-    def make(name: str, report: Report) -> pd.DataFrame:
-        return ec.sufficiency_by_layer(
-            pausing(base, subject, report), atlas, concepts=kept.concepts,
-            groups={name: kept.places[name]}, whole=False, others=kept.others, progress=report,
-        )  # fmt: skip
-
-    for share, doing, found in base.remembered.each_in_turns(keys, make, "Keeping single concepts in"):
-        # The same layers may go by another name where others were chosen.
-        tables = [table.assign(layer=name) for name, table in found.items()]
-        yield share, doing, pd.concat(tables, ignore_index=True) if share == 1 else None
+    work = sufficiency_by_layer_steps(
+        subject_of(base, chosen.probed), atlas, concepts=kept.concepts, groups=kept.places, whole=False,
+        others=kept.others, parts=base.parts, memory=base.remembered,
+    )  # fmt: skip
+    return (yield from in_turns(work))

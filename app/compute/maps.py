@@ -1,8 +1,8 @@
-"""Maps: inputs measured portion by portion, laid out at once by PCA and behind the scenes by UMAP."""
+"""Maps: inputs measured step by step, laid out at once by PCA and behind the scenes by UMAP."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Generator, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -10,19 +10,27 @@ from typing import Any
 
 import numpy as np
 
-import engram_core as ec
 from engram_core.mapping.inputs import MapInputs, answers, draw_inputs, some_concepts
 from engram_core.mapping.projection import JointProjection, Projection, joint_projection, project, warm_up
 from engram_core.mapping.strengths import TraceMeter, hidden_states
-from engram_core.solving.similarity import EngramCosines
+from engram_core.progress import Step, Steps, nested, once
+from engram_core.solving.similarity import EngramCosines, engram_cosines_steps
 
 from ..choice.choice import Choice
 from ..server import memory
 from ..server.base import Base
-from ..server.turns import HEAVY, Report
+from ..server.turns import HEAVY, in_turns
 from .visitor import edit_key, edited_view
 
-__all__ = ["Measured", "cosines", "input_steps", "joint_job", "plain_job", "shown_concepts", "warm"]
+__all__ = [
+    "Measured",
+    "compare_engrams",
+    "joint_job",
+    "measure_inputs",
+    "plain_job",
+    "shown_concepts",
+    "warm",
+]
 
 _PORTION = 48
 _FEW = 5  # held-out inputs per concept below which the recorded ones are drawn
@@ -82,10 +90,10 @@ def _inputs(base: Base, names: tuple[str, ...]) -> tuple[MapInputs, bool]:
     return base.remembered.made(("map inputs", names), make)
 
 
-def _measure(
-    base: Base, make: Callable[[], Any], inputs: MapInputs, layer: str
-) -> Iterator[tuple[float, Any]]:
-    """Yield the share done, and at the end (features, answers, specificity) of one model."""
+def _measured(base: Base, make: Callable[[], Any], inputs: MapInputs, layer: str) -> Steps[Any]:
+    """Measure (features, answers, specificity) of one model."""
+    what = "Measuring what every input leaves in the layers"
+    yield Step(0, len(inputs), what, long=True)
     model, meter = make(), None
     if not layer:
         meter = base.remembered.made(
@@ -95,22 +103,20 @@ def _measure(
     says: list[str] = []
     special: list[np.ndarray] = []
     for part in inputs.portions(_PORTION):
-        with HEAVY:
-            if meter is None:
-                features.append(hidden_states(model, base.atlas, part, layer).matrix)
-                special.append(np.full(len(part), np.nan))
-            else:
-                traces = meter.measure(model, part)
-                features.append(traces.matrix)
-                special.append(traces.specificity)
-            says += answers(base.sample, part, model)
-        if len(says) < len(inputs):
-            yield len(says) / len(inputs), None
-    yield 1.0, (np.concatenate(features), tuple(says), np.concatenate(special))
+        yield Step(len(says), len(inputs), what)
+        if meter is None:
+            features.append(hidden_states(model, base.atlas, part, layer).matrix)
+            special.append(np.full(len(part), np.nan))
+        else:
+            traces = meter.measure(model, part)
+            features.append(traces.matrix)
+            special.append(traces.specificity)
+        says += answers(base.sample, part, model)
+    return np.concatenate(features), tuple(says), np.concatenate(special)
 
 
-def input_steps(base: Base, choice: Choice, layer: str) -> Iterator[tuple[float, Measured | None]]:
-    """Measure the inputs of the map in base and edited model; yield the share done, and the result last.
+def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any], None, Measured]:
+    """Measure the inputs of the map in base and edited model.
 
     Args:
         base: the model.
@@ -125,24 +131,20 @@ def input_steps(base: Base, choice: Choice, layer: str) -> Iterator[tuple[float,
         makers[*key, edit_key(base, choice)] = partial(edited_view, base, choice)
     found: list[Any] = []
     for place, make in makers.items():
-        for share, one in base.remembered.steps(place, partial(_measure, base, make, inputs, layer)):  # noqa: B007
-            if share < 1:
-                yield (len(found) + share) / len(makers), None
-        found.append(one)
+        work = once(base.remembered, place, partial(_measured, base, make, inputs, layer))
+        found.append((yield from nested(in_turns(work), done=len(found), total=len(makers))))
     before, after = found[0], found[-1]
-    yield 1.0, Measured(inputs, recorded, before[0], after[0], before[1], after[1], before[2], after[2])
+    return Measured(inputs, recorded, before[0], after[0], before[1], after[1], before[2], after[2])
 
 
-def cosines(
-    base: Base, names: tuple[str, ...], layer: str
-) -> Iterator[tuple[float, str, EngramCosines | None]]:
-    """Compare engrams in one layer, or over all layers for ""; yields, at the end, their cosines."""
+def compare_engrams(base: Base, names: tuple[str, ...], layer: str) -> Steps[EngramCosines]:
+    """Compare engrams in one layer, or over all layers for "": their cosines."""
 
-    def make(report: Report) -> EngramCosines:
-        return ec.engram_cosines(base.atlas, layer or None, concepts=names, progress=report)
+    def work() -> Steps[EngramCosines]:
+        doing = engram_cosines_steps(base.atlas, layer or None, concepts=names)
+        return nested(doing, what=f"Comparing {len(names)} engrams, every two")
 
-    doing = f"Comparing {len(names)} engrams, every two"
-    return base.remembered.once(("map cosines", names, layer), make, doing)
+    return (yield from in_turns(once(base.remembered, ("map cosines", names, layer), work)))
 
 
 def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:

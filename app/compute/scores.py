@@ -1,96 +1,70 @@
-"""The score of every concept under an edit and under its control, portion by portion."""
+"""The score of every concept under an edit and under its control."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import Generator, Mapping, Sequence
 
-from torch import nn
-
-import engram_core as ec
-from engram_core.editing.change import edit_sizes
-from engram_core.editing.edit import Edit
-from engram_core.measuring.shams import gaussian_view
+from engram_core.concepts.tasks import Scores
+from engram_core.measuring.scores import Scorer, selective_loss
 from engram_core.measuring.significance import significance
+from engram_core.progress import Step, nested
 
 from ..choice.choice import Choice
-from ..server.base import Base, portions
-from .visitor import edit_key, edit_of, edited_view
+from ..server.base import Base
+from ..server.turns import in_turns
+from .visitor import edit_of
 
-__all__ = ["control_steps", "edit_steps", "gaussian_makers", "held_against"]
+__all__ = ["CONTROL_SEEDS", "score_controls", "score_edit", "z_and_p"]
 
 CONTROL_SEEDS = 5
 """Seeds of the control on Live, unless more are asked for."""
 
 
-def _score(base: Base, make: Callable[[], nn.Module]) -> Iterator[tuple[float, dict[str, float]]]:
-    scores: dict[str, float] = {}
-    yield 0.0, scores
-    model = make()  # without a turn: it shares nothing, and of many concepts in many layers it is long
-    for found in portions(base.facts, base.sample, model, base.facts.classes):
-        scores |= found.score
-        yield len(scores) / len(base.facts.classes), scores
+def _scorer(base: Base, choice: Choice) -> Scorer:
+    atlas = base.variant(choice.power, choice.clip)
+    # A view of its own: a later click cannot change it midway.
+    return Scorer(base.sample, atlas, parts=base.parts, memory=base.remembered)
 
 
-def edit_steps(base: Base, choice: Choice) -> Iterator[tuple[float, dict[str, float]]]:
-    """Score an edit on every concept in portions; yield the share done and what is known so far.
-
-    The view is this run's own: a later click cannot change it midway.
-    """
+def score_edit(base: Base, choice: Choice) -> Generator[Step[Scores], None, dict[str, float]]:
+    """Score an edit on every concept."""
     if not choice.changes:
-        return iter([(1.0, base.scores)])
-    make = partial(edited_view, base, choice)
-    return base.remembered.steps(edit_key(base, choice), partial(_score, base, make))
+        return base.scores
+    scorer = _scorer(base, choice)
+    scores = yield from in_turns(scorer.edit(edit_of(scorer.atlas, choice), base.facts.classes))
+    return scores.score
 
 
-def gaussian_makers(atlas: ec.Atlas, edit: Edit, seeds: Iterable[int]) -> dict[int, Callable[[], nn.Module]]:
-    """Return by seed what makes the Gaussian sham of an edit; its sizes are found once, when first needed."""
-    sizes = cache(partial(edit_sizes, atlas, edit))
-
-    def make(seed: int) -> nn.Module:
-        return gaussian_view(atlas, edit, seed, sizes=sizes())
-
-    return {seed: partial(make, seed) for seed in seeds}
-
-
-def control_steps(
+def score_controls(
     base: Base, choice: Choice, seeds: int | None = None
-) -> Iterator[tuple[float, list[dict[str, float]]]]:
+) -> Generator[Step[list[dict[str, float]]], None, list[dict[str, float]]]:
     """Score sham edits: random (Gaussian) changes as large as the edit in every layer.
 
-    Yields the share done and the scores of every finished seed; nothing if there is no control. More seeds
-    later cost only those that were not there before.
+    Returns the scores of every seed; nothing if there is no control. More seeds later cost only those that
+    were not there before.
     """
+    runs: list[dict[str, float]] = []
     if not choice.changes:
-        return
-    atlas = base.variant(choice.power, choice.clip)
-    count = seeds or CONTROL_SEEDS
-    done: list[dict[str, float]] = []
-    for seed, make in gaussian_makers(atlas, edit_of(atlas, choice), range(count)).items():
-        key = (edit_key(base, choice), "gaussian", seed)
-        for share, scores in base.remembered.steps(key, partial(_score, base, make)):  # noqa: B007
-            if share < 1:
-                yield (seed + share) / count, done
-        done = [*done, scores]
-        yield len(done) / count, done
+        return runs
+    scorer, count = _scorer(base, choice), seeds or CONTROL_SEEDS
+    edit = edit_of(scorer.atlas, choice)
+    for seed in range(count):
+        work = in_turns(scorer.gaussian(edit, seed, base.facts.classes))
+        scores = yield from nested(work, done=seed, total=count, partial=list(runs))
+        runs.append(scores.score)
+    return runs
 
 
-def held_against(
+def z_and_p(
     base: Base, choice: Choice, scores: Mapping[str, float], runs: Sequence[Mapping[str, float]]
 ) -> tuple[float, float] | None:
     """Return z and p of what an edit takes beyond what the others lose, against sham edits.
 
     None if nothing is meant to go, or nothing stays, or there are fewer than two shams.
     """
-    classes = base.facts.classes
-    gone = choice.gone(classes)
-    rest = [name for name in classes if name not in gone]
-    if not (gone and rest) or len(runs) < 2:
+    gone = choice.gone(base.facts.classes)
+    if not gone or len(gone) == len(base.facts.classes) or len(runs) < 2:
         return None
-
-    def selective(after: Mapping[str, float]) -> float:
-        lost = [sum(base.scores[n] - after[n] for n in names) / len(names) for names in (gone, rest)]
-        return lost[0] - lost[1]
-
-    *_, z, p = significance(selective(scores), [selective(run) for run in runs])
+    effect, *shams = (selective_loss(after, base.scores, gone) for after in (scores, *runs))
+    *_, z, p = significance(effect, shams)
     return z, p

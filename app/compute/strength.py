@@ -1,44 +1,59 @@
-"""The search for the strength in portions: the sweep itself, its control, and its trial on others."""
+"""The search for the strength: the sweep itself, its control, and what its setting does to others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from engram_core.measuring.options import draw_concepts
+from engram_core.progress import Steps, drain
 from engram_core.tuning.confirm import confirm_steps, sham_steps
-from engram_core.tuning.effects import Step
 from engram_core.tuning.recommend import NoSettingError, Recommendation, recommend
 from engram_core.tuning.sweep import Sweep
 
 from ..choice.search import Plan, Rule
-from ..server.base import Base, parts
-from ..server.turns import HEAVY
+from ..server.base import Base
+from ..server.turns import in_turns
 
-__all__ = ["SHAMS", "confirmed", "control", "judged", "others_asked", "others_to_try", "seconds", "sweep_of"]
+__all__ = [
+    "SHAMS",
+    "confirm_on_others",
+    "judged",
+    "measure_control",
+    "others_asked",
+    "others_to_try",
+    "search",
+    "seconds",
+    "sweep_of",
+]
 
 SHAMS = 3
 """Seeds of the control."""
 
-_TRIED, _SETS = 6, 2  # concepts, or sets of them, that a setting is tried on
+_SINGLE, _SETS = 6, 2  # concepts, or sets of them, that a setting is confirmed on
 _ASKED = 24  # others that are asked then
 
 
 def _work(base: Base) -> dict[str, Any]:
-    """Return how work is divided: visitors take turns, and whoever comes back finds what is known."""
-    return {"turn": HEAVY, "parts": partial(parts, base.facts), "kept": base.trials}
+    """Return how work is divided, and where whoever comes back finds what is known."""
+    return {"parts": base.parts, "memory": base.searched}
 
 
 def sweep_of(base: Base, plan: Plan) -> Sweep:
-    """Return a search, not yet begun."""
-    return Sweep(
+    """Return a search with what this visitor or another one has measured already; nothing is measured."""
+    work = Sweep(
         base.sample, base.atlas, **_chosen(plan.targets, plan.together), strengths=plan.strengths,
         scalings=plan.scalings, sharpness=plan.filters, groups=dict(plan.groups), others=plan.others,
         seed=plan.seed, **_work(base),
     )  # fmt: skip
+    drain(work.steps(only_known=True))
+    return work
+
+
+def search(work: Sweep) -> Steps[pd.DataFrame]:
+    """Measure every setting of a search."""
+    return in_turns(work.steps())
 
 
 def seconds(base: Base, plan: Plan) -> float:
@@ -62,12 +77,13 @@ def _chosen(targets: tuple[tuple[str, ...], ...], together: bool) -> dict[str, A
     return {"together": targets} if together else {"concepts": [name for (name,) in targets]}
 
 
-def control(base: Base, plan: Plan, found: Recommendation) -> Iterator[Step]:
+def measure_control(base: Base, plan: Plan, found: Recommendation) -> Steps[pd.DataFrame]:
     """Measure Gaussian changes as large as the recommended edits, on the same questions."""
-    return sham_steps(
+    work = sham_steps(
         base.sample, base.atlas, found.setting, **_chosen(plan.targets, plan.together), layers=found.layers,
         seeds=range(SHAMS), others=plan.others, seed=plan.seed, **_work(base),
     )  # fmt: skip
+    return (yield from in_turns(work))
 
 
 def others_to_try(base: Base, plan: Plan) -> tuple[tuple[str, ...], ...]:
@@ -78,7 +94,7 @@ def others_to_try(base: Base, plan: Plan) -> tuple[tuple[str, ...], ...]:
     left = [name for name in base.facts.classes if name not in plan.concepts]
     size = len(plan.targets[0])
     # Damage is seen on concepts beside the erased ones.
-    sets = min(len(left) // size, _SETS if plan.together else _TRIED)
+    sets = min(len(left) // size, _SETS if plan.together else _SINGLE)
     if not sets:
         return ()
     names = draw_concepts(left, sets * size, seed=plan.seed + 1)
@@ -90,10 +106,11 @@ def others_asked(base: Base) -> int | None:
     return None if len(base.facts.classes) <= _ASKED else _ASKED
 
 
-def confirmed(base: Base, plan: Plan, found: Recommendation) -> Iterator[Step]:
+def confirm_on_others(base: Base, plan: Plan, found: Recommendation) -> Steps[pd.DataFrame]:
     """Measure the recommended setting on concepts that took no part; see `others_to_try`."""
     targets = others_to_try(base, plan)
-    return confirm_steps(
+    work = confirm_steps(
         base.sample, base.atlas, found.setting, **_chosen(targets, plan.together), layers=found.layers,
         found_on=plan.concepts, others=others_asked(base), seed=plan.seed, **_work(base),
     )  # fmt: skip
+    return (yield from in_turns(work))

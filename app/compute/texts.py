@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import pandas as pd
 from torch import nn
 
-from engram_core.language import damage, recall
+from engram_core.language.degenerate import damage_steps
 from engram_core.language.answer_probability import probability_of_answer
 from engram_core.language.generation import side_by_side
-from engram_core.language.next_token import next_tokens, token_changes
-from engram_core.language.token_maps import module_energy, reactivation_map
+from engram_core.language.next_token import next_tokens, token_changes_steps
+from engram_core.language.recall import recall_steps
+from engram_core.language.token_maps import module_energy_steps, reactivation_map_steps
+from engram_core.progress import Step, Steps, nested, once
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import HEAVY, Report, in_turns
+from ..server.turns import HEAVY, in_turns
 from .visitor import Visitor, edit_key, edited_view
 
 __all__ = [
@@ -37,8 +39,7 @@ __all__ = [
 ]
 
 
-Steps = Iterator[tuple[float, str, pd.DataFrame | None]]
-"""The share done, what is being done, and at the end a table."""
+_POSITIONS = 512  # of tokens per forward pass: a visitor who leaves is noticed between two
 
 
 @dataclass(frozen=True)
@@ -139,101 +140,86 @@ def answer_chances(
     return before, after
 
 
-def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> Steps:
-    """Find how much each token of a text changed; at the end the table of `token_changes` of the core."""
+def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> Steps[pd.DataFrame]:
+    """Find how much each token of a text changed; the table of `token_changes` of the core."""
+    what = "Reading the text with the edit on"
 
-    def make(report: Report) -> pd.DataFrame:
+    def work() -> Steps[pd.DataFrame]:
+        yield Step(0, 1, what, long=True)
         # A view of its own: the visitor's next click must not change it midway.
-        with HEAVY.aside():
-            view = edited_view(base, choice)
-        return token_changes(base.sample.model, view, _tokenizer(base), text, by=by, progress=report)
+        view = edited_view(base, choice)
+        reading = token_changes_steps(base.sample.model, view, _tokenizer(base), text, by=by)
+        return (yield from nested(reading, what=what))
 
-    key = ("changes", edit_key(base, choice), text, by)
-    return base.remembered.once(key, make, "Reading the text with the edit on")
+    return (yield from in_turns(once(base.remembered, ("changes", edit_key(base, choice), text, by), work)))
 
 
-def reactivation(base: Base, choice: Choice, concept: str, text: str) -> Steps:
-    """Find how strongly each token wakes a concept in each layer; at the end that of `reactivation_map`."""
+def reactivation(base: Base, choice: Choice, concept: str, text: str) -> Steps[pd.DataFrame]:
+    """Find how strongly each token wakes a concept in each layer; the table of `reactivation_map`."""
     atlas = base.variant(choice.power, choice.clip)
-    make = partial(reactivation_map, base.sample.model, atlas, concept, _tokenizer(base), text)
-    return base.remembered.once(
-        ("reactivation", atlas.sharpness, concept, text),
-        lambda report: make(progress=report),
-        f"Where {concept} answers",
-    )
+
+    def work() -> Steps[pd.DataFrame]:
+        reading = reactivation_map_steps(base.sample.model, atlas, concept, _tokenizer(base), text)
+        return nested(reading, what=f"Where {concept} answers")
+
+    key = ("reactivation", atlas.sharpness, concept, text)
+    return (yield from in_turns(once(base.remembered, key, work)))
 
 
-def energy(base: Base, choice: Choice, concept: str) -> Steps:
-    """Find the size of a concept's engram in each layer; at the end the table of `module_energy`."""
+def energy(base: Base, choice: Choice, concept: str) -> Generator[Step[Any], None, pd.DataFrame]:
+    """Find the size of a concept's engram in each layer; the table of `module_energy`."""
     atlas = base.variant(choice.power, choice.clip)
-    return base.remembered.once(
-        ("energy", atlas.sharpness, concept),
-        lambda report: module_energy(atlas, concept, progress=report),
-        f"Measuring the engram of {concept}",
-    )
+
+    def work() -> Generator[Step[Any], None, pd.DataFrame]:
+        return nested(module_energy_steps(atlas, concept), what=f"Measuring the engram of {concept}")
+
+    key = ("energy", atlas.sharpness, concept)
+    return (yield from in_turns(once(base.remembered, key, work)))
 
 
-def rest(base: Base, choice: Choice) -> Iterator[tuple[float, str, pd.DataFrame | None]]:
-    """Measure what an edit does to everything else; see `damage` of the core.
+def rest(base: Base, choice: Choice) -> Steps[pd.DataFrame]:
+    """Measure what an edit does to everything else; see `damage` of the core."""
 
-    Yields the share done, what is being done, and at the end the table. The work goes on in a thread of its
-    own; a page that is left stops it.
-    """
-    key = ("rest", edit_key(base, choice))
-    table = base.remembered.get(key)
-    if table is None:
+    def work() -> Steps[pd.DataFrame]:
+        yield Step(0, 1, "Measuring the rest", long=True)
         view, texts = edited_view(base, choice), base.sample.task.texts  # type: ignore[attr-defined]
+        measuring = damage_steps(
+            base.sample.model, view, _tokenizer(base), texts, max_new_tokens=24, positions=_POSITIONS
+        )
+        return (yield from measuring)
 
-        def work(report: Report) -> pd.DataFrame:
-            return damage(
-                base.sample.model, view, _tokenizer(base), texts, max_new_tokens=24, stop=report.pause,
-                progress=report,
-            )  # fmt: skip
-
-        # Without turns: it reports once in many seconds, and shares nothing.
-        for share, doing, table in in_turns(work, turns=None):  # noqa: B007
-            if share < 1:
-                yield share, f"Measuring the rest: {doing or 'starting'}", None
-        base.remembered.put(key, table)
-    yield 1.0, "", table
+    # Without turns: it takes minutes, and nobody waits for it but who asked.
+    return (yield from once(base.remembered, ("rest", edit_key(base, choice)), work))
 
 
-def answers(base: Base, choice: Choice, concepts: tuple[str, ...]) -> Steps:
+def answers(
+    base: Base, choice: Choice, concepts: tuple[str, ...]
+) -> Generator[Step[Any], None, pd.DataFrame]:
     """Ask every question about some concepts before and after, a concept of one model at a time.
 
-    Yields:
-        The share done, what is being done, and at the end a table: concept, split, prompt, answer, base
-        exact, edited exact, base nll, edited nll (nats per token), base first, edited first (probability of
-        the first token).
+    Returns:
+        A table: concept, split, prompt, answer, base exact, edited exact, base nll, edited nll (nats per
+        token), base first, edited first (probability of the first token).
     """
     texts, tokenizer = base.sample.task.texts, _tokenizer(base)  # type: ignore[attr-defined]
-
-    @cache
-    def view() -> nn.Module:
-        with HEAVY.aside():  # of many concepts it takes longer than all the questions
-            return edited_view(base, choice)
-
-    keys: dict[str, Hashable] = {}
-    asked: dict[str, Callable[[], pd.DataFrame]] = {}
-    for side, model, edit in (
-        ("base", lambda: base.sample.model, None),
-        ("edited", view, edit_key(base, choice)),
-    ):
+    tables: dict[str, list[pd.DataFrame]] = {"base": [], "edited": []}
+    total = 2 * len(concepts)
+    view: nn.Module | None = None
+    for place, side in enumerate(tables):
         for name in concepts:
-            keys[f"{side} model about {name}"] = ("questions", name, edit)
-            asked[f"{side} model about {name}"] = partial(_ask, model, tokenizer, texts, name)
-    for share, doing, found in base.remembered.each(keys, lambda name: asked[name](), "Asking the"):  # noqa: B007
-        if share < 1:
-            yield share, doing, None
-    tables = list(found.values())
-    before, after = (
-        pd.concat(side, ignore_index=True) for side in (tables[: len(concepts)], tables[len(concepts) :])
-    )
+            key = ("questions", name, edit_key(base, choice) if place else None)
+            done = place * len(concepts) + len(tables[side])
+            if place and view is None and base.remembered.get(key) is None:
+                yield Step(done, total, f"Asking the edited model about {name}", long=True)
+                view = edited_view(base, choice)  # of many concepts it takes longer than all the questions
+            model = base.sample.model if view is None else view  # of what is remembered, none is asked
+            asking = in_turns(
+                once(base.remembered, key, partial(recall_steps, model, tokenizer, texts, concepts=[name]))
+            )
+            what = f"Asking the {side} model about {name}"
+            tables[side].append((yield from nested(asking, done=done, total=total, what=what)))
+    before, after = (pd.concat(side, ignore_index=True) for side in tables.values())
     table = before[["concept", "split", "prompt", "answer"]].copy()
     for column in ("exact", "nll", "first"):
         table[f"base {column}"], table[f"edited {column}"] = before[column], after[column]
-    yield 1.0, "", table
-
-
-def _ask(model: Callable[[], nn.Module], tokenizer: Any, texts: Any, concept: str) -> pd.DataFrame:
-    return recall(model(), tokenizer, texts, concepts=concept)
+    return table

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from typing import Any
+from collections.abc import Generator
+from typing import Any, TypeVar
 
 import streamlit as st
+
+from engram_core.progress import Step, watch
 
 from ..choice.address import to_query
 from ..figures.words.as_text import plain
 from ..session import state
 
 __all__ = ["Bar", "Stopped", "run"]
+
+R = TypeVar("R")
 
 _SHOWN_AFTER = 1.0
 """Seconds of work before there is something to stop."""
@@ -94,24 +97,28 @@ def _go_on(key: str) -> None:
     st.session_state.setdefault(_HALTED, {}).pop(key, None)
 
 
-def run(steps: Iterator[tuple[float, str, Any]], *, key: str = "", of: Any = None) -> Any:
-    """Work through portions with a bar that says what is done; leaving the page ends it between two.
+def run(steps: Generator[Step[Any], None, R], *, key: str = "", of: Any = None, what: str = "") -> R:
+    """Work to the end with a bar that says what is done; leaving the page ends it between two steps.
 
     Args:
-        steps: share done, what is being done, and what is known so far.
+        steps: the work.
         key: tells works apart that are made by one function on one page.
         of: see `Bar`.
+        what: what is said before what the work says itself.
 
     Returns:
-        What is known at the end.
+        The result.
 
     Raises:
         Stopped: if the visitor has stopped it.
     """
-    bar, found = Bar(f"{getattr(steps, '__qualname__', 'work')} {key}".rstrip(), of=of), None
-    with closing(steps):  # type: ignore[type-var]  # at once, not when somebody looks for garbage
-        for share, doing, found in steps:  # noqa: B007
-            if share < 1:
-                bar.advance(share, text=doing)
+    bar = Bar(f"{getattr(steps, '__qualname__', 'work')} {key}".rstrip(), of=of)
+
+    def see(step: Step[Any]) -> None:
+        if step.share < 1:
+            text = f"{what}: {step.what}" if what else step.what
+            bar.advance(step.share, text=text[:1].upper() + text[1:])
+
+    found = watch(steps, see)
     bar.empty()
     return found

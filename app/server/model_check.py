@@ -12,7 +12,7 @@ from engram_core.errors import EngramError
 from engram_core.libraries import first_line, foreign_errors
 from engram_core.opening.checkup import CheckUp
 
-from .base import Loading
+from .loading import Loading
 from .model_request import ModelRequest
 
 __all__ = ["CheckedModel", "ModelCheck"]

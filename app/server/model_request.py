@@ -16,9 +16,9 @@ from engram_core.concepts.sample import Sample
 from engram_core.errors import DataError, EngramError
 from engram_core.opening.examine import Examined, content_of
 
-from .base import Loading
 from .content import content_at, is_sample, model_content, path_of, same_path
 from .examined import examine_apart
+from .loading import Loading
 
 __all__ = ["ModelRequest"]
 
@@ -159,7 +159,7 @@ class ModelRequest:
                     raise
                 raise EngramError(self._without_paths(str(error))) from None
 
-        return Loading(load, start={"load_code": self.code}, told=True)
+        return Loading(load, start={"load_code": self.code}, reports=True)
 
 
 def _apart(sample: Sample) -> Sample:

@@ -8,8 +8,8 @@ from functools import partial
 import streamlit as st
 
 from ..options import server_options
-from .base import Loading
 from .bounded_store import BoundedStore
+from .loading import Loading
 from .model_check import ModelCheck
 from .model_request import ModelRequest
 

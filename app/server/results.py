@@ -1,13 +1,12 @@
-"""What was computed, remembered by key and made in portions, so that nobody holds up the others for long."""
+"""What was computed, by key: the memory of the core's steps, bounded and shared by all visitors."""
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import fields, is_dataclass
-from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,7 @@ from pandas.api.types import is_numeric_dtype
 import engram_core as ec
 from engram_core.concepts.tasks import Subject
 
-from .turns import HEAVY, Report, in_turns
+from .turns import HEAVY
 
 __all__ = ["Remembered", "size_of"]
 
@@ -25,7 +24,10 @@ _BYTES = 256 * 2**20  # of results per model; beyond that the oldest go
 
 
 class Remembered:
-    """The most recent results by key, bounded in number and in bytes; safe between threads."""
+    """The most recent results by key, bounded in number and in bytes; safe between threads.
+
+    It is a `Memory` of the core's steps.
+    """
 
     def __init__(self, size: int = _REMEMBERED, most_bytes: int = _BYTES) -> None:
         self._size = size
@@ -62,69 +64,6 @@ class Remembered:
                     value = make()
                     self.put(key, value)
         return value
-
-    def each(
-        self, keys: Mapping[str, Hashable], make: Callable[[str], Any], doing: str
-    ) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        """Make the result of every name that is not there yet.
-
-        Yields the share done, what is being done, and the results so far by name.
-        """
-        found: dict[str, Any] = {}
-        for name, key in keys.items():
-            if self.get(key) is None:
-                yield len(found) / len(keys), f"{doing} {name}", found
-            found[name] = self.made(key, partial(make, name))
-        yield 1.0, "", found
-
-    def each_in_turns(
-        self, keys: Mapping[str, Hashable], make: Callable[[str, Report], Any], doing: str
-    ) -> Iterator[tuple[float, str, dict[str, Any]]]:
-        """Do as `each` does with results that take long each: within one there are turns and steps too.
-
-        Args:
-            keys: what each name is remembered under.
-            make: makes the result of a name, and reports (see `in_turns`).
-            doing: what is said before the name.
-        """
-        found: dict[str, Any] = {}
-        for name, key in keys.items():
-            one = self.get(key)
-            if one is None:
-                yield len(found) / len(keys), f"{doing} {name}", found
-                for share, _, one in in_turns(partial(make, name)):  # noqa: B007
-                    if share < 1:
-                        yield (len(found) + share) / len(keys), f"{doing} {name}", found
-                self.put(key, one)
-            found[name] = one
-        yield 1.0, "", found
-
-    def once(
-        self, key: Hashable, make: Callable[[Report], Any], doing: str
-    ) -> Iterator[tuple[float, str, Any]]:
-        """Make one result that is not there yet in turns with others; yields as `in_turns` does."""
-        found = self.get(key)
-        if found is None:
-            for share, said, found in in_turns(make):  # noqa: B007
-                if share < 1:
-                    yield share, f"{doing}: {said}" if said else doing, None
-            self.put(key, found)
-        yield 1.0, "", found
-
-    def steps(
-        self, key: Hashable, work: Callable[[], Iterator[tuple[float, Any]]]
-    ) -> Iterator[tuple[float, Any]]:
-        """Yield the share done and what is known of a result, at the end the whole; only that is kept.
-
-        A page can stop between two steps when its visitor has moved on.
-        """
-        found = self.get(key)
-        if found is None:
-            for share, found in work():
-                if share < 1:
-                    yield share, found
-            self.put(key, found)
-        yield 1.0, found
 
 
 def size_of(value: Any) -> int:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Generator
+from contextlib import closing, nullcontext
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-__all__ = ["HEAVY", "Report", "Turns", "in_turns"]
+from engram_core.progress import Step
 
-T = TypeVar("T")
+__all__ = ["HEAVY", "Turns", "in_turns"]
 
-_LOOK = 0.2  # seconds after which a visitor who has left is noticed, even within a portion
+R = TypeVar("R")
 
 
 class Turns:
@@ -63,20 +62,6 @@ class Turns:
             else:
                 self._owner = None
 
-    def pause(self) -> None:
-        """Let those who wait have their turns, in the middle of one's own."""
-        self.release()
-        self.acquire()
-
-    @contextmanager
-    def aside(self) -> Iterator[None]:
-        """Do something long in the middle of one's turn that others need not wait for."""
-        self.release()
-        try:
-            yield
-        finally:
-            self.acquire()
-
     def __enter__(self) -> None:
         self.acquire()
 
@@ -99,98 +84,30 @@ class _Ahead:
         self._turns.release()
 
 
-# Held only while one portion is computed, so that visitors take turns instead of waiting for a whole run.
+# Held only while one step is computed, so that visitors take turns instead of waiting for a whole run.
 HEAVY = Turns()
 
 
-class _Left(BaseException):
-    """Nobody waits for this work any more; no `except Exception` on its way may keep it alive."""
+def in_turns(steps: Generator[Step[Any], None, R], *, turns: Turns = HEAVY) -> Generator[Step[Any], None, R]:
+    """Go through long work and take a turn for every step of it, so that others have theirs between two.
 
-
-class Report:
-    """What work in a thread of its own reports to; see `in_turns`. It can be given as `progress`."""
-
-    def __init__(self, turns: Turns | None) -> None:
-        self._turns = turns
-        self._news: queue.SimpleQueue[tuple[float, str] | None] = queue.SimpleQueue()
-        self._left = threading.Event()
-
-    def __call__(self, done: int, total: int | None, doing: str) -> None:
-        """Say how far the work is, and let others have their turns."""
-        self._news.put((done / total if total else 0.0, doing))
-        self.pause()
-
-    def pause(self) -> bool:
-        """Let others have their turns; can be given as `stop`, since it never asks for a partial result."""
-        self.check()
-        if self._turns is not None:
-            self._turns.pause()
-        self.check()
-        return False
-
-    def check(self) -> None:
-        """End the work here if nobody waits for it."""
-        if self._left.is_set():
-            raise _Left
-
-    def leave(self) -> None:
-        """Let the work end at its next report."""
-        self._left.set()
-
-    def end(self) -> None:
-        """Say that there will be no more reports."""
-        self._news.put(None)
-
-    def newest(self) -> tuple[bool, tuple[float, str] | None]:
-        """Wait a moment; return whether there will be no more reports, and the last one since."""
-        try:
-            news = [self._news.get(timeout=_LOOK)]
-        except queue.Empty:
-            return False, None
-        while not self._news.empty():  # only the newest is worth a step
-            news.append(self._news.get())
-        return None in news, next((one for one in reversed(news) if one), None)
-
-
-def in_turns(
-    work: Callable[[Report], T], *, turns: Turns | None = HEAVY
-) -> Iterator[tuple[float, str, T | None]]:
-    """Do one long piece of work in a thread of its own; others have their turns whenever it reports.
-
-    Functions of the core report as they go on, but return only once. Here a page gets each report as a step,
-    between two of which it can be left; the work then ends at its next report.
+    A step that is long shares nothing and is done without a turn: nobody waits for it but who asked.
 
     Args:
-        work: is called with what it shall report to.
-        turns: whose turns to keep; None for work that shares nothing and reports too seldom.
+        steps: the work.
+        turns: whose turns are kept.
 
     Yields:
-        The share done, what is being done, and at the end the result.
+        The same steps.
     """
-    report = Report(turns)
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        with turns if turns is not None else nullcontext():
-            try:
-                report.check()
-                results.append(work(report))
-            except _Left:
-                pass
-            except BaseException as error:  # raised again where it is waited for
-                errors.append(error)
-        report.end()
-
-    threading.Thread(target=run, name="in turns", daemon=True).start()
-    share, doing, ended = 0.0, "", False
-    try:
-        while not ended:
-            yield min(share, 0.999), doing, None
-            ended, news = report.newest()
-            share, doing = news or (share, doing)
-    finally:
-        report.leave()
-    if errors:
-        raise errors[0]
-    yield 1.0, "", results[0]
+    long = False
+    with closing(steps):
+        while True:
+            with nullcontext() if long else turns:
+                try:
+                    step = next(steps)
+                except StopIteration as end:
+                    result: R = end.value
+                    return result
+            long = step.long
+            yield step

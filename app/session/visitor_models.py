@@ -11,8 +11,8 @@ import streamlit as st
 from engram_core.errors import EngramError
 
 from ..options import server_options
-from ..server.base import Loading
 from ..server.bounded_store import FullError
+from ..server.loading import Loading
 from ..server.model_check import ModelCheck
 from ..server.opened_models import CHECK_MINUTES, MINUTES, loading, model_checks, opened_models
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -12,9 +12,11 @@ from ..concepts.tasks import Subject
 from ..errors import DataError
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Progress, Step, Steps, drain, nested
 from ..solving.filters import Sharpness
-from .effects import Figures, Step, Trial, averaged, collected, targets_of
+from .effects import EffectMeter
+from .figures import Figures, averaged
+from .settings import targets_of
 
 __all__ = ["confirm", "confirm_steps", "sham", "sham_steps"]
 
@@ -57,7 +59,7 @@ def confirm(
         subject, atlas, setting, concepts=concepts, together=together, layers=layers, found_on=found_on,
         others=others, seed=seed,
     )  # fmt: skip
-    return _table(steps, progress, others=others, seed=seed, unit=subject.task.unit)
+    return drain(steps, progress)
 
 
 def confirm_steps(
@@ -69,9 +71,11 @@ def confirm_steps(
     together: Iterable[str] | Iterable[Iterable[str]] | None = None,
     layers: Iterable[str] | None = None,
     found_on: Iterable[str] = (),
+    others: int | None = None,
+    seed: int = 0,
     **work: Any,
-) -> Iterator[Step]:
-    """Do what `confirm` does in steps; each row is in the step that completes it.
+) -> Steps[pd.DataFrame]:
+    """Do what `confirm` does in steps; the rows so far are their partial results.
 
     Args:
         subject: as in `confirm`, and so on to `found_on`.
@@ -81,7 +85,9 @@ def confirm_steps(
         together: instead: sets.
         layers: of the setting.
         found_on: where it was found.
-        work: others, seed, and how the work is divided; see `trial.Trial`.
+        others: that are asked.
+        seed: of their draw.
+        work: parts and memory; see `effects.EffectMeter`.
     """
     targets = targets_of(atlas, concepts, together)
     seen = {name for target in targets for name in target} & set(found_on)
@@ -90,18 +96,26 @@ def confirm_steps(
             f"{', '.join(map(repr, sorted(seen)[:5]))} took part in finding the setting, so it confirms "
             "nothing. Draw others, for example with draw_concepts(…, without=found_on)."
         )
-    trial, members = Trial(subject, atlas, targets, **work), _layers(atlas, setting, layers)
-    return _confirming(trial, setting, members)
+    meter = EffectMeter(subject, atlas, targets, others=others, seed=seed, **work)
+    about = {"others": others, "seed": seed, "unit": subject.task.unit}
+    return _confirming(meter, setting, _layers(atlas, setting, layers), about)
 
 
-def _confirming(trial: Trial, setting: Mapping[str, Any], layers: Sequence[str]) -> Iterator[Step]:
-    for done, target in enumerate(trial.targets):
-        said = f"confirming on {', '.join(target)[:40]}"
-        found: list[Figures] = []
-        for _ in _one(trial, setting, layers, target, None, found):
-            yield Step(done, len(trial.targets), said)
-        row = {"concept": ", ".join(target)} | averaged(found)
-        yield Step(done + 1, len(trial.targets), said, row)
+@exactly
+def _confirming(
+    meter: EffectMeter, setting: Mapping[str, Any], layers: Sequence[str], about: Mapping[str, Any]
+) -> Steps[pd.DataFrame]:
+    rows: list[dict[str, Any]] = []
+    table = _table(rows, about)
+    total = len(meter.targets)
+    for done, target in enumerate(meter.targets):
+        what = f"confirming on {', '.join(target)[:40]}"
+        work = _one(meter, setting, layers, target, None)
+        figures = yield from nested(work, done=done, total=total, what=what, partial=table)
+        rows.append({"concept": ", ".join(target)} | averaged([figures]))
+        table = _table(rows, about)
+        yield Step(done + 1, total, what, table)
+    return table
 
 
 @exactly
@@ -139,7 +153,7 @@ def sham(
         subject, atlas, setting, concepts=concepts, together=together, layers=layers, seeds=seeds,
         others=others, seed=seed,
     )  # fmt: skip
-    return _table(steps, progress, others=others, seed=seed, unit=subject.task.unit)
+    return drain(steps, progress)
 
 
 def sham_steps(
@@ -151,9 +165,11 @@ def sham_steps(
     together: Iterable[str] | Iterable[Iterable[str]] | None = None,
     layers: Iterable[str] | None = None,
     seeds: Iterable[int] = range(5),
+    others: int | None = None,
+    seed: int = 0,
     **work: Any,
-) -> Iterator[Step]:
-    """Do what `sham` does in steps; each row is in the step that completes it.
+) -> Steps[pd.DataFrame]:
+    """Do what `sham` does in steps; the rows so far are their partial results.
 
     Args:
         subject: as in `sham`, and so on to `seeds`.
@@ -163,40 +179,53 @@ def sham_steps(
         together: instead: sets.
         layers: of the setting.
         seeds: of the noise.
-        work: others, seed, and how the work is divided; see `trial.Trial`.
+        others: that are asked.
+        seed: of their draw.
+        work: parts and memory; see `effects.EffectMeter`.
     """
-    trial = Trial(subject, atlas, targets_of(atlas, concepts, together), **work)
-    return _shams(trial, setting, _layers(atlas, setting, layers), list(seeds))
+    targets = targets_of(atlas, concepts, together)
+    meter = EffectMeter(subject, atlas, targets, others=others, seed=seed, **work)
+    about = {"others": others, "seed": seed, "unit": subject.task.unit}
+    return _shams(meter, setting, _layers(atlas, setting, layers), list(seeds), about)
 
 
+@exactly
 def _shams(
-    trial: Trial, setting: Mapping[str, Any], layers: Sequence[str], seeds: Sequence[int]
-) -> Iterator[Step]:
-    total = len(seeds) * len(trial.targets)
+    meter: EffectMeter,
+    setting: Mapping[str, Any],
+    layers: Sequence[str],
+    seeds: Sequence[int],
+    about: Mapping[str, Any],
+) -> Steps[pd.DataFrame]:
+    total = len(seeds) * len(meter.targets)
     found: dict[int, list[Figures]] = {seed: [] for seed in seeds}
+    rows: list[dict[str, Any]] = []
+    table = _table(rows, about)
     done = 0
     # A target's sizes serve all its shams, so the targets come first.
-    for target in trial.targets:
+    for target in meter.targets:
         for seed in seeds:
-            said = f"random change as large as that of {', '.join(target)[:40]}"
-            for _ in _one(trial, setting, layers, target, seed, found[seed]):
-                yield Step(done, total, said)
+            what = f"random change as large as that of {', '.join(target)[:40]}"
+            work = _one(meter, setting, layers, target, seed)
+            figures = yield from nested(work, done=done, total=total, what=what, partial=table)
+            found[seed].append(figures)
             done += 1
-            last = target == trial.targets[-1]
-            yield Step(done, total, said, {"seed": seed} | averaged(found[seed]) if last else None)
+            if target == meter.targets[-1]:
+                rows.append({"seed": seed} | averaged(found[seed]))
+                table = _table(rows, about)
+            yield Step(done, total, what, table)
+    return table
 
 
 def _one(
-    trial: Trial,
+    meter: EffectMeter,
     setting: Mapping[str, Any],
     layers: Sequence[str],
     target: tuple[str, ...],
     seed: int | None,
-    found: list[Figures],
-) -> Iterator[None]:
+) -> Steps[Figures]:
     sharp = Sharpness(float(setting["power"]), bool(setting["clip"]))
-    work = trial.figures(sharp, trial.edit(setting, layers, target), target, sham=seed)
-    return collected(work, found)
+    return meter.figures(sharp, meter.edit(setting, layers, target), target, sham=seed)
 
 
 def _layers(atlas: Atlas, setting: Mapping[str, Any], layers: Iterable[str] | None) -> list[str]:
@@ -204,14 +233,7 @@ def _layers(atlas: Atlas, setting: Mapping[str, Any], layers: Iterable[str] | No
     return list(layers if layers is not None else choose_groups(atlas.layers, [group])[group])
 
 
-def _table(steps: Iterator[Step], progress: Progress | None, **about: Any) -> pd.DataFrame:
-    rows, done = [], 0
-    for step in steps:
-        if progress is not None and step.done > done:
-            done = step.done
-            progress(done, step.total, step.text)
-        if step.row is not None:
-            rows.append(step.row)
-    table = pd.DataFrame(rows)
-    table.attrs = about
+def _table(rows: Sequence[Mapping[str, Any]], about: Mapping[str, Any]) -> pd.DataFrame:
+    table = pd.DataFrame(list(rows))
+    table.attrs = dict(about)
     return table

@@ -8,7 +8,7 @@ many on the concepts it was chosen on looks better there than it is.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
@@ -20,10 +20,12 @@ from ..errors import DataError
 from ..measuring.options import draw_concepts
 from ..models.groups import choose_groups
 from ..numerics.precision import exactly
-from ..progress import Progress
+from ..progress import Progress, Step, Steps, Stop, drain, nested
 from ..solving.filters import Sharpness
 from .confirm import confirm, confirm_steps, sham, sham_steps
-from .effects import SETTING, Figures, Step, Trial, averaged, collected, targets_of, with_strength
+from .effects import EffectMeter
+from .figures import Figures, averaged
+from .settings import SETTING, targets_of, with_strength
 
 __all__ = [
     "SETTING",
@@ -56,7 +58,7 @@ def sweep(
     seed: int = 0,
     give_up: float | None = None,
     progress: Progress | None = None,
-    stop: Callable[[], bool] | None = None,
+    stop: Stop | None = None,
 ) -> pd.DataFrame:
     """Score the erased and the other concepts at every setting.
 
@@ -97,16 +99,11 @@ def sweep(
         subject, atlas, concepts=concepts, together=together, strengths=strengths, scalings=scalings,
         sharpness=sharpness, groups=groups, others=others, seed=seed, give_up=give_up,
     )  # fmt: skip
-    done = 0
-    for step in work.steps(stop=stop):
-        if progress is not None and step.done > done:
-            done = step.done
-            progress(done, step.total, step.text)
-    return work.table()
+    return drain(work.steps(stop=stop), progress)
 
 
 class Sweep:
-    """A sweep that is worked through step by step, and has a table of what is known so far.
+    """A sweep that is worked through in steps, and has a table of what is known so far.
 
     Args:
         subject: as in `sweep`, and so on to `give_up`.
@@ -120,7 +117,7 @@ class Sweep:
         others: how many others are scored.
         seed: of their draw.
         give_up: the mean loss of the others beyond which no stronger setting is tried.
-        work: how it is divided and where measurements are kept: turn, parts, kept; see `trial.Trial`.
+        work: parts and memory; see `effects.EffectMeter`.
     """
 
     def __init__(
@@ -146,7 +143,7 @@ class Sweep:
         chosen = choose_groups(atlas.layers, groups)
         if not (self._levels and self._filters and scales and chosen):
             raise DataError("A sweep needs at least one strength, scaling, sharpness and group of layers.")
-        self.trial = Trial(subject, atlas, targets, others=others, seed=seed, **work)
+        self.meter = EffectMeter(subject, atlas, targets, others=others, seed=seed, **work)
         # Every name and scaling is checked before minutes of measuring.
         self._edits = {
             (group, scaling): Edit.of(atlas, erase=targets[0], scaling=scaling, layers=list(members))
@@ -171,48 +168,57 @@ class Sweep:
         """How many settings there are to try."""
         return len(self._edits) * len(self._filters) * len(self._levels)
 
-    def steps(self, *, stop: Callable[[], bool] | None = None, only_kept: bool = False) -> Iterator[Step]:
+    @exactly
+    def steps(self, *, stop: Stop | None = None, only_known: bool = False) -> Steps[pd.DataFrame]:
         """Try one setting after the other; what is known already takes no time.
 
         Args:
             stop: asked before every setting; True ends the sweep with what it has.
-            only_kept: measure nothing, and leave out the settings that are not known yet.
+            only_known: measure nothing, and leave out the settings that are not known yet.
+
+        Yields:
+            The table so far; another one when a setting was added.
         """
-        done, total = 0, self.settings * len(self.trial.targets)
+        done, total = 0, self.settings * len(self.meter.targets)
         self._rows, self._skipped, self._ended = [], 0, False
+        table = self.table()
         missing = False
         for sharp in self._filters:
             for (group, scaling), edit in self._edits.items():
                 for place, strength in enumerate(self._levels):
                     if stop is not None and stop():
-                        return
-                    if only_kept and not self._known(sharp, edit, strength):
+                        return self.table()
+                    if only_known and not self._known(sharp, edit, strength):
                         missing = True
                         continue
                     names = (group, scaling, sharp.power, sharp.clip, strength)
-                    said = f"{group}, {scaling}, {_filter(sharp)}, α = {strength:g}"
+                    what = f"{group}, {scaling}, {_filter(sharp)}, α = {strength:g}"
                     found: list[Figures] = []
-                    for target in self.trial.targets:
+                    for target in self.meter.targets:
                         there = with_strength(edit, target, strength)
-                        work = self.trial.figures(sharp, there, target)
-                        for _ in collected(work, found):
-                            yield Step(done + len(found), total, said)
-                        yield Step(done + len(found), total, said)
+                        figures = yield from nested(
+                            self.meter.figures(sharp, there, target), done=done + len(found), total=total,
+                            what=what, partial=table,
+                        )  # fmt: skip
+                        found.append(figures)
+                        yield Step(done + len(found), total, what, table)
                     done += len(found)
                     self._rows.append(dict(zip(SETTING, names, strict=True)) | averaged(found))
+                    table = self.table()
                     beyond = self._give_up is not None and self._rows[-1]["damage"] > self._give_up
                     if beyond:
                         left = len(self._levels) - place - 1
-                        self._skipped, done = self._skipped + left, done + left * len(self.trial.targets)
-                    yield Step(done, total, said, self._rows[-1])
+                        self._skipped, done = self._skipped + left, done + left * len(self.meter.targets)
+                    yield Step(done, total, what, table)
                     if beyond:
                         break
         self._ended = not missing
+        return self.table()
 
     def _known(self, sharp: Sharpness, edit: Edit, strength: float) -> bool:
         return all(
-            self.trial.kept(sharp, with_strength(edit, target, strength), target) is not None
-            for target in self.trial.targets
+            self.meter.known(sharp, with_strength(edit, target, strength), target) is not None
+            for target in self.meter.targets
         )
 
     @property

@@ -6,7 +6,7 @@ import pytest
 
 import engram_core as ec
 from engram_core.concepts.tasks import Classification, Scores, Subject
-from engram_core.tuning.effects import Trial
+from engram_core.tuning.effects import EffectMeter
 from engram_core.tuning.recommend import recommend
 from engram_core.tuning.sweep import frontier, sweep
 
@@ -58,7 +58,7 @@ def test_the_sham_is_a_gaussian_change_as_large_as_the_edit(subject: Subject, at
     assert list(found["seed"]) == [0, 1]
     sharp = atlas.sharpen(1.5, clip=True)
     base = subject.task.measure(subject.model, subject.concepts).score
-    others = Trial(subject, atlas, [("2",), ("5",)], others=4, seed=3).others
+    others = EffectMeter(subject, atlas, [("2",), ("5",)], others=4, seed=3).others
     for row in found.to_dict("records"):
         lost, damage = [], []
         for (name,), rest in others.items():

@@ -1,6 +1,7 @@
 """A sweep measures exactly the edits it names, solves nothing, and its rule is kept honest."""
 
 import copy
+import itertools
 import math
 
 import numpy as np
@@ -183,17 +184,24 @@ def test_a_sweep_in_portions_is_the_same_sweep_and_gives_others_their_turn(
 
     expected = sweep(subject, atlas, **OPTIONS)
     monkeypatch.setattr(Classification, "measure", watched)
-    work = Sweep(
-        subject, atlas, **OPTIONS, turn=turn, parts=lambda n: [n[i : i + 2] for i in range(0, len(n), 2)]
-    )
-    steps = []
-    for step in work.steps():
+    work = Sweep(subject, atlas, **OPTIONS, parts=lambda n: [n[i : i + 2] for i in range(0, len(n), 2)])
+    steps, whole = [], None
+    pieces = work.steps()
+    while whole is None:
         assert not turn.held
-        steps.append(step)
+        try:
+            with turn:
+                steps.append(next(pieces))
+        except StopIteration as end:
+            whole = end.value
     pd.testing.assert_frame_equal(work.table(), expected)
+    pd.testing.assert_frame_equal(whole, expected)
+    for step in steps:  # what is known within is the beginning of what is known at the end
+        known = len(step.partial)
+        assert not known or step.partial.equals(expected.iloc[:known])
     assert work.table().attrs == expected.attrs and work.ended
     assert not any(outside) and turn.times > len(outside)  # making a view is work too
-    rows = [step for step in steps if step.row is not None]
+    rows = [b for a, b in itertools.pairwise(steps) if len(b.partial) > len(a.partial)]
     assert len(rows) == work.settings == 4 and [step.done for step in rows] == [2, 4, 6, 8]
     assert len(steps) > 3 * len(rows) and steps[-1].done == steps[-1].total == 8
 
@@ -207,23 +215,23 @@ def test_what_was_measured_is_kept_and_never_measured_again(subject, atlas, monk
         return measure(self, model, concepts, probes)
 
     monkeypatch.setattr(Classification, "measure", watched)
-    first = Sweep(subject, atlas, **OPTIONS, kept=shelf)
+    first = Sweep(subject, atlas, **OPTIONS, memory=shelf)
     steps = first.steps()
-    while next(steps).row is None:  # left within: the second setting
+    while next(steps).partial.empty:  # left within: the second setting
         pass
     next(steps)
     next(steps)  # and its first concept is measured
     steps.close()
     assert len(first.table()) == 1 and not first.ended
     before = len(asked)
-    again = Sweep(subject, atlas, **OPTIONS, kept=shelf)
-    list(again.steps(only_kept=True))
+    again = Sweep(subject, atlas, **OPTIONS, memory=shelf)
+    list(again.steps(only_known=True))
     assert len(again.table()) == 1 and not again.ended and again.table().attrs["stopped"]
     assert len(asked) == before, "nothing was measured for that"
     list(again.steps())
     # Four settings on two concepts, and the base: each asked once in all.
     assert len(asked) == 1 + 8
-    list(again.steps(only_kept=True))
+    list(again.steps(only_known=True))
     assert again.ended and len(asked) == 9
     pd.testing.assert_frame_equal(again.table(), sweep(subject, atlas, **OPTIONS))
 

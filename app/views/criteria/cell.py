@@ -11,7 +11,7 @@ import streamlit as st
 
 from ...choice.choice import Choice
 from ...choice.picture import Picture
-from ...compute.cell_inputs import WRITTEN, answers_behind, images_behind
+from ...compute.cell_inputs import WRITTEN, image_answers, text_answers
 from ...compute.criteria import Selection
 from ...compute.images import pixels
 from ...figures.charts.clicks import cell_of
@@ -115,7 +115,7 @@ def _words(base: Base, row: Choice, probed: str, before: float, after: float) ->
 
 
 def _images(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = progress.run(images_behind(base, row, probed))
+    table = progress.run(image_answers(base, row, probed))
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
@@ -157,7 +157,7 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = progress.run(answers_behind(base, row, probed))
+    table = progress.run(text_answers(base, row, probed))
     st.markdown(plain(_words(base, row, probed, table["base"].mean(), table["edited"].mean())))
     _table(base, row, table, page, probed)
     asked = list(dict.fromkeys(table["question"]))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 
 from ...choice.choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
@@ -46,15 +45,15 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
     part = parts.part(PAGE, name, HOW[criterion], base, choice)
     found: Function = progress.run(
-        measures.function_steps(base, choice, criterion.lower(), null, chosen, controls=0)
+        measures.measure_function(base, choice, criterion.lower(), null, chosen, controls=0)
     )
-    table = _table(found, chosen, criterion)
+    table, before = found.table, found.scores.base.score
     edited, probed = cell.choose(choice, chosen)
     values = 100 * grid(table, "score", chosen.probed, chosen.edited)
     says = 100 * grid(table, "says", chosen.probed, chosen.edited)
     hover = [
         [
-            f"base {100 * found.before[probe]:.1f}"
+            f"base {100 * before[probe]:.1f}"
             + (f"<br>answered with the kept concept: {said:.1f} %" if np.isfinite(said) else "")
             for said in line
         ]
@@ -67,7 +66,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         row="Probed concept",
         column="Erased concept" if criterion == "Necessity" else "Only concept kept",
         scale=Scale(_score(base), 0.0, 100.0, number=".0f"),
-        before=("base", 100 * np.array([found.before[probe] for probe in chosen.probed])),
+        before=("base", 100 * np.array([before[probe] for probe in chosen.probed])),
         hover=hover,
         selected=(probed, edited),
     )
@@ -106,22 +105,6 @@ def _null(criterion: str) -> str:
         required=True,
     )
     return null if null in NULLS else FROM_NOTHING
-
-
-def _table(found: Function, chosen: Selection, criterion: str) -> pd.DataFrame:
-    rows = []
-    for concept, scores in found.rows.items():
-        selective = found.selective(concept, scores, criterion.lower())
-        for probe in chosen.probed:
-            said = scores.says.get(probe)
-            rows.append(
-                {
-                    "concept": concept, "probe": probe, "score": scores.score[probe],
-                    "base": found.before[probe], "delta": scores.score[probe] - found.before[probe],
-                    "says": np.nan if said is None else said.get(concept, 0.0), "selective": selective,
-                }
-            )  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def _options(choice: Choice, criterion: str, null: str) -> list[str]:
@@ -205,10 +188,10 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
     if not wanted:
         return
     which = criterion.lower()
-    steps = measures.function_steps(base, choice, which, null, chosen, controls=seeds)
+    steps = measures.measure_function(base, choice, which, null, chosen, controls=seeds)
     found: Function = progress.run(steps, key="controls")
-    numbers, runs = measures.against_shams(found, chosen.edited, which)
-    effect, gaussian, subset = numbers["selective"].tolist(), runs["gaussian"], runs["subset"]
+    numbers, gaussian, subset = found.tests, found.effects("gaussian"), found.effects("subset")
+    effect = numbers["selective"].tolist()
     series = [_dots_of(gaussian, f"Gaussian, same size ({seeds} seeds)", CONTROL, "diamond")]
     if any(subset):
         series.append(_dots_of(subset, f"random subset ({seeds} seeds)", SUBSET, "square-open"))

@@ -38,7 +38,7 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
     st.caption(plain(_measured(base, asked)))
     if not controls.wanted(base.facts, "Measure it", "measure_kept", HOW["asked"]):
         return
-    table: pd.DataFrame = progress.run(kept.kept_steps(base, choice, chosen))
+    table: pd.DataFrame = progress.run(kept.measure_kept(base, choice, chosen))
     rows = list(asked.places)
     wide = {
         null: table[table["null"] == null].set_index("layer").reindex(rows)

@@ -45,7 +45,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     layers = choice.layers if at == MEAN else (at,)
     where = f"mean over {len(layers)} layers" if at == MEAN else f"layer {at}"
     seeds = measures.SHAMS
-    table: pd.DataFrame = progress.run(measures.response_steps(base, choice, chosen, layers, seeds))
+    table: pd.DataFrame = progress.run(measures.measure_responses(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(choice, chosen)
     code = _code(base, chosen, layers, controlled="ratio_gaussian" in table, seeds=seeds)
     asked = [
@@ -87,7 +87,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
             return
         # Without controls, which stand above for the layer that was chosen.
         table = progress.run(
-            measures.response_steps(base, choice, chosen, choice.layers, 0), key="every layer"
+            measures.measure_responses(base, choice, chosen, choice.layers, 0), key="every layer"
         )
         code = _code(base, chosen, choice.layers, controlled=False, seeds=0)
     for measure, title, _ in asked:
@@ -111,7 +111,7 @@ def _controls(
         note = "Controls: a check; 20 seeds are a test, with z and p."
         seeds = controls.seeds_wanted(seeds, measures.MANY, note=note)
     if seeds > measures.SHAMS:
-        steps = measures.response_steps(base, choice, chosen, layers, seeds)
+        steps = measures.measure_responses(base, choice, chosen, layers, seeds)
         table = progress.run(steps, key="controls")
         code = _code(base, chosen, layers, controlled=True, seeds=seeds)
     how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))

@@ -49,7 +49,7 @@ def draw(base: Base, choice: Choice) -> None:
     name = f"{describe_edit(edit)}: in one part of the layers at a time"
     part = parts.part(PAGE, name, text.HOW["effect"], base, edit)
     seeds = controls.seeds_wanted(layer_tables.SHAMS, MANY)
-    table: pd.DataFrame = progress.run(layer_tables.effect_steps(base, edit, groups, seeds))
+    table: pd.DataFrame = progress.run(layer_tables.measure_effects(base, edit, groups, seeds))
     names = list(dict.fromkeys(table["group"]))
     sides = {side: _means(table[table["erased"] == side], names) for side in (True, False)}
     mine, others = sides[True], sides[False]

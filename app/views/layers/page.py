@@ -76,7 +76,7 @@ def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
             f"drawn at "
             "random (seed 0). The Python under “Take away” has them all."
         )
-    return names, progress.run(layer_tables.table_steps(base, choice, names))
+    return names, progress.run(layer_tables.measure_table(base, choice, names))
 
 
 def _wide(table: pd.DataFrame, column: str, base: Base, names: tuple[str, ...]) -> np.ndarray:
@@ -166,7 +166,7 @@ def _directions(base: Base, choice: Choice) -> None:
         numbers=table,
         code=f"table = {plain_atlas(choice)}.spectra([{layer!r}])",
     )
-    mu = progress.run(layer_tables.exclusivity_steps(base, concept, (layer,)))[layer]
+    mu = progress.run(layer_tables.measure_exclusivities(base, concept, (layer,)))[layer]
     counts = base.atlas.counts
     share = counts[concept] / max(sum(counts.values()), 1)
     name = f"Directions of {concept} in {layer}: its own or shared"
@@ -192,7 +192,7 @@ def _by_layer(base: Base, choice: Choice, concept: str) -> None:
     layers = base.facts.layers
     name = f"Directions of {concept}, layer by layer"
     part = parts.part(PAGE, name, text.HOW["by layer"], base, choice)
-    found = progress.run(layer_tables.exclusivity_steps(base, concept, layers), key="every layer")
+    found = progress.run(layer_tables.measure_exclusivities(base, concept, layers), key="every layer")
     every = [found[layer][found[layer] > text.FAINT] for layer in layers]
     most = min(max(len(mu) for mu in every), _DIRECTIONS)
     values = np.array([[*mu[:most], *[np.nan] * (most - len(mu))] for mu in every], float)

@@ -6,17 +6,19 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from engram_core.errors import EngramError
+from engram_core.progress import Step, watch
 
 from ...choice.choice import Choice
 from ...compute import scores as scoring
 from ...compute.criteria import MANY
-from ...compute.scores import control_steps, edit_steps, held_against
+from ...compute.scores import score_controls, score_edit, z_and_p
 from ...figures.charts.bars import Control, score_figure
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
@@ -125,12 +127,13 @@ def _scores(base: Base, choice: Choice) -> None:
     how = HOW["recall" if base.of_text else "scores"]
     part = parts.part(PAGE, name, how, base, choice)
     status, numbers, place = progress.Bar("scores"), st.empty(), st.empty()
-    scores = base.scores
-    for share, scores in edit_steps(base, choice):  # noqa: B007
-        if share < 1:
-            status.advance(share, text=f"Scoring the edited model on every {base.probe}")
-        if share == 0:
+
+    def scored(step: Step[Any]) -> None:
+        status.advance(step.share, text=f"Scoring the edited model on every {base.probe}")
+        if step.long:
             time.sleep(_BREATH)
+
+    scores = watch(score_edit(base, choice), scored)
     gone = choice.gone(facts.classes)
 
     def draw(control: Control | None, *, final: bool) -> None:
@@ -145,7 +148,7 @@ def _scores(base: Base, choice: Choice) -> None:
         if not choice.changes:
             said = "Nothing is switched off: base and edited agree."
         if control is not None:
-            said += say_test(held_against(base, choice, scores, runs), len(runs))
+            said += say_test(z_and_p(base, choice, scores, runs), len(runs))
         if len(shown) < len(facts.classes):
             which = "those chosen, then those that changed most" if choice.changes else "the first ones"
             said = f"{len(shown)} of {len(facts.classes)} concepts: {which}. {said}"
@@ -176,15 +179,18 @@ def _scores(base: Base, choice: Choice) -> None:
 
     runs: list[dict[str, float]] = []
     drawn = False
+
+    def controlled(step: Step[list[dict[str, float]]]) -> None:
+        nonlocal drawn
+        if not drawn:
+            draw(None, final=False)
+            drawn = True
+        status.advance(step.share, text="Scoring the control: random edits of the same size")
+
     wanted = controls.control_wanted(facts) and choice.changes
     seeds = controls.seeds_wanted(scoring.CONTROL_SEEDS, MANY) if wanted else 0
     try:
-        for share, runs in control_steps(base, choice, seeds) if wanted else ():  # noqa: B007
-            if share < 1:
-                if not drawn:
-                    draw(None, final=False)
-                    drawn = True
-                status.advance(share, text="Scoring the control: random edits of the same size")
+        runs = watch(score_controls(base, choice, seeds), controlled) if wanted else []
         status.empty()
     except progress.Stopped:
         runs = []

@@ -50,7 +50,7 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
     colour = st.segmented_control(
         "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
     )
-    found = progress.run(maps.cosines(base, names, layer))
+    found = progress.run(maps.compare_engrams(base, names, layer))
     _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
 
@@ -152,7 +152,7 @@ def _send(base: Base, names: list[str]) -> None:
 
 def _matrix(base: Base, choice: Choice, layer: str) -> None:
     names = maps.shown_concepts(base, choice)[:_ROWS]
-    found = progress.run(maps.cosines(base, names, layer), key="matrix")
+    found = progress.run(maps.compare_engrams(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
     words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."

@@ -11,11 +11,12 @@ import pandas as pd
 import streamlit as st
 
 from engram_core.errors import EngramError
+from engram_core.progress import watch
 
 from ...choice.choice import Choice, one_of
 from ...compute import maps
 from ...compute.maps import Measured
-from ...compute.scores import edit_steps
+from ...compute.scores import score_edit
 from ...figures.charts.labels import label
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import Markdown, plain
@@ -102,16 +103,16 @@ def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: in
     else:
         st.caption("Switch a concept off under **Edit**, and see which inputs move.")
     status, left = st.empty(), st.container()
-    measured = None
-    for share, measured in maps.input_steps(base, choice, layer):  # noqa: B007
-        if share < 1:
-            status.progress(share, text="Measuring what every input leaves in the layers")
-    assert measured is not None
+    measured = watch(
+        maps.measure_inputs(base, choice, layer),
+        lambda step: status.progress(step.share, text="Measuring what every input leaves in the layers"),
+    )
     scores = base.scores
     if colour == SCORE and after:
-        for share, scores in edit_steps(base, choice):  # noqa: B007
-            if share < 1:
-                status.progress(share, text="Scoring the edited model on every concept")
+        scores = watch(
+            score_edit(base, choice),
+            lambda step: status.progress(step.share, text="Scoring the edited model on every concept"),
+        )
     status.empty()
     with left:
         _map(

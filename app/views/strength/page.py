@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -11,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from engram_core.errors import EngramError
-from engram_core.tuning.effects import Step
+from engram_core.progress import Step, Steps, watch
 from engram_core.tuning.recommend import Recommendation
 from engram_core.tuning.sweep import Sweep
 
@@ -53,8 +52,6 @@ def page(base: Base) -> None:
 
 def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     work = strength.sweep_of(base, plan)
-    for _ in work.steps(only_kept=True):  # what this visitor or another one has measured already
-        pass
     status, trial, numbers = st.empty(), st.empty(), st.empty()
     head, place, below = st.container(), st.empty(), st.container()
     early = _Early(base, rule, place)
@@ -70,10 +67,10 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
             wanted = controls.control_wanted(base.facts)
         if wanted:
             early.draw(table)
-            control = _rows(strength.control(base, plan, verdict), status, "Control", (plan, rule))
+            control = _rows(strength.measure_control(base, plan, verdict), status, "Control", (plan, rule))
         if st.session_state.get("tried") is True and strength.others_to_try(base, plan):
             early.draw(table)
-            held = _rows(strength.confirmed(base, plan, verdict), trial, "On others", (plan, rule))
+            held = _rows(strength.confirm_on_others(base, plan, verdict), trial, "On others", (plan, rule))
     found = Found(base, choice, plan, rule, table, verdict, control, held)
     with head:
         part = draw_found(found, numbers, place)
@@ -111,16 +108,20 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
 def _bring(work: Sweep, plan: Plan, known: int, bar: progress.Bar, expected: float, early: _Early) -> None:
     """Measure, with a bar that says how long it still takes."""
     began, there = time.monotonic(), known * len(plan.targets)  # edits that take no time
-    for step in work.steps():
+
+    def see(step: Step[pd.DataFrame]) -> None:
         mine = step.done - there
-        left = (time.monotonic() - began) / mine * (step.total - step.done) if mine > 0 else expected
+        total = step.total or 1
+        left = (time.monotonic() - began) / mine * (total - step.done) if mine > 0 else expected
         bar.advance(
-            min(step.done / step.total, 1.0),
-            text=f"{step.done // len(plan.targets)} of {plan.settings} settings, about {duration(left)} "
-            f"left. Now: {step.text}",
+            step.share,
+            text=f"{int(step.done) // len(plan.targets)} of {plan.settings} settings, "
+            f"about {duration(left)} left. Now: {step.what}",
         )
-        if step.row is not None:
-            early.draw_at_times(work.table())
+        if step.partial is not None and not step.partial.empty:
+            early.draw_at_times(step.partial)
+
+    watch(strength.search(work), see)
 
 
 def _start(plan: Plan) -> None:
@@ -152,17 +153,8 @@ class _Early:
         self._last, self._drawn = time.monotonic(), len(table)
 
 
-def _rows(steps: Iterator[Step], status: Any, what: str, of: Any) -> pd.DataFrame | None:
+def _rows(steps: Steps[pd.DataFrame], status: Any, what: str, of: Any) -> pd.DataFrame | None:
     """Return what the steps measure; None if the visitor has stopped them."""
     with status.container(), suppress(progress.Stopped):
-        return pd.DataFrame(progress.run(_gathered(steps, what), key=what, of=of))
+        return progress.run(steps, key=what, of=of, what=what)
     return None
-
-
-def _gathered(steps: Iterator[Step], what: str) -> Iterator[tuple[float, str, list[dict[str, Any]]]]:
-    rows: list[dict[str, Any]] = []
-    yield 0.0, what, rows
-    for step in steps:
-        if step.row is not None:
-            rows.append(step.row)
-        yield step.done / step.total, f"{what}: {step.text}", rows

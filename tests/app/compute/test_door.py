@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
@@ -27,9 +28,12 @@ from app.server.base import Base
 from app.server.model_check import CheckedModel, ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of
+from app.server.turns import HEAVY
 from app.server.uploaded import upload
 from app.session import visitor_models
-from engram_core.concepts.tasks import Scores
+from engram_core.measuring import shams
+from engram_core.measuring.significance import SHAMS as KINDS
+from engram_core.progress import drain
 
 
 def opened(*names: str) -> CheckedModel:
@@ -45,29 +49,22 @@ def opened(*names: str) -> CheckedModel:
     return ModelCheck(ModelRequest.of("digits-mlp", path, content), after=remove).opened()
 
 
-def last(steps):  # noqa: ANN001, ANN201
-    """Return what is known when all is done."""
-    *_, (share, _, found) = steps
-    assert share == 1
-    return found
-
-
 @pytest.fixture(scope="module")
 def two() -> Base:
     return opened("3", "7").loading().base()
 
 
-def test_answers_behind_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(two):
+def test_the_answers_of_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(two):
     assert two.facts.classes == ("3", "7")
     choice = clean({"concepts": ["7"]}, two.facts)
     for probed in two.facts.classes:
         row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-        table = last(behind.images_behind(two, row, probed)).sort_values("image")
+        table = drain(behind.image_answers(two, row, probed)).sort_values("image")
         view = two.atlas.apply(erase="7")
         for side, model in (("base", two.sample.model), ("edited", view)):
             told = two.sample.task.logits(model, two.sample.concepts[probed].probe).argmax(-1)
             assert table[side].tolist() == [str(int(number)) for number in told]
-    assert set(last(behind.images_behind(two, row, "7"))["edited"]) - {"3", "7"}, "the case is here"
+    assert set(drain(behind.image_answers(two, row, "7"))["edited"]) - {"3", "7"}, "the case is here"
 
 
 def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
@@ -90,21 +87,16 @@ def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
     assert {trace["name"] for trace in traces if "customdata" in trace} - {"3", "7"}
 
 
-def test_an_effect_that_is_not_defined_is_not_held_against_its_controls():
-    alone = Scores({"7": 0.2}, {"7": {"7": 0.2}})
-    found = measures.Function({"7": 1.0}, {"7": alone}, {"7": [alone] * 3}, {"7": [alone] * 3})
-    table, runs = measures.against_shams(found, ["7"], "necessity")
-    assert table.filter(like="selective").isna().all(axis=None) and "selective_subset_p" in table
-    assert [len(run) for run in runs["gaussian"]] == [3]
-
-
 def test_effects_are_held_against_their_controls_as_the_core_does(two):
     choice, chosen = clean({}, two.facts), measures.selection(two.facts, ())
     for seeds in (measures.SHAMS, measures.MANY):  # more seeds later are as if all had been asked for at once
-        found = last(measures.function_steps(two, choice, "necessity", FROM_NOTHING, chosen, controls=seeds))
-        table, runs = measures.against_shams(found, chosen.edited, "necessity")
-        core = ec.necessity(two.sample, two.atlas, controls=seeds).drop_duplicates("concept")
+        work = measures.measure_function(two, choice, "necessity", FROM_NOTHING, chosen, controls=seeds)
+        found = drain(work)
+        core = ec.necessity(two.sample, two.atlas, controls=seeds)
+        pd.testing.assert_frame_equal(found.table, core[list(found.table.columns)], atol=1e-9)
+        table, core = found.tests, core.drop_duplicates("concept")
         assert list(table["concept"]) == list(core["concept"])
+        runs = {kind: found.effects(kind) for kind in KINDS}
         assert {len(run) for kind in runs.values() for run in kind} == {seeds}
         assert {f"selective_{kind}_{tail}" for kind in runs for tail in ("z", "p")} < set(table.columns)
         for column in table.columns[1:]:
@@ -113,19 +105,38 @@ def test_effects_are_held_against_their_controls_as_the_core_does(two):
 
 def test_more_seeds_are_taken_from_where_the_few_end(two, monkeypatch):
     choice, chosen = clean({"strength": 0.7}, two.facts), measures.selection(two.facts, ())
-    steps = partial(measures.function_steps, two, choice, "necessity", FROM_NOTHING, chosen)
-    few, drawn, record = last(steps(controls=3)), [], ec.subset_atlas
+    work = partial(measures.measure_function, two, choice, "necessity", FROM_NOTHING, chosen)
+    few, drawn, record = drain(work(controls=3)).scores.shams, [], shams.subset_atlas_steps
 
     def noted(*values, seeds, **options):  # noqa: ANN002, ANN003, ANN202
         drawn.append(seeds)
         return record(*values, seeds=seeds, **options)
 
-    monkeypatch.setattr(ec, "subset_atlas", noted)
-    many = last(steps(controls=5))
-    assert drawn and all(seeds == range(3, 5) for seeds in drawn)
+    monkeypatch.setattr(shams, "subset_atlas_steps", noted)
+    many = drain(work(controls=5)).scores.shams
+    assert drawn and all(list(seeds) == [3, 4] for seeds in drawn)
     for name in chosen.edited:
-        assert many.gaussian[name][:3] == few.gaussian[name] and len(many.gaussian[name]) == 5
-        assert many.subset[name][:3] == few.subset[name] and len(many.subset[name]) == 5
+        for kind in KINDS:
+            assert many[kind][name][:3] == few[kind][name] and len(many[kind][name]) == 5
+
+
+def test_work_that_was_left_goes_on_where_it_was_and_others_have_their_turns(two):
+    choice, chosen = clean({"strength": 0.6}, two.facts), measures.selection(two.facts, ())
+    work = partial(measures.measure_function, two, choice, "necessity", FROM_NOTHING, chosen, controls=2)
+    left, seen = work(), []
+    for step in left:
+        assert HEAVY._owner is None, "nobody has the turn between two steps"
+        seen.append(step)
+        if step.done >= 3:
+            break
+    left.close()
+    assert [step.done for step in seen] == sorted(step.done for step in seen)
+    rest = list(work())
+    assert min(step.done for step in rest) >= 3, "what was scored is not scored again"
+    assert not [step for step in work() if step.share < 1]
+    for step in seen:
+        for name, scores in step.partial.edited.items():
+            assert scores == drain(work()).scores.edited[name]
 
 
 # -- results --------------------------------------------------------------------------------------
@@ -147,25 +158,6 @@ def test_only_what_is_put_is_weighed(monkeypatch):
     kept.put("large", np.zeros(10_000))
     kept.put("large", np.zeros(10_000))  # counts once
     assert all(kept.get(number) is not None for number in range(20))
-
-
-def test_only_a_whole_result_is_kept():
-    kept, made = Remembered(), []
-
-    def work():  # noqa: ANN202
-        for share in (0.5, 1.0):
-            made.append(share)
-            yield share, f"{share:.0%}"
-
-    left = kept.steps("key", work)
-    assert next(left) == (0.5, "50%")
-    left.close()
-    assert kept.get("key") is None
-    assert list(kept.steps("key", work)) == [(0.5, "50%"), (1.0, "100%")]
-    assert list(kept.steps("key", work)) == [(1.0, "100%")] and made == [0.5, 0.5, 1.0]
-    parts = list(kept.each({"a": 1, "b": 2}, lambda name: name * 2, "Making"))
-    assert [(share, doing) for share, doing, _ in parts] == [(0, "Making a"), (0.5, "Making b"), (1.0, "")]
-    assert list(kept.each({"b": 2}, pytest.fail, "Making")) == [(1.0, "", {"b": "bb"})]
 
 
 def test_a_map_that_was_made_behind_the_scenes_is_weighed_when_it_is_there(two):

@@ -21,6 +21,7 @@ def page():
     from streamlit.runtime.scriptrunner_utils.script_requests import RerunData
 
     from app.page import progress
+    from engram_core.progress import Step
 
     done = st.session_state.setdefault("_done", [])
 
@@ -32,7 +33,7 @@ def page():
 
     def steps():
         for number in range(5):
-            yield number / 5, f"portion {number}", None
+            yield Step(number, 5, f"portion {number}")
             if number in done:
                 continue
             if number == 2 and st.session_state.get("_press", True):
@@ -40,7 +41,7 @@ def page():
                 press("stop_page.<locals>.steps")
             else:
                 done.append(number)
-        yield 1.0, "", sum(done)
+        return sum(done)
 
     st.text_input("Prompt", key="prompt")
     st.write("above")
@@ -78,7 +79,7 @@ def test_any_change_begins_again():
 def test_what_is_known_is_drawn_without_a_bar():
     app = AppTest.from_string(
         "import streamlit as st\nfrom app.page import progress\n"
-        "def steps():\n    yield 1.0, '', 'known'\n"
+        "def steps():\n    yield from ()\n    return 'known'\n"
         "st.write(progress.run(steps()))\n",
         default_timeout=60,
     ).run()

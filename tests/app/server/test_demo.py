@@ -24,7 +24,7 @@ from app.launch import MAIN, SETTINGS
 from app.options import ServerOptions, environment
 from app.page.report import Item, figure_page, report_page
 from app.server import opened_models
-from app.server.base import Loading
+from app.server.loading import Loading
 from app.server.model_check import ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from app.server.base import Loading
+from app.server.loading import Loading
 from engram_core.cli import app
 from engram_core.opening import prepared as preparing
 from engram_core.storing import cache

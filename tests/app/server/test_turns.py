@@ -1,4 +1,4 @@
-"""Long work in turns: others are let in between two reports, and what nobody waits for ends."""
+"""Long work in turns: others are let in between two steps, and what nobody waits for ends."""
 
 from __future__ import annotations
 
@@ -8,114 +8,104 @@ import pytest
 
 from app.server.results import Remembered
 from app.server.turns import Turns, in_turns
+from engram_core.progress import Step, drain, once
 
 SECONDS = 20
 
 
-def test_others_have_their_turns_whenever_long_work_reports():
-    turns, order, taken = Turns(), [], threading.Event()
+def waiting(turns: Turns, order: list[str]) -> threading.Thread:
+    """Begin to ask for a turn in another thread, and return it when it stands in line or has had it."""
 
     def other() -> None:
         with turns:
             order.append("other")
 
-    def work(report):  # noqa: ANN001, ANN202
-        thread = threading.Thread(target=other)
-        thread.start()
-        while not turns._queue:
-            thread.join(0.01)
-        report(1, 2, "half")
-        order.append("work")
-        thread.join(SECONDS)
-        taken.wait(SECONDS)  # or a slow reader would find the end together with it, and only that
-        return "whole"
+    thread = threading.Thread(target=other)
+    thread.start()
+    while thread.is_alive() and not turns._queue:
+        thread.join(0.01)
+    return thread
 
-    steps = []
-    for step in in_turns(work, turns=turns):
-        steps.append(step)
-        if step[1] == "half":
-            taken.set()
+
+def test_others_have_their_turns_between_two_steps():
+    turns, order, others = Turns(), [], []
+
+    def work():
+        others.append(waiting(turns, order))
+        assert order == [], "within a step nobody else has a turn"
+        yield Step(1, 2, "half", "a")
+        order.append("work")
+        return "ab"
+
+    steps = in_turns(work(), turns=turns)
+    assert next(steps) == Step(1, 2, "half", "a")
+    others[0].join(SECONDS)
+    with pytest.raises(StopIteration, match="ab"):
+        next(steps)
     assert order == ["other", "work"]
-    assert steps[0] == (0.0, "", None) and steps[-1] == (1.0, "", "whole")
-    assert (0.5, "half", None) in steps
     with turns:  # and it is nobody's turn any more
         assert turns._depth == 1
 
 
-def test_what_others_need_not_wait_for_is_done_aside():
-    turns, came = Turns(), threading.Event()
+def test_nobody_waits_for_a_step_that_is_long():
+    turns, order = Turns(), []
 
-    def other() -> None:
-        with turns:
-            came.set()
-
-    with turns:
-        thread = threading.Thread(target=other)
-        thread.start()
-        with turns.aside():
-            assert came.wait(SECONDS)
+    def work():
+        yield Step(0, 2, "something long follows", long=True)
+        waiting(turns, order).join(SECONDS)
+        order.append("long")
+        yield Step(1, 2, "something short follows")
         assert turns._owner == threading.get_ident()
-    thread.join(SECONDS)
+        return "done"
+
+    assert drain(in_turns(work(), turns=turns)) == "done" and order == ["other", "long"]
 
 
-@pytest.mark.parametrize("way", ["report", "pause"])
-def test_work_that_nobody_waits_for_ends_at_its_next_report(way):
-    turns, left, far = Turns(), threading.Event(), []
-    ended = threading.Event()
+def test_work_that_nobody_waits_for_ends_with_its_step():
+    turns, far = Turns(), []
 
-    def work(report):  # noqa: ANN001, ANN202
+    def work():
         try:
-            far.append("begun")
-            left.wait(SECONDS)
-            if way == "report":
-                report(1, 2, "half")
-            else:
-                report.pause()
-            far.append("went on")
+            for number in range(3):
+                yield Step(number, 3, "working")
+                far.append(number)
         finally:
-            ended.set()
+            far.append("ended")
 
-    steps = in_turns(work, turns=turns)
+    steps = in_turns(work(), turns=turns)
     next(steps)
-    next(steps)  # a portion that takes long does not keep a visitor who leaves
+    next(steps)
     steps.close()
-    left.set()
-    assert ended.wait(SECONDS) and far == ["begun"]
+    assert far == [0, "ended"]
     with turns:
         pass
 
 
 def test_what_goes_wrong_is_said_where_it_is_waited_for():
-    def work(report):  # noqa: ANN001, ANN202
-        report(1, 4, "a quarter")
+    def work():
+        yield Step(1, 4, "a quarter")
         raise ValueError("no such layer")
 
     turns = Turns()
     with pytest.raises(ValueError, match="no such layer"):
-        list(in_turns(work, turns=turns))
+        drain(in_turns(work(), turns=turns))
     with turns:
         pass
 
 
-def test_only_a_whole_result_of_work_in_turns_is_kept():
+def test_only_a_whole_result_of_work_in_turns_is_kept_and_it_is_there_for_all():
     kept, made = Remembered(), []
 
-    def make(name, report):  # noqa: ANN001, ANN202
+    def make():
         for part in range(3):
-            made.append(name)
-            report(part + 1, 3, "part")
-        return name * 2
+            yield Step(part, 3, "part")
+            made.append(part)
+        return "whole"
 
-    keys = {"a": 1, "b": 2}
-    steps = kept.each_in_turns(keys, make, "Making")
-    for share, doing, _ in steps:
-        if doing == "Making b":
-            assert share >= 0.5
-            break
+    steps = in_turns(once(kept, "key", make))
+    next(steps)
+    next(steps)
     steps.close()
-    assert kept.get(1) == "aa" and kept.get(2) is None
-    *_, (share, _, found) = kept.each_in_turns(keys, make, "Making")
-    assert share == 1 and found == {"a": "aa", "b": "bb"} and made.count("a") == 3
-    assert list(kept.each_in_turns(keys, pytest.fail, "Making")) == [(1.0, "", found)]
-    *_, last = kept.once(3, lambda report: make("c", report), "Making c")
-    assert last == (1.0, "", "cc") and list(kept.once(3, pytest.fail, "Making c")) == [last]
+    assert kept.get("key") is None and made == [0]
+    assert drain(in_turns(once(kept, "key", make))) == "whole" == kept.get("key")
+    assert made == [0, 0, 1, 2] and list(in_turns(once(kept, "key", make))) == []

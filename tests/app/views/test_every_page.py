@@ -18,7 +18,7 @@ from app.compute import criteria as measures
 from app.compute import strength
 from app.launch import MAIN
 from app.server import base as loading
-from app.server.base import Loading
+from app.server.loading import Loading
 from app.views.registry import REGISTRY
 from app.views.strength import page as strength_page
 from engram_core.language import LanguageConcepts, Recall, TextSet

@@ -22,7 +22,7 @@ from app.launch import MAIN
 from app.options import ServerOptions, environment
 from app.server import model_facts as about
 from app.server import opened_models
-from app.server.base import Loading
+from app.server.loading import Loading
 from app.server.model_check import ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.uploaded import upload

@@ -17,7 +17,7 @@ from app.compute import plans, strength
 from app.launch import MAIN
 from app.page.snippets import sweep_code
 from app.server import opened_models
-from app.server.base import Loading
+from app.server.loading import Loading
 from app.session import visitor_models, visitors
 from app.views.strength import page as strength_page
 from engram_core.concepts.tasks import Classification
@@ -168,19 +168,20 @@ def test_what_is_measured_is_kept_and_a_stopped_search_goes_on(monkeypatch):
     assert len(measured) > count and not any(b.key == "go_on_search" for b in app.button)
 
 
-@pytest.mark.parametrize(("work", "label"), [("Control", "Control: "), ("On others", "The same on ")])
-def test_a_control_or_a_trial_that_was_stopped_is_missing_and_goes_on(work, label):
+@pytest.mark.parametrize(
+    ("work", "label"),
+    [("measure_control Control", "Control: "), ("confirm_on_others On others", "The same on ")],
+)
+def test_a_control_or_a_confirmation_that_was_stopped_is_missing_and_goes_on(work, label):
     app = open_page(tried="true", forget="60", draw="5")
     assert any(name.startswith(label) for name in traces(app))
     base = base_of()
     plan = plans.plan_of({**SMALL, "count": 3, "beside": 4, "draw": 5}, base.facts, (), base.explorer)
-    app.session_state["_halted"] = {
-        f"_gathered {work}": ((plan, search.Rule("Forget at least", 61.0, "score")), 30)
-    }
+    app.session_state["_halted"] = {work: ((plan, search.Rule("Forget at least", 61.0, "score")), 30)}
     app.number_input(key="forget").set_value(61.0).run()
     assert not app.exception and "Stopped at 30 %" in shown(app)
     assert "Recommended" in traces(app) and not any(name.startswith(label) for name in traces(app))
-    app.button(key=f"go_on__gathered {work}").click().run()
+    app.button(key=f"go_on_{work}").click().run()
     assert not app.exception and any(name.startswith(label) for name in traces(app))
 
 
