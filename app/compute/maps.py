@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
+from torch import nn
 
-from engram_core.mapping.inputs import MapInputs, answers, draw_inputs, some_concepts
+from engram_core.atlas import Atlas
+from engram_core.mapping.inputs import MapInputs, draw_inputs, some_concepts
 from engram_core.mapping.projection import JointProjection, Projection, joint_projection, project, warm_up
-from engram_core.mapping.strengths import TraceMeter, hidden_states
+from engram_core.mapping.strengths import Points, points_steps
+from engram_core.mapping.trace_meter import TraceMeter
 from engram_core.progress import Step, Steps, nested, once
 from engram_core.solving.similarity import EngramCosines, engram_cosines_steps
 
@@ -32,7 +34,7 @@ __all__ = [
     "warm",
 ]
 
-_PORTION = 48
+_AT_ONCE = 48  # inputs in a step
 _FEW = 5  # held-out inputs per concept below which the recorded ones are drawn
 _ENGRAMS = 120  # engrams on one map
 
@@ -48,22 +50,14 @@ class Measured:
     Attributes:
         inputs: which they are.
         recorded: whether they are recorded ones, because too few are held out.
-        base: (inputs, features).
-        edited: the same of the edited model.
-        base_says: answer of the base to each input.
-        edited_says: answer of the edited model.
-        specificity: base's own trace minus the strongest other; NaN for hidden states.
-        edited_specificity: the same of the edited model.
+        base: their points in the base model.
+        edited: their points in the edited one.
     """
 
     inputs: MapInputs
     recorded: bool
-    base: np.ndarray
-    edited: np.ndarray
-    base_says: tuple[str, ...]
-    edited_says: tuple[str, ...]
-    specificity: np.ndarray
-    edited_specificity: np.ndarray
+    base: Points
+    edited: Points
 
 
 def shown_concepts(base: Base, choice: Choice, *, engrams: bool = False) -> tuple[str, ...]:
@@ -90,29 +84,16 @@ def _inputs(base: Base, names: tuple[str, ...]) -> tuple[MapInputs, bool]:
     return base.remembered.made(("map inputs", names), make)
 
 
-def _measured(base: Base, make: Callable[[], Any], inputs: MapInputs, layer: str) -> Steps[Any]:
-    """Measure (features, answers, specificity) of one model."""
-    what = "Measuring what every input leaves in the layers"
-    yield Step(0, len(inputs), what, long=True)
-    model, meter = make(), None
+def _measured(base: Base, make: Callable[[], nn.Module], inputs: MapInputs, layer: str) -> Steps[Points]:
+    """Measure the inputs in one model."""
+    yield Step(0, len(inputs), "editing", long=True)
+    model = make()
+    ruler: TraceMeter | tuple[Atlas, str] = (base.atlas, layer)
     if not layer:
-        meter = base.remembered.made(
+        ruler = base.remembered.made(
             ("map meter", inputs.names), lambda: TraceMeter(base.atlas, concepts=inputs.names)
         )
-    features: list[np.ndarray] = []
-    says: list[str] = []
-    special: list[np.ndarray] = []
-    for part in inputs.portions(_PORTION):
-        yield Step(len(says), len(inputs), what)
-        if meter is None:
-            features.append(hidden_states(model, base.atlas, part, layer).matrix)
-            special.append(np.full(len(part), np.nan))
-        else:
-            traces = meter.measure(model, part)
-            features.append(traces.matrix)
-            special.append(traces.specificity)
-        says += answers(base.sample, part, model)
-    return np.concatenate(features), tuple(says), np.concatenate(special)
+    return (yield from points_steps(base.sample, model, inputs, ruler, at_once=_AT_ONCE))
 
 
 def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any], None, Measured]:
@@ -126,15 +107,14 @@ def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any
     inputs, recorded = _inputs(base, shown_concepts(base, choice))
     key = ("map", inputs.names, layer)
     # The same for the base and for an edit; where nothing is edited, the base stands for both.
-    makers: dict[Hashable, Callable[[], Any]] = {key: lambda: base.sample.model}
+    makers: dict[Hashable, Callable[[], nn.Module]] = {key: lambda: base.sample.model}
     if choice.changes:
         makers[*key, edit_key(base, choice)] = partial(edited_view, base, choice)
-    found: list[Any] = []
+    found: list[Points] = []
     for place, make in makers.items():
         work = once(base.remembered, place, partial(_measured, base, make, inputs, layer))
         found.append((yield from nested(in_turns(work), done=len(found), total=len(makers))))
-    before, after = found[0], found[-1]
-    return Measured(inputs, recorded, before[0], after[0], before[1], after[1], before[2], after[2])
+    return Measured(inputs, recorded, found[0], found[-1])
 
 
 def compare_engrams(base: Base, names: tuple[str, ...], layer: str) -> Steps[EngramCosines]:
@@ -169,7 +149,12 @@ def joint_job(
     edit = edit_key(base, choice) if choice.changes else None
     key = ("map joint", measured.inputs.names, layer, edit, method, dimensions, fit)
     options: dict[str, Any] = {"method": method, "dimensions": dimensions, "fit": fit}
-    return _job(base, key, lambda: joint_projection(measured.base, measured.edited, **options), method)
+    return _job(
+        base,
+        key,
+        lambda: joint_projection(measured.base.features, measured.edited.features, **options),
+        method,
+    )
 
 
 def plain_job(

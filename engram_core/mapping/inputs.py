@@ -64,8 +64,14 @@ class MapInputs:
     def portions(self, size: int) -> Iterator[MapInputs]:
         """Yield these inputs `size` at a time."""
         for start in range(0, len(self), size):
-            part = slice(start, start + size)
-            yield replace(self, concept=self.concept[part], number=self.number[part], text=self.text[part])
+            yield self._part(slice(start, start + size))
+
+    def first(self, count: int) -> MapInputs:
+        """Return the first of these inputs."""
+        return self._part(slice(count))
+
+    def _part(self, part: slice) -> MapInputs:
+        return replace(self, concept=self.concept[part], number=self.number[part], text=self.text[part])
 
     def table(self) -> pd.DataFrame:
         """Return one row per input: concept, number, text."""

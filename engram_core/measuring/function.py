@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Literal
 
-import numpy as np
 import pandas as pd
 
 from ..atlas import Atlas
@@ -18,10 +16,11 @@ from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, Steps, drain, nested
 from ..recording.recording import Recording
 from ..solving.choosing import chosen_concepts
+from .function_scores import FunctionScores
 from .options import check_options, draw_others
-from .scores import Effect, Parts, Scorer, answered_with, imitated, selective_effect
+from .scores import Effect, Parts, Scorer, imitated
 from .shams import remembered_subsets
-from .significance import CONTROL_SEEDS, SHAMS, TAILS, add_control, significance
+from .significance import CONTROL_SEEDS, SHAMS
 
 __all__ = [
     "FunctionScores",
@@ -31,88 +30,6 @@ __all__ = [
     "sufficiency",
     "sufficiency_edits",
 ]
-
-
-@dataclass
-class FunctionScores:
-    """Scores under one edit per concept and under the shams of each; grows while they are measured.
-
-    Attributes:
-        effect: ``"loss"`` where the edits erase, ``"gain"`` where they keep.
-        probes: the concepts that are scored.
-        base: scores of the base model.
-        edited: scores per concept that is edited.
-        shams: by kind of sham and concept, the scores of one sham per seed.
-    """
-
-    effect: Effect
-    probes: tuple[str, ...]
-    base: Scores
-    edited: dict[str, Scores] = field(default_factory=dict)
-    shams: dict[str, dict[str, list[Scores]]] = field(default_factory=dict)
-
-    def selective(self, concept: str) -> float:
-        """Return the selective effect of a concept's edit; see `scores.selective_effect`."""
-        return selective_effect(self.edited[concept], self.base.score, concept, self.effect)
-
-    def selective_shams(self, kind: str, concept: str) -> list[float]:
-        """Return the selective effect of each sham of a concept's edit."""
-        shams = self.shams.get(kind, {}).get(concept, ())
-        return [selective_effect(scores, self.base.score, concept, self.effect) for scores in shams]
-
-    def table(self) -> pd.DataFrame:
-        """Return one row per edited concept and probe, as `necessity` and `sufficiency` have it.
-
-        Control columns are there once every concept has shams of their kind.
-        """
-        kinds = [kind for kind in SHAMS if all(self.selective_shams(kind, name) for name in self.edited)]
-        return pd.concat([self._rows(name, kinds) for name in self.edited], ignore_index=True)
-
-    def _rows(self, concept: str, kinds: Sequence[str]) -> pd.DataFrame:
-        scores, base, probes = self.edited[concept], self.base, self.probes
-        frame = pd.DataFrame(
-            {
-                "concept": concept,
-                "probe": probes,
-                "score": [scores.score[p] for p in probes],
-                "base": [base.score[p] for p in probes],
-            }
-        )
-        frame["delta"] = frame["score"] - frame["base"]
-        frame["says"] = [answered_with(scores, p, concept) for p in probes]
-        frame["selective"] = selective = self.selective(concept)
-        for name, known in scores.details.items():
-            if name in base.details:
-                frame[name] = [known.get(p, math.nan) for p in probes]
-                frame[f"base_{name}"] = [base.details[name].get(p, math.nan) for p in probes]
-        for kind in kinds:
-            values = [np.array([s.score.get(p, math.nan) for p in probes]) for s in self.shams[kind][concept]]
-            add_control(frame, kind, frame["score"].to_numpy(), values, falls=self.effect == "loss")
-            shamed = self.selective_shams(kind, concept)
-            for tail, value in zip(TAILS.values(), significance(selective, shamed), strict=True):
-                frame[f"selective_{kind}{tail}"] = value
-        return frame
-
-    def tests(self) -> pd.DataFrame:
-        """Hold the selective effect of every concept against its shams; see `significance`.
-
-        Returns:
-            concept, selective, and per kind of sham there is ``selective_KIND``, its mean, with _z and _p;
-            NaN for a concept that has no sham of a kind.
-        """
-        names = list(self.edited)
-        effects = [self.selective(name) for name in names]
-        table = pd.DataFrame({"concept": names, "selective": effects})
-        for kind in (kind for kind in SHAMS if self.shams.get(kind)):
-            runs = [self.selective_shams(kind, name) for name in names]
-            found = [
-                significance(effect, run) if run else (math.nan,) * len(TAILS)
-                for effect, run in zip(effects, runs, strict=True)
-            ]
-            values = dict(zip(TAILS, zip(*found, strict=True), strict=True))
-            for tail in ("mean", "z", "p"):
-                table[f"selective_{kind}{TAILS[tail]}"] = values[tail]
-        return table
 
 
 @exactly

@@ -132,8 +132,8 @@ def _map(
         maps.joint_job(base, measured, choice, layer, shown, dimensions, fit) if waiting else job
     ).result()
     shown = found.base.method  # UMAP gives way to PCA where it can draw nothing, and says why
-    inputs, says = measured.inputs, measured.edited_says if after else measured.base_says
-    special = measured.edited_specificity if after else measured.specificity
+    inputs, says = measured.inputs, measured.edited.answers if after else measured.base.answers
+    special = measured.edited.specificity if after else measured.base.specificity
     arrow_points = found.most_moved(ARROWS) if arrows else np.array([], int)
     categories: Sequence[str] | None = None
     order: Sequence[str] = ()
@@ -144,7 +144,7 @@ def _map(
     elif colour == SAYS:
         categories = says
         # A model may answer with a class that is no concept here.
-        said = (*base.facts.classes, *sorted({*measured.base_says, *measured.edited_says}))
+        said = (*base.facts.classes, *sorted({*measured.base.answers, *measured.edited.answers}))
         order = ("right", "wrong", "") if base.of_text else tuple(dict.fromkeys(said))
     elif colour == SPECIFIC:
         values, name = special, "Own trace − strongest other"
@@ -170,8 +170,8 @@ def _map(
     )
     if choice.changes:
         words += say_moved(
-            inputs.concept, found.relative, found.shown, len(arrow_points), measured.base_says,
-            measured.edited_says,
+            inputs.concept, found.relative, found.shown, len(arrow_points), measured.base.answers,
+            measured.edited.answers,
         )  # fmt: skip
     words += (
         "Click a point to see its input; lasso and box, for many, are at the top right of the figure."
@@ -207,8 +207,8 @@ def _hover(base: Base, choice: Choice, measured: Measured, relative: np.ndarray)
     kind = "text" if base.of_text else "image"
     found = []
     rows = zip(
-        measured.inputs.concept, measured.inputs.number, measured.inputs.text, measured.base_says,
-        measured.edited_says, relative, strict=True,
+        measured.inputs.concept, measured.inputs.number, measured.inputs.text, measured.base.answers,
+        measured.edited.answers, relative, strict=True,
     )  # fmt: skip
     for concept, number, text, before, after, moved in rows:
         lines = [f"<b>{label(concept)}</b>, {kind} {number}"]
@@ -225,10 +225,10 @@ def _hover(base: Base, choice: Choice, measured: Measured, relative: np.ndarray)
 
 def _numbers(measured: Measured, found: Any) -> pd.DataFrame:
     table = measured.inputs.table()
-    table["base answer"], table["edited answer"] = measured.base_says, measured.edited_says
-    if not np.isnan(measured.specificity).all():
-        table["base specificity"] = measured.specificity
-        table["edited specificity"] = measured.edited_specificity
+    table["base answer"], table["edited answer"] = measured.base.answers, measured.edited.answers
+    if not np.isnan(measured.base.specificity).all():
+        table["base specificity"] = measured.base.specificity
+        table["edited specificity"] = measured.edited.specificity
     return pd.concat([table, found.table()], axis=1)
 
 

@@ -67,7 +67,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
             f'<figure style="margin:0;text-align:center;font-size:.75rem">'
             f'<img src="{uris[i]}" alt="{html.escape(names[i])}" width="56" height="56" '
             f'style="image-rendering:pixelated"><figcaption>{html.escape(names[i])}<br>'
-            f"→ {html.escape(measured.edited_says[i])}</figcaption></figure>"
+            f"→ {html.escape(measured.edited.answers[i])}</figcaption></figure>"
             for i in shown
         )
         cards = f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>'
@@ -75,7 +75,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
     chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
     if base.of_text and chosen in shown:
         st.markdown(f"> {plain(inputs.text[chosen])}")
-        st.caption(plain(f"base {measured.base_says[chosen]} → edited {measured.edited_says[chosen]}"))
+        st.caption(plain(f"base {measured.base.answers[chosen]} → edited {measured.edited.answers[chosen]}"))
     if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
         if base.of_text:
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
@@ -94,7 +94,7 @@ def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:
     for i in picked:
         name = measured.inputs.concept[i]
         turn[i] = seen[name] = seen.get(name, -1) + 1
-    return sorted(picked, key=lambda i: (measured.base_says[i] == measured.edited_says[i], turn[i]))
+    return sorted(picked, key=lambda i: (measured.base.answers[i] == measured.edited.answers[i], turn[i]))
 
 
 def _prompt(measured: Measured, point: int) -> str:
@@ -107,5 +107,5 @@ def _summary(measured: Measured, picked: Sequence[int]) -> str:
     names = [measured.inputs.concept[i] for i in picked]
     order = sorted(dict.fromkeys(names), key=lambda name: -names.count(name))
     text = ", ".join(f"{name}: {names.count(name)}" for name in order[:6])
-    changed = sum(measured.base_says[i] != measured.edited_says[i] for i in picked)
+    changed = sum(measured.base.answers[i] != measured.edited.answers[i] for i in picked)
     return text + ("…" if len(order) > 6 else "") + (f" · {changed} answers change" if changed else "")
