@@ -68,8 +68,8 @@ def text_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
         token of the true answer), edited says (what the edited model writes, for the first questions);
         changed first.
     """
-    from engram_core.language.generation import complete_steps
-    from engram_core.language.recall import recall_steps
+    from engram_core.language.completion import complete_steps
+    from engram_core.language.exact_recall import recall_steps
 
     what = f"Asking about {probed}"
 

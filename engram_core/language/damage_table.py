@@ -88,7 +88,7 @@ def damage_steps(
         max_new_tokens: length of these continuations.
         template: ask through the chat template.
         stop: looked at between the measures.
-        positions: as in `recall.recall_steps`.
+        positions: as in `exact_recall.recall_steps`.
 
     Yields:
         The table so far.

@@ -17,7 +17,7 @@ from app.compute import cell_inputs as behind
 from app.compute import criteria as measures
 from app.compute import strength
 from app.launch import MAIN
-from app.server import base as loading
+from app.server import loading as server_loading
 from app.server.loading import Loading
 from app.views.registry import REGISTRY
 from app.views.strength import page as strength_page
@@ -255,7 +255,7 @@ def smollm2():
     with pytest.MonkeyPatch.context() as patch:
         # For the whole module, where other samples are loaded after it.
         patch.setattr(
-            loading,
+            server_loading,
             "load_sample",
             lambda asked, **told: sample if asked == name else load_sample(asked, **told),
         )
