@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 from torch import nn
 
+from engram_core.language.answer_probability import probability_of_answer
 from engram_core.language.damage_table import damage_steps
 from engram_core.language.exact_recall import recall_steps
-from engram_core.language.answer_probability import probability_of_answer
 from engram_core.language.generation import side_by_side
 from engram_core.language.next_token import next_tokens, token_changes_steps
 from engram_core.language.token_maps import module_energy_steps, reactivation_map_steps

@@ -7,7 +7,9 @@ from typing import Any
 
 import streamlit as st
 
-from ...compute.scores import control_steps, edit_steps
+from engram_core.progress import drain
+
+from ...compute.scores import score_controls, score_edit
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.tour import Measured, say_control
 from ...session import arrival, state, visitors
@@ -74,11 +76,8 @@ def _finding(lesson: Lesson) -> Markdown:
     choice = state.choice_of(base.facts)
     if lesson.finding is None or not choice.changes:
         return ""
-    *_, (_, scores) = edit_steps(base, choice)
-    runs: list[dict[str, float]] = []
-    if lesson.finding is say_control:
-        for _, runs in control_steps(base, choice):  # noqa: B007
-            pass
+    scores = drain(score_edit(base, choice))
+    runs = drain(score_controls(base, choice)) if lesson.finding is say_control else []
     return lesson.finding(Measured(base.facts.classes, base.scores, scores, choice.concepts, runs))
 
 
