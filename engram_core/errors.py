@@ -77,6 +77,9 @@ def suggest(kind: str, name: object, options: Iterable[str]) -> UnknownNameError
         kind: what the name should have been, e.g. ``"concept"``.
         name: what was given.
         options: the names that exist.
+
+    Returns:
+        The error, to be raised.
     """
     known = [str(option) for option in options]
     near = difflib.get_close_matches(str(name), known, n=3, cutoff=0.5)

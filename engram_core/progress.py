@@ -98,6 +98,9 @@ def watch(steps: Generator[Step[Any], None, R], see: Callable[[Step[Any]], objec
     Args:
         steps: the work.
         see: called with every step.
+
+    Returns:
+        The result of the work.
     """
     with closing(steps):
         while True:
@@ -115,6 +118,9 @@ def drain(steps: Generator[Step[Any], None, R], progress: Progress | None = None
     Args:
         steps: the work.
         progress: called whenever another piece is done.
+
+    Returns:
+        The result of the work.
     """
     reached = 0
 
@@ -148,6 +154,9 @@ def nested(
 
     Yields:
         The steps within, as steps of the larger work.
+
+    Returns:
+        The result of the work within.
     """
     with closing(steps):
         while True:
@@ -165,6 +174,9 @@ def once(
     """Return what is remembered under a key; without it, do the work and remember its result.
 
     A result is remembered whole or not at all: work that is stopped leaves nothing.
+
+    Yields:
+        The steps of the work, if it is done.
     """
     found: R | None = memory.get(key)
     if found is None:
@@ -192,6 +204,9 @@ def each(
 
     Yields:
         A step before every result that is made, and one when all are there.
+
+    Returns:
+        The results by name.
     """
     places = list(keys)
     found: dict[str, R] = {}

@@ -99,6 +99,12 @@ def measure_effects(
 
     The table is that of `ec.layer_effects`, with Gaussian shams of so many seeds, `SHAMS` of them unless
     more are asked for; "all layers" is the first group.
+
+    Returns:
+        The table of `ec.layer_effects`.
+
+    Yields:
+        Where the work stands, with the tables so far.
     """
     atlas = base.variant(choice.power, choice.clip)
     probes = effect_probes(base, choice)

@@ -29,6 +29,9 @@ def image_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
     Returns:
         A table: image (its number, from 1), truth, base, edited, changed ("lost", "gained", "other answer",
         ""); those that changed first.
+
+    Yields:
+        Where the work stands.
     """
     what = f"Asking both models about every {base.probe} of {probed}"
 
@@ -67,6 +70,9 @@ def text_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
         A table: question, answer (the true one), base, edited (whether exact), base nats, edited nats (per
         token of the true answer), edited says (what the edited model writes, for the first questions);
         changed first.
+
+    Yields:
+        Where the work stands.
     """
     from engram_core.language.completion import complete_steps
     from engram_core.language.exact_recall import recall_steps

@@ -136,6 +136,12 @@ def measure_function(
         null: what keeping starts from.
         chosen: which concepts.
         controls: seeds of each kind of sham.
+
+    Returns:
+        The effect, with its controls.
+
+    Yields:
+        Where the work stands, with the scores so far.
     """
     atlas = base.variant(choice.power, choice.clip)
     edits = {name: edit_of(atlas, key_of(choice, name, criterion, null)) for name in chosen.edited}

@@ -53,6 +53,12 @@ def measure_kept(base: Base, choice: Choice, chosen: Selection) -> Steps[pd.Data
     """Keep concepts alone in one part of the layers at a time.
 
     The table is that of `ec.sufficiency_by_layer`, for sets of one concept and both null states.
+
+    Returns:
+        The table of `ec.sufficiency_by_layer`.
+
+    Yields:
+        Where the work stands.
     """
     atlas, kept = base.variant(choice.power, choice.clip), kept_of(choice, chosen)
     work = sufficiency_by_layer_steps(

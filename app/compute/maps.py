@@ -103,6 +103,12 @@ def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any
         base: the model.
         choice: the edit.
         layer: hidden states of this layer; "": trace strengths of all layers.
+
+    Returns:
+        What both models make of the inputs.
+
+    Yields:
+        Where the work stands.
     """
     inputs, recorded = _inputs(base, shown_concepts(base, choice))
     key = ("map", inputs.names, layer)

@@ -42,6 +42,12 @@ def score_controls(
 
     Returns the scores of every seed; nothing if there is no control. More seeds later cost only those that
     were not there before.
+
+    Returns:
+        The scores of every seed.
+
+    Yields:
+        Where the work stands, with the scores so far.
     """
     runs: list[dict[str, float]] = []
     if not choice.changes:

@@ -100,6 +100,9 @@ def continue_both(base: Base, choice: Choice, prompt: str, **options: Any) -> It
         choice: the edit.
         prompt: the text to continue.
         options: max_new_tokens, temperature, seed, chat.
+
+    Yields:
+        Both texts so far.
     """
     key = ("text", edit_key(base, choice), prompt, *sorted(options.items()))
     known = base.remembered.get(key)
@@ -200,6 +203,9 @@ def answers(
     Returns:
         A table: concept, split, prompt, answer, base exact, edited exact, base nll, edited nll (nats per
         token), base first, edited first (probability of the first token).
+
+    Yields:
+        Where the work stands.
     """
     texts, tokenizer = base.sample.task.texts, _tokenizer(base)  # type: ignore[attr-defined]
     tables: dict[str, list[pd.DataFrame]] = {"base": [], "edited": []}

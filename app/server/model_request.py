@@ -104,6 +104,9 @@ class ModelRequest:
             doing: is told what is being done.
             stop: ends it.
 
+        Returns:
+            What the trial found.
+
         Raises:
             EngramError: what is wrong with the model or the concepts, or which limit they exceed.
         """
@@ -116,6 +119,9 @@ class ModelRequest:
         Args:
             found: what was found when it was tried.
             expected: the name it must have; "" if it gets its name only now.
+
+        Returns:
+            The model with its concepts.
 
         Raises:
             EngramError: it was changed meanwhile, or is wrong in another way.
@@ -166,6 +172,9 @@ def _apart(sample: Sample) -> Sample:
     """Take a model's weights apart from their file.
 
     They are mapped from it: whoever writes into the file in place writes into the model that was checked.
+
+    Returns:
+        The model, whose weights are memory of this process alone.
     """
     with torch.no_grad():
         for tensor in (*sample.model.parameters(), *sample.model.buffers()):

@@ -99,6 +99,9 @@ def in_turns(steps: Generator[Step[Any], None, R], *, turns: Turns = HEAVY) -> G
 
     Yields:
         The same steps.
+
+    Returns:
+        The result of the work.
     """
     long = False
     with closing(steps):

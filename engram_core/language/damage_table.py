@@ -92,6 +92,9 @@ def damage_steps(
 
     Yields:
         The table so far.
+
+    Returns:
+        The table of `damage`.
     """
     if erased is None:
         control = live_edit(edited)

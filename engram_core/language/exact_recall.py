@@ -189,6 +189,12 @@ def recall_steps(
         concepts: about which.
         template: ask through the chat template.
         positions: of tokens and padding per forward pass; fewer make shorter steps.
+
+    Returns:
+        The table of `recall`.
+
+    Yields:
+        Where the work stands.
     """
     check_continues_text(model)
     names = [concepts] if isinstance(concepts, str) else list(texts if concepts is None else concepts)

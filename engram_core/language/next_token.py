@@ -118,6 +118,9 @@ def token_changes_steps(
 
     Yields:
         The table so far.
+
+    Returns:
+        The table of `token_changes`.
     """
     check_continues_text(base)
     encoded = encode(tokenizer, TextItem("", text), limit=token_limit(base), rows=embedding_rows(base))

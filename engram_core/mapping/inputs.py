@@ -125,6 +125,9 @@ def draw_inputs(
         recorded: draw from the recorded inputs instead.
         seed: of the draw. The same seed with a larger limit gives the same inputs and more.
 
+    Returns:
+        The drawn inputs, with the concept and the number of each.
+
     Raises:
         DataError: no held-out inputs, or inputs that cannot be indexed.
         UnknownNameError: for a concept that is not there.

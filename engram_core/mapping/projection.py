@@ -74,6 +74,9 @@ def project(
         seed: of UMAP.
         neighbours: of UMAP; lowered to one less than there are points.
 
+    Returns:
+        The points in two or three dimensions.
+
     Raises:
         DataError: fewer than two points, or an option that is not offered.
         NonFiniteError: NaN or infinity among the features.
@@ -106,6 +109,9 @@ def joint_projection(
             another edit is another map. ``"base"``: it is made of the base alone and the edited points are
             placed on it, so the base's points are the same for every edit, to the last digit. Either way
             a point whose features did not change stays exactly where it is.
+
+    Returns:
+        Both sets of points, in the coordinates of one map.
 
     Raises:
         DataError: if the two differ in shape; else as `project`.

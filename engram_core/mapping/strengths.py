@@ -49,6 +49,9 @@ def trace_strengths(
         concepts: whose engrams; default those that the inputs are drawn from.
         layers: which layers (see `layers.select_layers`).
         progress: called with (done, total, text).
+
+    Returns:
+        Strengths, one row per input.
     """
     meter = TraceMeter(atlas, concepts=inputs.names if concepts is None else concepts, layers=layers)
     return drain(trace_strengths_steps(model, meter, inputs), progress)
@@ -68,6 +71,9 @@ def trace_strengths_steps(
 
     Yields:
         The strengths of the first inputs.
+
+    Returns:
+        The result of `trace_strengths`.
     """
     values = np.zeros((0, len(meter.layers), len(meter.concepts)), np.float32)
     parts: list[np.ndarray] = []
@@ -116,6 +122,9 @@ def points_steps(
 
     Yields:
         The points of the first inputs.
+
+    Returns:
+        The points.
     """
     found = Points(np.zeros((0, 0)), (), np.zeros(0))
     for part in inputs.portions(at_once):

@@ -151,6 +151,9 @@ class TraceMeter:
             model: the base, or an edited view of it.
             inputs: what to run.
 
+        Returns:
+            Strengths, one row per input.
+
         Raises:
             NonFiniteError: if the model's activations are NaN or infinite.
         """

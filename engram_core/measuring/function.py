@@ -100,6 +100,9 @@ def sufficiency(
     the mean of that (of the others' scores, where the task cannot say). Arguments as in `necessity`; `null`
     is what keeping starts from (docs/science.md section 1).
     z and p hold the score, and ``selective``, against the shams'.
+
+    Returns:
+        One row per kept concept and probe.
     """
     edits = sufficiency_edits(atlas, concepts, null=null, strength=strength, layers=layers)
     work = function_steps(
@@ -176,6 +179,9 @@ def function_steps(
 
     Yields:
         The scores so far; the same object every time, which grows.
+
+    Returns:
+        The scores of every edit and of its shams.
 
     Raises:
         DataError: if there are no random subsets to imitate an edit with, or too few inputs to draw from.

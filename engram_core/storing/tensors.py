@@ -69,6 +69,9 @@ def read_tensors(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Ten
         path: the file.
         kind: what it must hold.
 
+    Returns:
+        The tensors by name, and the file's header.
+
     Raises:
         StorageError: if it is missing, cut short, not ours, of another kind or a newer format.
     """

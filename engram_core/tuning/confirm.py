@@ -88,6 +88,9 @@ def confirm_steps(
         others: that are asked.
         seed: of their draw.
         work: parts and memory; see `effects.EffectMeter`.
+
+    Returns:
+        The steps.
     """
     targets = targets_of(atlas, concepts, together)
     seen = {name for target in targets for name in target} & set(found_on)
@@ -182,6 +185,9 @@ def sham_steps(
         others: that are asked.
         seed: of their draw.
         work: parts and memory; see `effects.EffectMeter`.
+
+    Returns:
+        The steps.
     """
     targets = targets_of(atlas, concepts, together)
     meter = EffectMeter(subject, atlas, targets, others=others, seed=seed, **work)

@@ -85,6 +85,9 @@ class EffectMeter:
             edit: see `edit`; what it erases is replaced by nothing else.
             target: what it erases.
             sham: seed of a Gaussian change of the same size in every layer, to be scored in its place.
+
+        Returns:
+            What the edit did.
         """
         return once(
             self._memory,

@@ -178,6 +178,9 @@ class Sweep:
 
         Yields:
             The table so far; another one when a setting was added.
+
+        Returns:
+            The table so far, one row per setting.
         """
         done, total = 0, self.settings * len(self.meter.targets)
         self._rows, self._skipped, self._ended = [], 0, False

@@ -71,6 +71,9 @@ def paired_bars(
         counts: inputs behind each value, for the hover text.
         row: what a row is, for the axis.
         unit: what an input is, for the hover text.
+
+    Returns:
+        The figure.
     """
     before, after = 100 * np.asarray(base, float), 100 * np.asarray(edited, float)
     names = [_label(name, marks.get(name)) for name in classes]

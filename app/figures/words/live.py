@@ -229,6 +229,9 @@ def say_scores(
         kept: the only ones that an edit is meant to keep; none of an edit that switches off.
         what: what a row is.
         score: what its bars are.
+
+    Returns:
+        The sentences.
     """
     rest = [name for name in classes if name not in gone]
     if kept:

@@ -119,6 +119,9 @@ def explain_map(about: Mapping[str, Any], count: int) -> list[str]:
         about: model, of (``"traces"``, ``"hidden"`` or ``"engrams"``), method, explained, note, seed, layers;
             for inputs also available and erase.
         count: points on the map.
+
+    Returns:
+        The paragraphs.
     """
     if about["of"] == "engrams":
         shown = (

@@ -36,6 +36,9 @@ def choose(choice: Choice, chosen: Selection) -> tuple[str, str]:
     """Choose a cell by two lists, which a click on the matrix sets too; return edited and probed concept.
 
     The cell of the visitor's own edit is open at first, and again when another concept is chosen there.
+
+    Returns:
+        The edited and the probed concept.
     """
     known = st.session_state.get(_EDIT)
     added = [name for name in choice.concepts if name in chosen.edited and name not in (known or ())]

@@ -65,6 +65,9 @@ def folded(facts: Facts, *, find: bool = True) -> Choice:
     Args:
         facts: the model.
         find: offer the way to the page that finds the strength, where nobody has done that.
+
+    Returns:
+        The choice, with the edit that was set there.
     """
     choice = state.choice_of(facts)
     with st.popover(f"Edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
