@@ -47,6 +47,7 @@ def test_streamlit_gets_no_markdown_but_ours():
         "def f(name): st.expander(name)",
         "def f(name): st.metric('a', 1, delta=name)",
         "def f(name): st.markdown(filled(name))",
+        "class A:\n    say: Callable[[int], Markdown]\ndef f(n): return str(n)\nA(say=f)",
     ],
 )  # fmt: skip
 def test_what_goes_round_is_found(body):
@@ -68,6 +69,8 @@ def test_what_goes_round_is_found(body):
         "class Part:\n    how: Markdown\ndef f(part): st.caption(part.how)",
         "def f(names): st.caption(', '.join(plain(n) for n in names))",
         "def f(names): st.multiselect('Concepts', names)",
+        "class A:\n    say: Callable[[int], Markdown]\ndef f(n: int) -> Markdown: return f'{n}'\n"
+        "def g(a): st.caption(a.say(3))\nA(say=f)",
     ],
 )
 def test_what_is_ours_is_left_alone(body):

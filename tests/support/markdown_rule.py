@@ -58,12 +58,19 @@ class _Known:
     returns: set[str] = field(default_factory=set)
     numbers: set[str] = field(default_factory=set)  # functions and fields that are numbers
     parameters: dict[str, dict[str, int]] = field(default_factory=dict)  # function or class → Markdown ones
+    makers: dict[str, dict[str, int]] = field(default_factory=dict)  # class → fields that make Markdown
     fields: set[tuple[str, str]] = field(default_factory=set)  # name of the class in small letters, field
 
 
 def _is_markdown(annotation: ast.expr | None) -> bool:
     said = "" if annotation is None else ast.unparse(annotation)
-    return bool(re.search(r"\bMarkdown\b", said))
+    return bool(re.search(r"\bMarkdown\b", said)) and not _makes_markdown(annotation)
+
+
+def _makes_markdown(annotation: ast.expr | None) -> bool:
+    """Whether an annotation is of a function that returns Markdown."""
+    said = "" if annotation is None else ast.unparse(annotation)
+    return bool(re.match(r"Callable\[.*, Markdown\]", said))
 
 
 def _is_number(annotation: ast.expr | None) -> bool:
@@ -91,6 +98,9 @@ def _learn(trees: dict[str, ast.Module]) -> _Known:
                 ]
                 for place, item in enumerate(own):
                     assert isinstance(item.target, ast.Name)
+                    if _makes_markdown(item.annotation):
+                        known.returns.add(item.target.id)
+                        known.makers.setdefault(node.name, {})[item.target.id] = place
                     if _is_markdown(item.annotation):
                         known.fields.add((node.name.strip("_").lower(), item.target.id))
                         known.parameters.setdefault(node.name, {})[item.target.id] = place
@@ -221,6 +231,10 @@ class _Reader(ast.NodeVisitor):
                 given = node.args[place]
             if given is not None and not isinstance(given, ast.Starred):
                 self._check(given, f"{name}({parameter}=)")
+        for parameter in self.known.makers.get(name, {}):
+            given = next((k.value for k in node.keywords if k.arg == parameter), None)
+            if given is not None and not (isinstance(given, ast.Name) and given.id in self.known.returns):
+                self._note(given, f"{name}({parameter}=)", given)
         if name == "replace":
             for keyword in node.keywords:
                 if keyword.arg in {name for _, name in self.known.fields}:

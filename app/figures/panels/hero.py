@@ -32,7 +32,7 @@ def _fall(right: str, before: float, after: float) -> str:
     return f'<div class="ee-next" data-right="1">{escape(right)}: {escape(said)}</div>'
 
 
-def _answer(kind: str, classes: Sequence[str], values: np.ndarray, badge: str, more: str = "") -> str:
+def _answer_box(kind: str, classes: Sequence[str], values: np.ndarray, badge: str, more: str = "") -> str:
     first, second = (int(place) for place in np.argsort(values)[::-1][:2])
     return _box(
         kind,
@@ -48,15 +48,15 @@ def _answers(
 ) -> tuple[str, str]:
     """Return the boxes of both models."""
     if truth is None:
-        return _answer("base", classes, base, ""), _answer("edited", classes, edited, "")
+        return _answer_box("base", classes, base, ""), _answer_box("edited", classes, edited, "")
     base, edited = np.asarray(base, float), np.asarray(edited, float)
     at = list(classes).index(truth)
     right = [int(values.argmax()) == at for values in (base, edited)]
     before, after = float(base[at]), float(edited[at])
     word = verdict(before, after, right_before=right[0], right_after=right[1])
     return (
-        _answer("base", classes, base, _badge(known_before(right[0]))),
-        _answer("edited", classes, edited, _badge(word), _fall(truth, before, after)),
+        _answer_box("base", classes, base, _badge(known_before(right[0]))),
+        _answer_box("edited", classes, edited, _badge(word), _fall(truth, before, after)),
     )
 
 
