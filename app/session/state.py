@@ -40,8 +40,7 @@ __all__ = [
 ]
 
 _INPUTS: dict[str, Any] = {"class": None, "image": 1, "drawn": "", "prompt": None, "about": None}
-
-
+_STRENGTHS = ("strength", "keep_strength")  # of an edit; a button may be called alike
 _NAMES = "_names"  # by model: all its concepts and layers
 
 
@@ -203,7 +202,7 @@ def tidy_for(facts: Facts, offered: Mapping[str, Sequence[Any]]) -> None:
     for key, options in (dict(offered) | choices.offered(facts)).items():
         tidy(key, options)
     keys = [str(key) for key in st.session_state]
-    for key in [key for key in keys if key.endswith("strength") or key.startswith(choices.ALPHA)]:
+    for key in [key for key in keys if key in _STRENGTHS or key.startswith(choices.ALPHA)]:
         tidy(key, low=facts.allowed[0], high=facts.allowed[1])
         if key.startswith(choices.ALPHA) and key.removeprefix(choices.ALPHA) not in facts.classes:
             st.session_state.pop(key, None)
