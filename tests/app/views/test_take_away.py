@@ -145,7 +145,7 @@ def test_a_word_that_is_still_being_written_is_not_marked():
 @pytest.mark.parametrize("model", ["digits-mlp", "authors-lm"])
 def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model):
     app = open_page({"model": model, "page": "live", "tokens": "3"})
-    assert any(column.get("plotly_chart") for column in app.page.columns)
+    assert any(column.get("plotly_chart") for column in app.columns)
     keys = [popover.proto.popover.label for popover in app.get("popover")]
     assert not any(label.startswith("Edit:") for label in keys)
     app.toggle(key="present").set_value(True).run()
@@ -155,5 +155,5 @@ def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model
     assert any(label.startswith(("Image: 0, number 1", "Prompt: ")) for label in labels)
     inside = [popover for popover in app.get("popover") if popover.proto.popover.label.startswith("Edit:")][0]
     assert any(slider.key == "strength" for slider in inside.get("slider"))
-    in_columns = [chart for column in app.page.columns for chart in column.get("plotly_chart")]
+    in_columns = [chart for column in app.columns for chart in column.get("plotly_chart")]
     assert app.get("plotly_chart") and not in_columns
