@@ -161,7 +161,7 @@ def _csv_rows(text: str, path: Path, columns: Mapping[str, str] | None) -> Itera
             found = f"{len(extra)} value{'s' if len(extra) > 1 else ''}"
             yield reader.line_num, DataError(f"{found} more than columns (quote the {between})")
             continue
-        filled = {key: value for key, value in row.items() if value}
+        filled = {key: value for key, value in row.items() if value or key == "concept"}
         if "text" in header and not {"text", "prompt", "answer"} & set(filled):
             filled["text"] = ""  # a cell that was left empty, not a column that is missing
         yield reader.line_num, filled
