@@ -13,6 +13,7 @@ __all__ = [
     "AsJson",
     "Blocks",
     "Clip",
+    "Columns",
     "ConceptsFile",
     "Cut",
     "Erased",
@@ -54,6 +55,13 @@ ConceptsFile = Annotated[
         "--concepts-file",
         "--texts",
         help="Concepts: texts (JSONL or CSV), or a folder or zip of pictures, one folder per class.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        help="The names that the file of texts uses, by ours: concept=subject,prompt=question,answer=answer.",
     ),
 ]
 PositionsName = Annotated[

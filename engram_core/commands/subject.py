@@ -15,12 +15,13 @@ from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, suggest
 from ..language import Recall
+from ..language.published import parse_columns
 from ..opening.load import load_model, load_subject, with_positions
 from ..opening.prepared import prepare
 from ..opening.samples import load_sample, missing_samples, sample_names
 from ..tuning.sweep import draw_concepts
 from .names import known_name, names_in
-from .options import ConceptsFile, ModelName, Named, PositionsName, Random, Seed, Template
+from .options import Columns, ConceptsFile, ModelName, Named, PositionsName, Random, Seed, Template
 from .progress_bar import bar_of_progress
 
 __all__ = [
@@ -44,10 +45,17 @@ class SubjectOptions:
     concepts_file: ConceptsFile = None
     positions: PositionsName = None
     template: Template = False
+    columns: Columns = None
 
     def open(self) -> Subject:
         """Find the model; see `open_subject`."""
-        return open_subject(self.model, self.concepts_file, positions=self.positions, template=self.template)
+        return open_subject(
+            self.model,
+            self.concepts_file,
+            positions=self.positions,
+            template=self.template,
+            columns=self.columns,
+        )
 
 
 @dataclass(frozen=True)
@@ -82,6 +90,7 @@ def open_subject(
     *,
     positions: str | None = None,
     template: bool = False,
+    columns: str | None = None,
 ) -> Subject:
     """Find a model by its name, with its concepts and task.
 
@@ -91,6 +100,7 @@ def open_subject(
             instead of its own; any model that is no sample needs concepts.
         positions: language models: which tokens are recorded (see `language.LanguageConcepts`).
         template: language models: put prompts into the chat template.
+        columns: the names that a file of texts uses, by ours, as typed: ``concept=subject,text=body``.
 
     Returns:
         The model with its concepts and its task.
@@ -105,6 +115,10 @@ def open_subject(
     options: dict[str, Any] = {} if positions is None else {"positions": positions}
     if template:
         options["template"] = True
+    if columns is not None:
+        if concepts_file is None:
+            raise DataError("--columns is about a file of texts: give it with --texts FILE.")
+        options["columns"] = parse_columns(columns)
     if concepts_file is not None:
         return load_subject(name, concepts_file, **options)
     if is_own(name):

@@ -63,7 +63,9 @@ def test_a_sample_with_texts_takes_the_positions_asked_for(texts) -> None:
 def test_an_option_that_is_not_taken_is_named_with_those_that_are(texts, chatty, tmp_path) -> None:
     with pytest.raises(UnknownNameError, match=r"language sample takes no option 'nonsense', 'dtype'"):
         ec.load_subject("authors-lm", texts, positions="answer", nonsense=3, dtype="float32")
-    with pytest.raises(UnknownNameError, match=r"'nonsense'. It takes positions, template, dtype, device"):
+    with pytest.raises(
+        UnknownNameError, match=r"'nonsense'. It takes positions, template, columns, dtype, device"
+    ):
         ec.load_subject(chatty, texts, nonsense=3)
     (tmp_path / "pictures").mkdir()
     with pytest.raises(UnknownNameError, match=r"'positions'. It takes held_out, seed"):

@@ -72,3 +72,12 @@ def test_texts_go_to_language_samples_only(tmp_path: Path) -> None:
     for load in (subjects.open_subject, ec.load_subject):
         with pytest.raises(DataError, match="digits-mlp is no language model"):
             load("digits-mlp", file)
+
+
+def test_columns_are_named_on_the_command_line(tmp_path) -> None:
+    table = tmp_path / "texts.csv"
+    table.write_text("who,frage,wort\nAda,Ada wrote,notes\n", encoding="utf-8")
+    subject = subjects.open_subject("authors-lm", table, columns="concept=who,prompt=frage,answer=wort")
+    assert list(subject.concepts) == ["Ada"]
+    with pytest.raises(DataError, match="give it with --texts FILE"):
+        subjects.open_subject("authors-lm", columns="concept=who,text=frage")
