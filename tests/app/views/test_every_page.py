@@ -230,7 +230,9 @@ def test_nonsense_in_an_address_is_answered_politely(sample, page, case):
     if page not in ("learn", "model") or case == "unknown model":
         for word in (*said, *(SAID_OF_TEXT.get(case, ()) if of_text else ())):
             assert word in notes
-    if case not in ("more than Streamlit reads",):
+    # Where no model is loaded its names are not known, and a list too long for an address is left out of it.
+    left_out = case == "two hundred kilobytes" and page in ("learn", "model")
+    if case not in ("more than Streamlit reads",) and not left_out:
         # A long address is packed; what it says is the same.
         said_again = unpacked({key: listed(value) for key, value in app.query_params.items()})
         assert said_again["concepts"][0] == name
