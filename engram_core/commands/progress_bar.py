@@ -22,19 +22,29 @@ def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
         TextColumn("{task.completed}/{task.total}"),
     )
     started = time.monotonic()
-    bar = Progress(*columns, TimeRemainingColumn(), console=err_console, transient=True)
+    # Its own streams: a bar that takes over those of the process gives back, at its end, what they were at its
+    # start, whoever has changed them in between.
+    bar = Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=err_console,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
     task = bar.add_task("", total=None)
-    shown = False
+    shown = ended = False
 
     def report(done: int, total: int | None, text: str) -> None:
         nonlocal shown
         bar.update(task, completed=done, total=total, description=plain(text))
-        if not shown and time.monotonic() - started > 1:
+        if not shown and not ended and time.monotonic() - started > 1:
             shown = True
             bar.start()
 
     try:
         yield report
     finally:
+        ended = True
         if shown:
             bar.stop()
