@@ -22,8 +22,8 @@ def bar_of_progress() -> Iterator[Callable[[int, int | None, str], None]]:
         TextColumn("{task.completed}/{task.total}"),
     )
     started = time.monotonic()
-    # Its own streams: a bar that takes over those of the process gives back, at its end, what they were at its
-    # start, whoever has changed them in between.
+    # Its own streams: a bar that takes over those of the process gives back, at its end, what they were at
+    # its start, whoever has changed them in between.
     bar = Progress(
         *columns,
         TimeRemainingColumn(),
