@@ -28,7 +28,7 @@ from .listener import Listener
 from .probes import ProbeKeeper
 from .recording import Recording
 
-__all__ = ["record", "record_batches", "record_steps"]
+__all__ = ["record", "record_steps"]
 
 _SHOWN = 8  # arguments that an error names
 
@@ -144,41 +144,6 @@ def record_steps(
             model, tuple(groups), owned, counts, total=total, layers=layers, blocks=blocks, device=device
         )
     )
-
-
-@exactly
-def record_batches(
-    model: nn.Module,
-    names: tuple[str, ...],
-    stream: Iterable[BatchWithOwner],
-    counts: dict[str, int],
-    *,
-    total: int | None = None,
-    layers: str | Iterable[str] | None = None,
-    blocks: Iterable[int] | None = None,
-    device: torch.device | str | None = None,
-    progress: Progress | None = None,
-) -> Recording:
-    """Record batches whose owners are already known; `record` is made of this.
-
-    Args:
-        model: see `record`.
-        names: what the numbers in an owner stand for; may include `BACKGROUND`.
-        stream: text, batch and owner (see `batching`); consumed once.
-        counts: inputs per name, filled while the stream is consumed.
-        total: number of inputs, if known, for the progress.
-        layers: see `record`.
-        blocks: see `record`.
-        device: see `record`.
-        progress: see `record`.
-
-    Returns:
-        The recording.
-    """
-    work = _batch_steps(
-        model, names, stream, counts, total=total, layers=layers, blocks=blocks, device=device
-    )
-    return drain(work, progress)
 
 
 def _batch_steps(

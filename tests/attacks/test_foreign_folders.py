@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pytest
 from language_helpers import byte_tokenizer, tiny
-from PIL import Image
+from pictures import digits_zip
 from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
 
@@ -97,17 +97,6 @@ def change(file: Path, **entries: Any) -> None:
     file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | entries), encoding="utf-8")
 
 
-def pictures() -> bytes:
-    sample, buffer = ec.load_sample("digits-mlp"), io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in ("3", "7"):
-            for index, image in enumerate(sample.concepts[name].record[:8].numpy()):
-                png = io.BytesIO()
-                Image.fromarray((255 * image[0]).astype(np.uint8)).save(png, "PNG")
-                archive.writestr(f"{name}/{index}.png", png.getvalue())
-    return buffer.getvalue()
-
-
 def deep(path: Path, layers: int) -> Path:
     """Write a model that really has as many layers as its config says, each of a few numbers."""
     path.mkdir()
@@ -142,7 +131,7 @@ def test_a_folder_that_takes_long_holds_nobody_up_and_says_which_limit_it_exceed
     long = ModelCheck(ModelRequest.of(str(place), str(texts)))
     while long.running and not long.doing.startswith("Reading the model"):
         time.sleep(0.05)
-    stored, remove = upload("digits.zip", content := pictures())
+    stored, remove = upload("digits.zip", content := digits_zip())
     ordinary = ModelCheck(ModelRequest.of("digits-mlp", stored, content), after=remove)
     while long.running:
         # What loads in the server itself has this lock, which a folder that takes long had for as long.
@@ -280,7 +269,7 @@ def test_nothing_that_goes_wrong_reaches_the_page_as_a_traceback(error, texts, m
 
 
 def test_nothing_that_an_open_model_does_reaches_a_page_as_a_traceback(tmp_path, monkeypatch, here):
-    with zipfile.ZipFile(io.BytesIO(pictures())) as packed:
+    with zipfile.ZipFile(io.BytesIO(digits_zip())) as packed:
         packed.extractall(tmp_path / "pictures")
     app = opened_on_the_page(Path("digits-mlp"), tmp_path / "pictures")
     app.button(key="open_own").click().run()
@@ -329,7 +318,7 @@ def rewrite(file: Path, old: bytes, new: bytes) -> None:
 @pytest.mark.parametrize("what", ["weights", "config", "picture", "a new picture"])
 def test_what_changed_after_it_was_tried_is_not_opened(tmp_path, monkeypatch, what):
     place = plain_model(tmp_path / "mine")
-    with zipfile.ZipFile(io.BytesIO(pictures())) as packed:
+    with zipfile.ZipFile(io.BytesIO(digits_zip())) as packed:
         packed.extractall(tmp_path / "pictures")
     picture = tmp_path / "pictures" / "7" / "0.png"
 

@@ -11,8 +11,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from pictures import digits_zip
 from PIL import Image
 from safetensors.torch import save_file
 from streamlit.testing.v1 import AppTest
@@ -39,17 +39,6 @@ def texts(folder: Path, names=NAMES) -> Path:
     path = folder / "own.jsonl"
     path.write_text("\n".join(json.dumps(row) for row in rows if row["concept"] in names), encoding="utf-8")
     return path
-
-
-def pictures() -> bytes:
-    sample, buffer = ec.load_sample("digits-mlp"), io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name in ("3", "7"):
-            for index, image in enumerate(sample.concepts[name].record[:8].numpy()):
-                png = io.BytesIO()
-                Image.fromarray((255 * image[0]).astype(np.uint8)).save(png, "PNG")
-                archive.writestr(f"{name}/{index}.png", png.getvalue())
-    return buffer.getvalue()
 
 
 def open_page(**params: str) -> AppTest:
@@ -114,7 +103,7 @@ def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path)
 
 
 def test_own_pictures_are_checked_and_opened():
-    path, remove = upload("../../etc/x.zip", content := pictures())
+    path, remove = upload("../../etc/x.zip", content := digits_zip())
     assert Path(path).name == "concepts.zip"
     checking = ModelCheck(ModelRequest.of("digits-mlp", path, content), after=remove)
     opened = checking.opened()
@@ -222,7 +211,7 @@ def plain_model(folder: Path) -> Path:
 
 
 def class_folder(folder: Path) -> Path:
-    with zipfile.ZipFile(io.BytesIO(pictures())) as packed:
+    with zipfile.ZipFile(io.BytesIO(digits_zip())) as packed:
         packed.extractall(folder)
     return folder
 
@@ -240,7 +229,7 @@ def test_a_state_dict_with_a_folder_of_pictures_is_checked_and_opened_by_path(tm
 def test_an_uploaded_zip_of_a_class_folder_is_checked_and_opened():
     app = open_page()
     app.text_input(key="_own_model").set_value("digits-mlp").run()
-    app.file_uploader(key="_own_file").upload("digits.zip", pictures(), "application/zip").run()
+    app.file_uploader(key="_own_file").upload("digits.zip", digits_zip(), "application/zip").run()
     app.button(key="check").click().run()
     assert not app.exception and not app.error
     assert list(app.dataframe[1].value["concept"]) == ["3", "7"]
@@ -407,7 +396,7 @@ def test_after_a_restart_of_the_server_what_was_typed_is_there_and_the_rest_is_s
     browser, page = Browser(monkeypatch), open_page()
     page.text_input(key="_own_model").set_value("digits-mlp").run()
     if uploaded:
-        page.file_uploader(key="_own_file").upload("my<b>.zip", pictures(), "application/zip").run()
+        page.file_uploader(key="_own_file").upload("my<b>.zip", digits_zip(), "application/zip").run()
     else:
         page.text_input(key="_own_path").set_value(str(class_folder(tmp_path / "p"))).run()
     page.button(key="check").click().run()
