@@ -10,8 +10,9 @@ from torch import nn
 from .concepts.concepts import BACKGROUND
 from .editing.edit import Edit, Scaling
 from .editing.live_edit import apply_edit
-from .errors import EngramError, suggest
+from .errors import CoverageError, EngramError, suggest
 from .models.layers import find_linear_maps, select_layers
+from .models.pretrained import Pretrained
 from .models.view import base_of
 from .numerics.parallel import solve_each
 from .numerics.precision import exactly, exactly_all
@@ -80,17 +81,22 @@ class Atlas(SolvedAtlas):
         write_tensors(path, *atlas_state(self, concepts=concepts, about=about, totals=totals))
 
     @classmethod
-    def load(cls, path: Any, model: nn.Module) -> Self:
+    def load(cls, path: Any, model: nn.Module, *, base: nn.Module | None = None) -> Self:
         """Read a file written by `save`, for the model it was made from.
+
+        Args:
+            path: of the file.
+            model: what was recorded.
+            base: what it was fine-tuned from, if these are the engrams of a fine-tune.
 
         Returns:
             The engrams, bound to the model.
 
         Raises:
-            ModelMismatchError: if `model` is another one.
+            ModelMismatchError: if `model` or `base` is another one, or `base` is missing or one too many.
             StorageError: if the file is not a whole atlas.
         """
-        parts, about = restored_parts(path, *read_tensors(path, "atlas"), model)
+        parts, about = restored_parts(path, *read_tensors(path, "atlas"), model, base)
         atlas = cls(base_of(model), **parts)
         atlas.about = about
         return atlas
@@ -118,6 +124,7 @@ def extract(
     recording: Recording,
     *,
     total: Recording | None = None,
+    base: nn.Module | None = None,
     concepts: Iterable[str] | None = None,
     cut: float | None = None,
     sharpness: float | Sharpness = 1.0,
@@ -131,6 +138,9 @@ def extract(
         model: the recorded model.
         recording: the concepts (and, unless `total` is given, the total).
         total: take the total from this recording instead; it must contain every concept.
+        base: the model that `model` was fine-tuned from. The engrams are then parts of what the fine-tune
+            wrote, ``ΔW = W₁ − W₀`` in the place of ``W``, of the layers that it changed
+            (docs/science.md section 10).
         concepts: only these; default all.
         cut: eigenvalues at or below ``cut · λ_max`` count as zero; default `filters.default_cut`.
         sharpness: the power of the filter, or a `Sharpness`.
@@ -142,7 +152,8 @@ def extract(
         One engram per concept, of every covered layer.
 
     Raises:
-        ModelMismatchError: if the recording is of another model, or the model changed since.
+        ModelMismatchError: if the recording is of another model, or the model changed since, or `base` is of
+            another architecture.
         ConceptOutsideTotalError: if `total` does not contain a concept.
         NonFiniteError, CoverageError, UnknownNameError: as their names say.
     """
@@ -152,7 +163,16 @@ def extract(
     _check_concepts(names, recording.concepts)
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
     slots = {slot.name: slot for slot in find_linear_maps(model)}
+    pretrained = None if base is None else Pretrained(model, base)
     chosen = select_layers(recording.source_of, layers, blocks)
+    if pretrained is not None:
+        unwritten = [layer for layer in chosen if layer not in pretrained.written]
+        chosen = [layer for layer in chosen if layer in pretrained.written]
+        if not chosen:
+            raise CoverageError(
+                f"The fine-tune changed none of the chosen layers ({', '.join(unwritten[:4])}"
+                f"{' …' if len(unwritten) > 4 else ''}). It changed: {', '.join(pretrained.written[:12])}."
+            )
     whole = recording if total is None else total
     if total is not None:
         total.identity.check(model)
@@ -194,5 +214,5 @@ def extract(
         model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,
         traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},
         coverage=recording.layers, identity=recording.identity, sharpness=sharp,
-        probes=recording.probes,
+        probes=recording.probes, pretrained=pretrained,
     )  # fmt: skip

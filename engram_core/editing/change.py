@@ -19,14 +19,15 @@ __all__ = ["Change", "LayerFactors", "edit_sizes", "layer_factors"]
 
 @dataclass(frozen=True)
 class Change:
-    """An edit in numbers: ``W' = w₀ W − f_l Σ_c s_c E_c``.
+    """An edit in numbers: ``W' = w₀ W − f_l Σ_c s_c E_c``, with the pretrained weights in the place of zero.
 
     Attributes:
         atlas: the engrams.
         layers: where it acts.
         taken: ``s_c`` of every concept that is taken away (negative: added).
         factors: ``f_l`` of every layer.
-        keeps: ``w₀``: whether the layers start from their weights, and not empty.
+        keeps: ``w₀``: whether the layers start from their weights, and not empty (engrams of a fine-tune:
+            not from the pretrained weights).
     """
 
     atlas: SolvedAtlas
@@ -46,7 +47,7 @@ class Change:
 
     def _matrix(self, layer: str, factor: float) -> Tensor:
         matrix = self.atlas.matrix(layer)
-        edited = matrix.clone() if self.keeps else torch.zeros_like(matrix)
+        edited = (self.atlas.weights(layer) if self.keeps else self.atlas.rest(layer)).clone()
         for concept, strength in self.taken.items():
             trace = self.atlas.trace(layer, concept)
             if trace.folded or 2 * trace.rows.shape[-2] >= min(matrix.shape[-2:]):
@@ -59,7 +60,7 @@ class Change:
         """Return ``‖W − W'‖`` of a layer, bias column included."""
         factor = abs(self.factors[layer])
         if not self.keeps:
-            removed = self.atlas.matrix(layer) - self._matrix(layer, 1.0)
+            removed = self.atlas.weights(layer) - self._matrix(layer, 1.0)
             return factor * float(torch.linalg.vector_norm(removed))
         return factor * Engram(self.atlas, self.taken).norm(layer) if self.taken else 0.0
 

@@ -30,7 +30,8 @@ class Edit:
         erase: concept and strength α; 1 is the engram itself, negative amplifies.
         keep: concept and strength of those that stay, or None to keep everything.
         null: what "keep" starts from: ``"nothing"`` (every chosen layer holds the kept concepts alone)
-            or ``"in place"`` (everything that is no concept stays too).
+            or ``"in place"`` (everything that is no concept stays too). Engrams of a fine-tune are parts of
+            what it wrote: nothing of that is the pretrained model, and ``"base"`` is another word for it.
         scaling: ``"plain"`` or ``"adaptive"``, ``f_l = (rel_l / max rel)^p`` with ``rel = ‖E‖/‖W‖``.
         adaptive_power: that p.
         layers: the layers it acts on.
@@ -65,6 +66,13 @@ class Edit:
             UnknownNameError: for a concept or layer that the atlas does not have.
             DataError: for a strength that is not a finite number, or an unknown null or scaling.
         """
+        if null == "base" and atlas.pretrained is not None:
+            null = "nothing"
+        if null == "base":
+            raise DataError(
+                "null='base' starts from a pretrained model, and these engrams are parts of all weights. "
+                "Use null='nothing' or 'in place', or extract with base=… for the engrams of a fine-tune."
+            )
         if null not in ("nothing", "in place"):
             raise DataError(f"null must be 'nothing' or 'in place'; found {null!r}.")
         if scaling not in ("plain", "adaptive"):

@@ -56,9 +56,9 @@ def place(change: Change, fused: tuple[str, ...] = ()) -> Placement:
     weights: list[LinearMap] = []
     products: dict[Source, list[LinearMap]] = {}
     for source, linear_maps in shared.items():
-        replaced = (
-            linear_maps if small and not linear_maps[0].routed else _replaced(change, linear_maps, fused)
-        )
+        # Thin products act on what a layer reads, so that they take parts of the whole weight alone.
+        whole = atlas.pretrained is not None or (small and not linear_maps[0].routed)
+        replaced = linear_maps if whole else _replaced(change, linear_maps, fused)
         if change.taken:  # what is quantised is edited at its input, whatever the number of rows
             replaced = [linear_map for linear_map in replaced if not linear_map.opaque]
         weights += replaced

@@ -66,7 +66,7 @@ def gaussian_view(
     base = base_of(atlas.model if model is None else model)
     view = shared_copy(base)
     for layer, noise in gaussian_matrices(atlas, sizes or edit_sizes(atlas, edit), seed):
-        matrix = noise if edit.from_nothing else atlas.matrix(layer) - noise
+        matrix = atlas.rest(layer) + noise if edit.from_nothing else atlas.weights(layer) - noise
         write_matrix(view, atlas.slot(layer), matrix)
     return view
 

@@ -183,7 +183,7 @@ def prepare(
         found.keep()
         atlas = found.atlas
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
-    return atlas if sharp == atlas.sharpness else atlas.sharpen(sharp.power, clip=sharp.clip)
+    return atlas if sharp == atlas.sharpness else atlas.sharpen(sharp)
 
 
 def _on_cpu(subject: Subject) -> bool:

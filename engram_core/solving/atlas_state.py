@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..errors import ModelMismatchError, StorageError, suggest
 from ..models.identity import ModelIdentity
 from ..models.layers import LayerInfo, find_linear_maps
+from ..models.pretrained import Pretrained
 from ..models.view import base_of
 from ..recording.probes import probes_from, probes_state
 from ..storing.tensors import check_json, header_field
@@ -67,6 +68,7 @@ def atlas_state(
         "kind": "atlas",
         "about": dict(atlas.about if about is None else about),
         "model": atlas.identity.digest,
+        "pretrained": None if atlas.pretrained is None else atlas.pretrained.identity.digest,
         "concepts": names,
         "counts": atlas.counts,
         "layers": {layer: places[atlas.source_key(layer)] for layer in atlas.layers},
@@ -80,7 +82,11 @@ def atlas_state(
 
 
 def restored_parts(
-    path: Any, tensors: Mapping[str, Tensor], header: Mapping[str, Any], model: nn.Module
+    path: Any,
+    tensors: Mapping[str, Tensor],
+    header: Mapping[str, Any],
+    model: nn.Module,
+    base: nn.Module | None = None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what an atlas is made of, as `atlas_state` described it.
 
@@ -89,12 +95,13 @@ def restored_parts(
         tensors: by name.
         header: what describes them.
         model: the model that the atlas was made from.
+        base: what that was fine-tuned from, if the engrams are those of the fine-tune.
 
     Returns:
         Keyword arguments of `SolvedAtlas`, and what it carries besides.
 
     Raises:
-        ModelMismatchError: if `model` is another one.
+        ModelMismatchError: if `model` or `base` is another one, or `base` is missing or one too many.
         StorageError: if something is missing or wrong.
     """
     identity = ModelIdentity(digest=header_field(path, header, "model"))
@@ -102,6 +109,7 @@ def restored_parts(
         identity.check(model)
     except ModelMismatchError as error:
         raise ModelMismatchError(f"{path} cannot be used here. {error}") from None
+    pretrained = _pretrained(path, header.get("pretrained"), model, base)
     known = {slot.name: slot for slot in find_linear_maps(base_of(model))}  # an edited view has other weights
     try:
         parts: dict[str, dict[str, Tensor]] = {}
@@ -130,7 +138,27 @@ def restored_parts(
             "identity": identity,
             "sharpness": Sharpness(**header["sharpness"]),
             "probes": probes_from(tensors, header.get("probes") or ()),
+            "pretrained": pretrained,
         }
         return made, dict(header.get("about") or {})  # files of an earlier version have none
     except (KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{path} is not a whole atlas ({error!r} is missing or wrong).") from error
+
+
+def _pretrained(path: Any, digest: str | None, model: nn.Module, base: nn.Module | None) -> Pretrained | None:
+    """Return the base that a file of a fine-tune's engrams was made with; None for any other file."""
+    if digest is None and base is not None:
+        raise ModelMismatchError(
+            f"{path} holds engrams of whole weights, so that no base belongs to it. Leave base= out."
+        )
+    if digest is None:
+        return None
+    if base is None:
+        raise ModelMismatchError(
+            f"{path} holds engrams of a fine-tune. Give the model that it started from as base=…."
+        )
+    try:
+        ModelIdentity(digest=digest).check(base)
+    except ModelMismatchError as error:
+        raise ModelMismatchError(f"{path} cannot be used with this base. {error}") from None
+    return Pretrained(model, base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -22,28 +23,33 @@ def default_cut(width: int) -> float:
 
 @dataclass(frozen=True)
 class Sharpness:
-    """The filter ``f(μ) = μ^power`` on a concept's exclusivities, docs/science.md section 5.
+    """The filter ``f(μ) = k μ^power`` on a concept's exclusivities, docs/science.md section 5.
 
     Attributes:
         power: 1 is the paper's engram; 1.5 to 2 spares what the concept shares with others.
         clip: limit strength × f(μ) to 1, so that no direction is removed more than once.
+        gain: the factor ``k``. It multiplies the strength; with `clip`, a gain of 4 takes whole what
+            the concept has more than a quarter of.
     """
 
     power: float = 1.0
     clip: bool = False
+    gain: float = 1.0
 
     def __post_init__(self) -> None:
+        if not (math.isfinite(self.gain) and self.gain > 0):
+            raise DataError(f"The gain of a filter must be a finite number above 0; found {self.gain}.")
         if not 0 < self.power <= 64:
             raise DataError(f"The sharpness power must be above 0 and at most 64; found {self.power}.")
 
     @property
     def plain(self) -> bool:
         """Whether this is the paper's engram, for which no exclusivity need be known."""
-        return self.power == 1.0 and not self.clip
+        return self.power == 1.0 and not self.clip and self.gain == 1.0
 
     def weights(self, mu: Tensor, strength: float) -> Tensor:
         """Return ``strength · f(μ) / μ`` per direction; directions without any share get 0."""
-        wanted = abs(strength) * mu.clamp(0, 1) ** self.power
+        wanted = abs(strength) * self.gain * mu.clamp(0, 1) ** self.power
         if self.clip:
             wanted = wanted.clamp(max=1.0)
         sign = -1.0 if strength < 0 else 1.0

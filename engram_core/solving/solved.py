@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..errors import EngramError, suggest
 from ..models.identity import ModelIdentity
 from ..models.layers import LayerInfo, LinearMap, select_layers
+from ..models.pretrained import Pretrained
 from ..numerics.precision import exactly_all
 from ..recording.probes import Probe
 from ..recording.recording import Recording
@@ -41,6 +42,8 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         sharpness: the filter in force.
         identity: which model this belongs to.
         probes: a few recorded inputs, on which edits are shown to act.
+        pretrained: what the model was fine-tuned from, if the engrams are those of the fine-tune, so that
+            ``ΔW = W₁ − W₀`` stands in the place of ``W`` (docs/science.md section 10); else None.
         about: what its file carries besides (texts, settings); yours to fill, as JSON can hold it.
     """
 
@@ -59,6 +62,7 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         sharpness: Sharpness | None = None,
         probes: Iterable[Probe] = (),
         cache: TensorCache | None = None,
+        pretrained: Pretrained | None = None,
     ):
         self.model = model
         self.concepts = tuple(concepts)
@@ -69,6 +73,7 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         self.identity = identity
         self.sharpness = sharpness or Sharpness()
         self.probes = tuple(probes)
+        self.pretrained = pretrained
         self.about: dict[str, Any] = {}
         self._key_of = dict(key_of)
         self._spectra = dict(spectra)
@@ -125,14 +130,28 @@ class SolvedAtlas(Mapping[str, "Engram"]):
             raise suggest("concept", concept, self.concepts)
         return self._traces[self._key_of[layer], concept]
 
-    def matrix(self, layer: str) -> Tensor:
-        """Return ``[W | b]`` of a layer, (groups, out, D)."""
+    def weights(self, layer: str) -> Tensor:
+        """Return the model's own ``[W | b]`` of a layer, (groups, out, D)."""
         return self.slot(layer).matrix(self.model)
 
+    def matrix(self, layer: str) -> Tensor:
+        """Return what the engrams are parts of, (groups, out, D): ``[W | b]``, or what a fine-tune wrote."""
+        if self.pretrained is None:
+            return self.weights(layer)
+        self.slot(layer)
+        return self.pretrained.change(layer)
+
+    def rest(self, layer: str) -> Tensor:
+        """Return what is left without any of `matrix`, (groups, out, D): zeros, or the pretrained weights."""
+        weights = self.weights(layer)
+        if self.pretrained is None:
+            return torch.zeros_like(weights)
+        return self.pretrained.matrix(layer).to(weights)
+
     def weight_norm(self, layer: str) -> float:
-        """Return ``‖W‖`` of a layer, bias column included."""
+        """Return ``‖W‖`` of a layer of the model, bias column included."""
         if layer not in self._weight_norms:
-            self._weight_norms[layer] = float(torch.linalg.vector_norm(self.matrix(layer)))
+            self._weight_norms[layer] = float(torch.linalg.vector_norm(self.weights(layer)))
         return self._weight_norms[layer]
 
     def dense(self, layer: str, concept: str, strength: float = 1.0) -> Tensor:
@@ -169,12 +188,20 @@ class SolvedAtlas(Mapping[str, "Engram"]):
 
     # -- variants -------------------------------------------------------------------------------
 
-    def sharpen(self, power: float = 1.0, *, clip: bool = False) -> Self:
-        """Return this atlas under another sharpness; nothing is solved again (docs/science.md section 5)."""
+    def sharpen(self, power: float | Sharpness = 1.0, *, clip: bool = False, gain: float = 1.0) -> Self:
+        """Return this atlas under another filter; nothing is solved again (docs/science.md section 5).
+
+        Args:
+            power: of the filter, or the whole filter.
+            clip: as in `Sharpness`.
+            gain: as in `Sharpness`.
+        """
+        sharpness = power if isinstance(power, Sharpness) else Sharpness(power, clip, gain)
         other = type(self)(
             self.model, concepts=self.concepts, slots=self.slots, key_of=self._key_of,
             spectra=self._spectra, traces=self._traces, counts=self.counts, coverage=self.coverage,
-            identity=self.identity, sharpness=Sharpness(power, clip), probes=self.probes, cache=self._cache,
+            identity=self.identity, sharpness=sharpness, probes=self.probes, cache=self._cache,
+            pretrained=self.pretrained,
         )  # fmt: skip
         other.about = self.about
         return other
@@ -214,7 +241,7 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         other = type(self)(
             self.model, concepts=recording.concepts, slots=slots, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
-            sharpness=self.sharpness, probes=(*recording.probes, *self.probes),
+            sharpness=self.sharpness, probes=(*recording.probes, *self.probes), pretrained=self.pretrained,
         )  # fmt: skip
         other.about = {**self.about, **recording.about}
         return other

@@ -116,14 +116,14 @@ class EffectMeter:
     def _edited(self, sharp: Sharpness, edit: Edit) -> nn.Module:
         """Return the one view of a sharpness with another edit in force: nothing is solved or copied."""
         if self._view is None or self._view[0] != sharp:
-            atlas = self.atlas.sharpen(sharp.power, clip=sharp.clip)
+            atlas = self.atlas.sharpen(sharp)
             self._view = sharp, apply_edit(atlas, edit)
         control: LiveEdit = live_edit(self._view[1])
         control.set(edit)
         return self._view[1]
 
     def _sham(self, sharp: Sharpness, edit: Edit, seed: int) -> nn.Module:
-        atlas = self.atlas.sharpen(sharp.power, clip=sharp.clip)
+        atlas = self.atlas.sharpen(sharp)
         # An engram's size changes with the sharpness: what was found for one is wrong for another.
         if self._sizes is None or self._sizes[0] != (sharp, edit):
             self._sizes = (sharp, edit), edit_sizes(atlas, edit)
