@@ -17,9 +17,9 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import DataError, DependencyError, EngramError, suggest
+from ..opening.plugins import provided
 from ..opening.samples import sample_names
 from .grouping import grouped
-from .plugins import provided
 
 __all__ = ["open_app"]
 

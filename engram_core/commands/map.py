@@ -17,13 +17,13 @@ from ..errors import DataError
 from ..mapping.inputs import MapInputs, answers, draw_inputs, some_concepts
 from ..mapping.projection import joint_projection, project
 from ..mapping.strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
+from ..opening.plugins import provided
 from ..solving.filters import Sharpness
 from ..solving.similarity import engram_cosines
 from ..storing.files import write_text
 from .grouping import grouped
 from .names import names_in
 from .options import AsJson, Clip, Named, Power, Strength
-from .plugins import provided
 from .printing import out_console, print_json
 from .progress_bar import bar_of_progress
 from .subject import SubjectOptions, check_known, extracted

@@ -12,6 +12,7 @@ import typer
 from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import DataError, EngramError
+from ..opening.plugins import provided
 from ..solving.filters import Sharpness
 from ..storing.files import write_text
 from ..tuning.recommend import Recommendation, recommend
@@ -19,7 +20,6 @@ from ..tuning.sweep import STRENGTHS, confirm, draw_concepts, frontier
 from ..tuning.sweep import sweep as run_sweep
 from .grouping import grouped
 from .options import AsJson, Cut, comma_list
-from .plugins import provided
 from .printing import out_console, print_json
 from .progress_bar import bar_of_progress
 from .subject import DrawOptions, SubjectOptions, extracted

@@ -4,8 +4,8 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from engram_core.commands import plugins
 from engram_core.errors import DependencyError
+from engram_core.opening import plugins
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
@@ -35,7 +35,12 @@ def test_what_the_package_lacks_is_named(monkeypatch) -> None:
 
 @pytest.mark.parametrize(
     ("group", "name"),
-    [("engram_core.figures", "map"), ("engram_core.figures", "sweep"), ("engram_core.app", "command")],
+    [
+        ("engram_core.figures", "map"),
+        ("engram_core.figures", "sweep"),
+        ("engram_core.app", "command"),
+        ("engram_core.app", "serve"),
+    ],
 )
 def test_the_explorer_provides_what_commands_ask_for(group: str, name: str) -> None:
     assert callable(plugins.provided(group, name, purpose="It"))
