@@ -16,11 +16,13 @@ class ServerOptions:
         model: model that the pages open with; "" for the first sample.
         concepts: file or folder of own concepts for `model`; "" for a sample.
         demo: a public screen: no paths, no uploads, no hub names, limits on texts and concepts.
+        guest: the process is somebody else's: its threads and settings are left as they are.
     """
 
     model: str = ""
     concepts: str = ""
     demo: bool = False
+    guest: bool = False
 
     @property
     def most_concepts(self) -> int:
@@ -39,7 +41,10 @@ class ServerOptions:
         return 60 if self.demo else 400
 
 
-_NAMES = {"model": "ENGRAM_APP_MODEL", "concepts": "ENGRAM_APP_CONCEPTS", "demo": "ENGRAM_APP_DEMO"}
+_NAMES = {
+    "model": "ENGRAM_APP_MODEL", "concepts": "ENGRAM_APP_CONCEPTS", "demo": "ENGRAM_APP_DEMO",
+    "guest": "ENGRAM_APP_GUEST",
+}  # fmt: skip
 
 
 def environment(options: ServerOptions) -> dict[str, str]:
@@ -48,10 +53,11 @@ def environment(options: ServerOptions) -> dict[str, str]:
         _NAMES["model"]: options.model,
         _NAMES["concepts"]: options.concepts,
         _NAMES["demo"]: "1" if options.demo else "",
+        _NAMES["guest"]: "1" if options.guest else "",
     }
 
 
 def server_options() -> ServerOptions:
     """Return the options this server was started with."""
-    model, concepts, demo = (os.environ.get(_NAMES[key], "") for key in ("model", "concepts", "demo"))
-    return ServerOptions(model, concepts, demo == "1")
+    model, concepts, demo, guest = (os.environ.get(name, "") for name in _NAMES.values())
+    return ServerOptions(model, concepts, demo == "1", guest == "1")

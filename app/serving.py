@@ -21,7 +21,7 @@ from .gate.hosts import Hosts
 from .gate.limits import Limits
 from .gate.wire import protocols
 
-__all__ = ["serve"]
+__all__ = ["listen", "serve", "server_of"]
 
 _EVERYWHERE = ("0.0.0.0", "::")
 
@@ -66,18 +66,67 @@ def serve(
         allowed: further names to answer under.
         proxies: addresses whose word is taken for who a visitor is.
     """
-    sockets = _listen(host, port)
+    try:
+        sockets = listen(host, port)
+    except OSError as error:
+        print(f"Cannot listen on {host}, port {port}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(1)
     port = sockets[0].getsockname()[1]
+    shown = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
+    url = f"http://{shown}:{port}"
+
+    def ready() -> None:
+        print(f"Engram Explorer: {url} (Ctrl+C ends it)", flush=True)
+        if host in _EVERYWHERE and not allowed:
+            print("Others reach it by this machine's address; for a name add --allow-host NAME.", flush=True)
+        if browser:
+            open_browser(url)
+
+    server = server_of(
+        script, settings, host=host, port=port, demo=demo, allowed=allowed, proxies=proxies, ready=ready
+    )
+
+    def stop() -> None:
+        server.should_exit = True
+
+    ending.in_order(stop)
+    server.run(sockets=sockets)
+    sys.exit(ending.status())
+
+
+def server_of(
+    script: Path,
+    settings: Mapping[str, Any],
+    *,
+    host: str,
+    port: int,
+    demo: bool = False,
+    allowed: Sequence[str] = (),
+    proxies: Sequence[str] = (),
+    frames: Sequence[str] = (),
+    ready: Callable[[], None],
+) -> uvicorn.Server:
+    """Return the server, which listens only when it is run with its sockets.
+
+    Args:
+        script: Streamlit's script.
+        settings: Streamlit's settings.
+        host: address or name that it listens on.
+        port: port that it listens on.
+        demo: whether it is a public screen.
+        allowed: further names to answer under.
+        proxies: addresses whose word is taken for who a visitor is.
+        frames: sources of pages that may hold its pages in a frame, beside its own.
+        ready: called when it answers.
+    """
     _raise_file_limit()
     # How long a busy thread keeps the others waiting. With the usual 5 ms and four runs of pages, the thread
     # that answers the network waits 20 ms at every step of every answer.
     sys.setswitchinterval(0.002)
-    shown = "localhost" if host in _EVERYWHERE else f"[{host}]" if ":" in host else host
-    url = f"http://{shown}:{port}"
     limits = Limits.of(demo=demo)
     one_run.install()
     load_config_options({**settings, "server.address": host, "server.port": port, "browser.serverPort": port})
-    gate = Gate(streamlit.App(script), Hosts(host, tuple(allowed)), limits)
+    gate = Gate(streamlit.App(script), Hosts(host, tuple(allowed)), limits, frames=tuple(frames))
     http, websocket = protocols(limits, proxies=proxies)
     config = uvicorn.Config(
         gate,
@@ -95,26 +144,22 @@ def serve(
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=64 * 1024,
     )
-
-    def ready() -> None:
-        print(f"Engram Explorer: {url} (Ctrl+C ends it)", flush=True)
-        if host in _EVERYWHERE and not allowed:
-            print("Others reach it by this machine's address; for a name add --allow-host NAME.", flush=True)
-        if browser:
-            open_browser(url)
-
-    server = _Server(config, ready)
-
-    def stop() -> None:
-        server.should_exit = True
-
-    ending.in_order(stop)
-    server.run(sockets=sockets)
-    sys.exit(ending.status())
+    return _Server(config, ready)
 
 
-def _listen(host: str, port: int) -> list[socket.socket]:
-    """Return sockets that listen on every address of a name."""
+def listen(host: str, port: int) -> list[socket.socket]:
+    """Return sockets that listen on every address of a name.
+
+    Args:
+        host: address or name.
+        port: port; 0 for any that is free.
+
+    Returns:
+        One for each address.
+
+    Raises:
+        OSError: if it cannot listen on any.
+    """
     sockets: list[socket.socket] = []
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -128,14 +173,13 @@ def _listen(host: str, port: int) -> list[socket.socket]:
             # Where any port will do, all addresses have the one that the first was given.
             listening.bind((address[0], sockets[0].getsockname()[1] or port, *address[2:]))
             listening.setblocking(False)
-    except OSError as error:
+    except OSError:
         if any(_is_bound(listening) for listening in sockets):
             # One of a name's addresses is enough: this machine may have no IPv6.
             return [listening for listening in sockets if _is_bound(listening)]
         for listening in sockets:
             listening.close()
-        print(f"Cannot listen on {host}, port {port}: {error.strerror or error}.", file=sys.stderr)
-        sys.exit(1)
+        raise
     return sockets
 
 

@@ -40,6 +40,7 @@ from .models.groups import layer_groups
 from .models.identity import model_hash
 from .models.layers import list_layers
 from .opening.checkup import CheckUp, check_up
+from .opening.explorer import Explorer, explore
 from .opening.load import load_subject
 from .opening.prepared import prepare
 from .opening.samples import load_sample, sample_names
@@ -55,7 +56,7 @@ from .tuning.sweep import confirm, draw_concepts, frontier, sham, sweep
 __all__ = [
     # Open a model with its concepts
     "Classification", "Concept", "ConceptSet", "Sample", "Scores", "Subject", "Task", "CheckUp", "check_up",
-    "load_sample", "load_subject", "sample_names", "prepare",
+    "load_sample", "load_subject", "sample_names", "prepare", "Explorer", "explore",
     # Record
     "BACKGROUND", "Recording", "list_layers", "model_hash", "record",
     # Extract

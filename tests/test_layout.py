@@ -42,6 +42,7 @@ TESTED_THROUGH = {
     "models/ties": "models/test_aliases",
     "models/twin_kinds": "models/test_twins",
     "opening/estimate": "opening/test_checkup",
+    "opening/input_forms": "opening/test_made",
     "opening/load": "commands/test_subject",
     "solving/atlas_state": "storing/test_tensors",
     "storing/locks": "storing/test_files",

@@ -68,7 +68,7 @@ class Facts:
 
     Attributes:
         name: name of the model.
-        kind: "image" or "text".
+        kind: "image", "text", or "values" for a table's rows and whatever else a model reads.
         classes: concept names; for a classifier in the order of the model's outputs.
         held_out: number of held-out inputs (images, questions) per concept.
         layers: layers that hold engrams, in forward order.
@@ -80,6 +80,7 @@ class Facts:
         strength_source: how that strength was found, in a sentence; "" if nobody has searched for it.
         portion: inputs that are scored in one turn, some 50 to 500 ms of work.
         slow: whether scoring takes so long that controls are run on request only.
+        features: names of the numbers in one input, where these can be moved one by one.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Facts:
     strength_source: str = ""
     portion: int = 400
     slow: bool = False
+    features: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> tuple[float, float]:
@@ -240,7 +242,7 @@ def offered(facts: Facts) -> dict[str, Sequence[Any]]:
         "mode": MODES, "concepts": facts.classes, "null": NULLS, "own": (True, False), "scaling": SCALINGS,
         "power": POWERS, "clip": (True, False), "layers": facts.layers,
     }  # fmt: skip
-    return known | ({"class": facts.classes} if facts.kind == "image" else {})
+    return known | ({"class": facts.classes} if facts.kind != "text" else {})
 
 
 def problems(
@@ -268,7 +270,7 @@ def problems(
     limits = dict(bounds or {}) | {
         "strength": facts.allowed, "keep_strength": facts.allowed, "behind": (1, most),
     }  # fmt: skip
-    if facts.kind == "image":
+    if facts.kind != "text":
         shown = one_of(next(iter(address.get("class", ())), None), facts.classes, facts.classes[0])
         limits["image"] = (1, facts.held_out[shown])
     single = [key for key in address if key.startswith(ALPHA)]

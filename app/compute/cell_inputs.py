@@ -16,19 +16,19 @@ from ..server.base import Base
 from ..server.turns import in_turns
 from .visitor import edited_view
 
-__all__ = ["WRITTEN", "image_answers", "text_answers"]
+__all__ = ["WRITTEN", "class_answers", "text_answers"]
 
 _QUESTIONS = 8  # answers written out for a cell
 WRITTEN = 12
 """New tokens of each answer written out for a cell."""
 
 
-def image_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
-    """Ask base and edited model about every held-out image of a class.
+def class_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
+    """Ask base and edited model about every held-out input of a class.
 
     Returns:
-        A table: image (its number, from 1), truth, base, edited, changed ("lost", "gained", "other answer",
-        ""); those that changed first.
+        A table: image, or input (its number, from 1), truth, base, edited, changed ("lost", "gained",
+        "other answer", ""); those that changed first.
 
     Yields:
         Where the work stands.
@@ -36,8 +36,9 @@ def image_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
     what = f"Asking both models about every {base.probe} of {probed}"
 
     def work() -> Steps[pd.DataFrame]:
-        inputs: Any = base.sample.concepts[probed].probe
-        parts = torch.arange(len(inputs)).split(base.facts.portion)
+        held = base.sample.concepts.subset([probed]).held_out()
+        inputs: Any = held[probed].record
+        parts = torch.arange(base.facts.held_out[probed]).split(base.facts.portion)
         yield Step(0, 2 * len(parts), what, long=True)
         models = base.sample.model, edited_view(base, row)
         found: tuple[list[str], list[str]] = ([], [])
@@ -45,14 +46,19 @@ def image_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
             for done, part in enumerate(parts):
                 yield Step(side * len(parts) + done, 2 * len(parts), what)
                 # A model may answer with a class that is no concept here.
-                found[side].extend(base.sample.task.answers(model, ec.ConceptSet.of({probed: inputs[part]})))
-        return _compared(probed, *(np.array(side) for side in found))
+                if isinstance(inputs, torch.Tensor):
+                    asked = ec.ConceptSet.of({probed: inputs[part]})
+                else:
+                    asked = held.singles([(probed, number) for number in part.tolist()])
+                found[side].extend(base.sample.task.answers(model, asked))
+        what_it_is = "image" if base.of_images else "input"
+        return _compared(what_it_is, probed, *(np.array(side) for side in found))
 
     return (yield from in_turns(once(base.remembered, ("inputs of a cell", row, probed), work)))
 
 
-def _compared(probed: str, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
-    frame = pd.DataFrame({"image": range(1, len(before) + 1), "truth": probed})
+def _compared(what: str, probed: str, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
+    frame = pd.DataFrame({what: range(1, len(before) + 1), "truth": probed})
     frame["base"], frame["edited"] = before, after
     frame["changed"] = np.select(
         [(before == probed) & (after != probed), (before != probed) & (after == probed), before != after],

@@ -1,15 +1,14 @@
-"""Images: what is shown, what both models say to it, and what a visitor has drawn."""
+"""Live, for classes: the input that is shown and what both models say to it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from ..choice.picture import Picture, decode
+from ..choice.picture import Picture
 from ..server.base import Base
+from .inputs import one_input
 from .visitor import Visitor
 
 __all__ = ["Answer", "answer", "pixels"]
@@ -19,19 +18,19 @@ _MOST = 24  # outputs that fit one figure
 
 @dataclass(frozen=True)
 class Answer:
-    """What base and edited model say to one image.
+    """What base and edited model say to one input.
 
     Attributes:
         classes: names of the outputs; of very many, those that tell something.
-        truth: the image's own class; None if nobody knows it, as for a drawing.
-        pixels: the image, (height, width) or (height, width, 3), 0–1.
+        truth: the input's own class; None if nobody knows it, as for a drawing.
+        pixels: the image, (height, width) or (height, width, 3), 0–1; None where inputs are no images.
         base: probability per class of the base model.
         edited: the same of the edited view.
     """
 
     classes: tuple[str, ...]
     truth: str | None
-    pixels: np.ndarray
+    pixels: np.ndarray | None
     base: np.ndarray
     edited: np.ndarray
 
@@ -39,14 +38,14 @@ class Answer:
 def pixels(base: Base, picture: Picture) -> np.ndarray:
     """Return an image, (height, width) or (height, width, 3), scaled to 0–1."""
     low, high = base.sample.value_range or (0.0, 1.0)
-    image = _inputs(base, picture)[0].numpy().transpose(1, 2, 0)
+    image = one_input(base, picture)[0].numpy().transpose(1, 2, 0)
     image = ((image - low) / (high - low)).clip(0.0, 1.0)
     return image[..., 0] if image.shape[-1] == 1 else image
 
 
 def answer(base: Base, visitor: Visitor, picture: Picture) -> Answer:
-    """Return what base and view say to a picture."""
-    inputs = _inputs(base, picture)
+    """Return what base and view say to an input."""
+    inputs = one_input(base, picture)
     task = base.sample.task
     with visitor.view() as view:
         before, after = (
@@ -56,9 +55,10 @@ def answer(base: Base, visitor: Visitor, picture: Picture) -> Answer:
     truth = None if picture.drawn else picture.concept
     names = list(task.classes)  # type: ignore[attr-defined]
     if len(names) > _MOST:
-        shown = _telling(names, before, after, truth)
-        names, before, after = [names[i] for i in shown], before[shown], after[shown]
-    return Answer(tuple(names), truth, pixels(base, picture), before, after)
+        telling = _telling(names, before, after, truth)
+        names, before, after = [names[i] for i in telling], before[telling], after[telling]
+    shown = pixels(base, picture) if base.of_images else None
+    return Answer(tuple(names), truth, shown, before, after)
 
 
 def _telling(names: list[str], before: np.ndarray, after: np.ndarray, truth: str | None) -> list[int]:
@@ -68,12 +68,3 @@ def _telling(names: list[str], before: np.ndarray, after: np.ndarray, truth: str
     if truth is not None:
         found[names.index(truth)] = None
     return list(found)
-
-
-def _inputs(base: Base, picture: Picture) -> Tensor:
-    if picture.drawn:
-        low, high = base.sample.value_range or (0.0, 1.0)
-        drawn = decode(picture.drawn, base.sample.image_shape)  # type: ignore[arg-type]
-        return torch.from_numpy(drawn * (high - low) + low)[None, None]
-    probe = base.sample.concepts[picture.concept].probe
-    return probe[picture.number - 1 : picture.number]  # type: ignore[index]

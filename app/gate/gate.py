@@ -45,6 +45,7 @@ _POLICY = (
     "media-src 'self' data: blob:; connect-src 'self' blob: data:; worker-src 'self' blob:; "
     "frame-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 )
+_FRAMES = "frame-ancestors 'self'"
 _HEADERS = (
     (b"content-security-policy", _POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
@@ -61,10 +62,12 @@ class Gate:
         app: Streamlit's application.
         hosts: the names that are answered.
         limits: the limits.
+        frames: sources of pages that may hold this server's in a frame, beside its own.
     """
 
-    def __init__(self, app: App, hosts: Hosts, limits: Limits) -> None:
+    def __init__(self, app: App, hosts: Hosts, limits: Limits, *, frames: tuple[str, ...] = ()) -> None:
         self._app, self._hosts, self._limits = app, hosts, limits
+        self._headers = _framed_by(frames)
         self._runs = Runs(limits.most_running, limits.share, most_greedy=limits.most_greedy)
         self._uploads = Uploads(limits)
         self._visits: set[Visit] = set()
@@ -98,7 +101,7 @@ class Gate:
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 given = {name.lower() for name, _ in message.get("headers", ())}
-                extra = [header for header in _HEADERS if header[0] not in given]
+                extra = [header for header in self._headers if header[0] not in given]
                 message = {**message, "headers": [*message.get("headers", ()), *extra]}
             await send(message)
 
@@ -231,6 +234,16 @@ class Gate:
                     del known[key]
         address = network(str((scope.get("client") or ("",))[0]))
         return buckets.setdefault(address, Bucket(*rate))
+
+
+def _framed_by(frames: tuple[str, ...]) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the headers of a server whose pages others may hold in a frame."""
+    if not frames:
+        return _HEADERS
+    policy = _POLICY.replace(_FRAMES, " ".join([_FRAMES, *frames])).encode()
+    # The older header knows no list of sources; browsers that know the policy leave it aside.
+    kept = tuple(header for header in _HEADERS[1:] if header[0] != b"x-frame-options")
+    return ((b"content-security-policy", policy), *kept)
 
 
 def _header(scope: MutableMapping[str, Any], name: bytes) -> str | None:

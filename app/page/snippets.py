@@ -21,7 +21,7 @@ __all__ = [
     "answers_code",
     "continuations_code",
     "edit_code",
-    "images_code",
+    "inputs_code",
     "model_code",
     "plain_atlas",
     "scores_code",
@@ -97,15 +97,24 @@ def edit_code(load: str, choice: Choice, classes: Sequence[str]) -> str:
     return f"{code}\nedited = atlas.apply(sample.model, erase={strengths!r}{layers}{scaling})"
 
 
-def answer_code(picture: Picture, value_range: tuple[float, float] | None) -> str:
-    """Return the lines that ask both models about a picture.
+def answer_code(
+    picture: Picture, value_range: tuple[float, float] | None, read: Sequence[float] | None = None
+) -> str:
+    """Return the lines that ask both models about an input of a classifier.
 
     Args:
-        picture: a held-out image or a drawing.
+        picture: a held-out input, or what the visitor made.
         value_range: what black and white are to the model; None for 0 and 1.
+        read: of a row of a table that the visitor made, what the model reads.
     """
     lines = ["import pandas as pd"]
-    if picture.drawn:
+    if read is not None:
+        lines += [
+            "import torch",
+            "",
+            f"image = torch.tensor([{[float(f'{value:.7g}') for value in read]!r}])",
+        ]
+    elif picture.drawn:
         low, high = value_range or (0.0, 1.0)
         scaled = "" if (low, high) == (0.0, 1.0) else f" * {high - low!r} + {low!r}"
         lines += [
@@ -174,8 +183,13 @@ def continuations_code(prompt: str, *, max_new_tokens: int, temperature: float, 
     )
 
 
-def images_code(concept: str) -> str:
-    """Return the lines that ask both models about every held-out image of a class."""
+def inputs_code(concept: str, one: str = "image") -> str:
+    """Return the lines that ask both models about every held-out input of a class.
+
+    Args:
+        concept: the class.
+        one: what an input is called.
+    """
     return "\n".join(
         [
             "import numpy as np",
@@ -186,7 +200,7 @@ def images_code(concept: str) -> str:
             "    classes[sample.task.logits(m, inputs).argmax(-1)] for m in (sample.model, edited)",
             ")",
             "table = pd.DataFrame(",
-            f'    {{"image": range(1, len(inputs) + 1), "truth": {concept!r},',
+            f'    {{"{one}": range(1, len(inputs) + 1), "truth": {concept!r},',
             '     "base": before, "edited": after}',
             ")",
         ]

@@ -60,9 +60,19 @@ class Base:
         return self.facts.kind == "text"
 
     @property
+    def of_images(self) -> bool:
+        """Whether inputs can be shown as pictures."""
+        return self.facts.kind == "image"
+
+    @property
+    def one(self) -> str:
+        """What one input is called, recorded or held out."""
+        return {"text": "text", "image": "image"}.get(self.facts.kind, "input")
+
+    @property
     def probe(self) -> str:
         """What one held-out input is called."""
-        return "question" if self.of_text else "held-out image"
+        return {"text": "question", "image": "held-out image"}.get(self.facts.kind, "held-out input")
 
     @property
     def mean_score(self) -> str:

@@ -14,20 +14,22 @@ from ..choice.search import STRONGEST
 __all__ = ["choices_of", "parts_of"]
 
 # Inputs per step for a model of a million parameters: some 50 ms, after which a click is heard.
-_PORTION = {"image": 400, "text": 80}
+_PORTION = {"image": 400, "text": 80, "values": 400}
 _LARGE = 20_000_000  # parameters
 
 
-def choices_of(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, Any]) -> Facts:
+def choices_of(sample: Sample, atlas: ec.Atlas, start: Mapping[str, Any]) -> Facts:
     """Return what the pages have to know of a model to offer choices."""
+    text = sample.task.reads_text
     # In the order of the outputs; a model may have classes that are no concept here.
-    order = atlas.concepts if text else sample.task.classes  # type: ignore[attr-defined]
+    order = getattr(sample.task, "classes", atlas.concepts)
     classes = tuple(name for name in order if name in atlas.concepts)
-    counts = {}
-    for name in classes:
-        concept = sample.concepts[name]
-        counts[name] = len(concept.probe or ()) + len(concept.record) if text else len(concept.probe)  # type: ignore[arg-type]
-    kind = "text" if text else "image"
+    kind = "text" if text else "image" if sample.image_shape else "values"
+    if text:
+        items = ((name, sample.concepts[name]) for name in classes)
+        counts = {name: len(each.probe or ()) + len(each.record) for name, each in items}  # type: ignore[arg-type]
+    else:
+        counts = sample.concepts.subset(classes).held_out().sizes()
     parameters = sum(p.numel() for p in sample.model.parameters())
     return Facts(
         name=sample.name,
@@ -40,6 +42,7 @@ def choices_of(sample: Sample, atlas: ec.Atlas, text: bool, start: Mapping[str, 
         strength_source=str(start.get("found", "")),
         portion=max(4, int(_PORTION[kind] * min(1.0, 2e6 / parameters))),
         slow=parameters > _LARGE,
+        features=() if sample.features is None else sample.features.names,
         **start_values(start),
     )
 

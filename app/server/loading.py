@@ -125,10 +125,9 @@ class Loading:
     def _prepare(self, sample: Sample, found: Prepared) -> Base:
         """Compute what the first switch would otherwise wait for."""
         atlas = found.atlas
-        text = sample.image_shape is None
         start = start_of(sample.name) if self._start is None else self._start
-        facts = choices_of(sample, atlas, text, start)
-        if not text:
+        facts = choices_of(sample, atlas, start)
+        if facts.kind != "text":
             for done, concept in enumerate(facts.classes):
                 self.fraction = 0.85 + 0.05 * done / len(facts.classes)
                 self.doing = f"Preparing the switch for {concept}"

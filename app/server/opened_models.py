@@ -7,6 +7,8 @@ from functools import partial
 
 import streamlit as st
 
+from engram_core.opening.in_memory import in_memory, names_in_memory
+
 from ..options import server_options
 from .bounded_store import BoundedStore
 from .loading import Loading
@@ -18,8 +20,11 @@ __all__ = [
     "MINUTES",
     "MOST_CHECKS",
     "MOST_MODELS",
+    "forget",
+    "forget_all",
     "loading",
     "model_checks",
+    "models_in_memory",
     "opened_models",
 ]
 
@@ -54,7 +59,35 @@ def model_checks() -> BoundedStore[ModelCheck]:
 
 # Shared by all visitors. It returns at once: the work goes on in the thread it started.
 @st.cache_resource(max_entries=6, show_spinner=False)
-def loading(name: str) -> Loading:
-    """Return a model on its way, or there."""
+def _loading(name: str, version: int) -> Loading:
+    held = in_memory(name)
+    if held is not None and held.version == version:
+        sample = held.sample
+        return Loading(lambda: sample, start={"load_code": held.code})
     load = opened_models().get(name)
     return load() if load else Loading.of_sample(name)
+
+
+def models_in_memory() -> list[str]:
+    """Return the names of the models that this process was given in memory, the newest first."""
+    return names_in_memory()
+
+
+def _version(name: str) -> int:
+    held = in_memory(name)
+    return 0 if held is None else held.version
+
+
+def loading(name: str) -> Loading:
+    """Return a model on its way, or there."""
+    return _loading(name, _version(name))
+
+
+def forget(name: str) -> None:
+    """Let go of a model that was loaded, or could not be."""
+    _loading.clear(name, _version(name))
+
+
+def forget_all() -> None:
+    """Let go of all models that were loaded."""
+    _loading.clear()

@@ -10,12 +10,16 @@ import torch
 
 from engram_core.libraries import map_weights
 
+from ..options import server_options
+
 __all__ = ["prepare_process"]
 
 
 @functools.cache
 def prepare_process() -> None:
-    """Set the process up to serve many visitors, once."""
+    """Set the process up to serve many visitors, once; one that is somebody else's is left as it is."""
+    if server_options().guest:
+        return
     # Changing it later makes every pool start again, and sessions would fight over it. On two cores one
     # thread is faster: the browser needs the other, and two threads that wait for each other's turn took
     # 92 s for what one does in 42 s.

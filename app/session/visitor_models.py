@@ -14,7 +14,14 @@ from ..options import server_options
 from ..server.bounded_store import FullError
 from ..server.loading import Loading
 from ..server.model_check import ModelCheck
-from ..server.opened_models import CHECK_MINUTES, MINUTES, loading, model_checks, opened_models
+from ..server.opened_models import (
+    CHECK_MINUTES,
+    MINUTES,
+    forget,
+    model_checks,
+    models_in_memory,
+    opened_models,
+)
 
 __all__ = [
     "admit",
@@ -50,6 +57,8 @@ def take_visitor_id(known: str) -> None:
 def default_model() -> str:
     """Return the name of the model that this server was started with; "" for the first sample."""
     options = server_options()
+    if held := models_in_memory():
+        return held[0]
     return next(iter(opened_models().kept), "") if options.concepts else options.model
 
 
@@ -57,11 +66,13 @@ def model_names() -> list[str]:
     """Return the models that this visitor opened or came to by a link, and that the server has."""
     store = opened_models()
     known = {*store.kept, *store.opened_by(visitor_id()), *st.session_state.get(_LINKED, ())}
-    return [name for name in store if name in known]
+    return [*models_in_memory(), *(name for name in store if name in known)]
 
 
 def admit(name: str) -> bool:
     """List a model to this visitor, who knows its name; return whether the server has it."""
+    if name in models_in_memory():
+        return True
     if name not in opened_models():
         return False
     linked = st.session_state.get(_LINKED, ())
@@ -83,7 +94,7 @@ def open_model(name: str, load: Callable[[], Loading]) -> None:
     """
     try:
         for gone in opened_models().put(name, lambda: load, visitor_id()):
-            loading.clear(gone)
+            forget(gone)
     except FullError as full:
         raise EngramError(
             f"This server holds {full.count} own models, as many as it has room for, and other visitors used "

@@ -12,7 +12,7 @@ from ..compute.visitor import Visitor
 from ..figures.words.as_text import plain
 from ..options import server_options
 from ..server.base import Base
-from ..server.opened_models import loading
+from ..server.opened_models import forget, loading
 from .state import note_names
 from .visitor_models import note_use
 
@@ -41,7 +41,7 @@ def base_of(name: str) -> Base:
             bar.progress(min(work.fraction, 1.0), text=plain(work.doing))
         place.empty()
     if work.failed:
-        loading.clear(name)
+        forget(name)
     try:
         base = work.base()
     except EngramError:

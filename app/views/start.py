@@ -15,8 +15,7 @@ from ..page import frame
 from ..server.base import Base
 from ..server.model_facts import Missing, ModelFacts, facts_of, missing, others
 from ..session import arrival, state, visitors
-from .live import images as live_images
-from .live import text as live_text
+from .live.sides import side_of
 from .tour import card as tour
 
 __all__ = ["page"]
@@ -68,7 +67,7 @@ def _example(base: Base) -> dict[str, Any]:
 
 def _picture(base: Base) -> None:
     example = _example(base)
-    side = live_text if base.of_text else live_images
+    side = side_of(base)
     try:
         part, panel = side.example(base, visitors.visitor_of(base), example)
     except EngramError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .features import Features
 from .tasks import Subject
 
 __all__ = ["Sample"]
@@ -25,6 +26,7 @@ class Sample(Subject):
         image_shape: (height, width) of one input in pixels; None if inputs are no images.
         value_range: lowest and highest value a pixel can take; None if inputs are no images.
         folder: where its files lie.
+        features: what the numbers of one input are; None if inputs are no rows of a table.
     """
 
     name: str
@@ -36,3 +38,4 @@ class Sample(Subject):
     image_shape: tuple[int, int] | None
     value_range: tuple[float, float] | None
     folder: Path
+    features: Features | None = None

@@ -65,7 +65,7 @@ def _hint(text: str) -> str:
 
 
 def hero(
-    pixels: np.ndarray,
+    pixels: np.ndarray | None,
     classes: Sequence[str],
     base: np.ndarray,
     edited: np.ndarray,
@@ -80,7 +80,7 @@ def hero(
     """Return the panel as HTML.
 
     Args:
-        pixels: the image, (height, width), 0–1.
+        pixels: the image, (height, width), 0–1; None where the input is no image.
         classes: class names.
         base: probability per class of the base model.
         edited: the same of the edited model.
@@ -93,10 +93,10 @@ def hero(
     """
     known = f"True class <b>{escape(truth)}</b><br>" if truth is not None else ""
     alt = f"The chosen image, true class {escape(truth)}" if truth is not None else "The drawn image"
+    picture = "" if pixels is None else f'<img src="{data_uri(pixels)}" alt="{alt}">'
     before, after = _answers(classes, base, edited, truth)
     row = (
-        f'<figure class="ee-image"><img src="{data_uri(pixels)}" alt="{alt}">'
-        f"<figcaption>{known}{escape(about)}</figcaption></figure>"
+        f'<figure class="ee-image">{picture}<figcaption>{known}{escape(about)}</figcaption></figure>'
         + before
         + '<div class="ee-arrow" aria-hidden="true"></div>'
         + (_hint(hint) if hint is not None else after)

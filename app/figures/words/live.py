@@ -27,8 +27,8 @@ __all__ = [
 
 HOW: dict[str, str] = {
     "panel": (
-        "**How to read this.** The image, what the base model says to it and what the edited model says: the "
-        "likeliest class with its probability, and the one after it. Where the image's class is known, its "
+        "**How to read this.** The input, what the base model says to it and what the edited model says: the "
+        "likeliest class with its probability, and the one after it. Where the input's class is known, its "
         "own probability before and after stands below. The last line says what is on, how large the edit is "
         "against the weights it changes, and which model was loaded.\n\n" + DEFINITION
     ),
@@ -40,19 +40,19 @@ HOW: dict[str, str] = {
         "it changes, and which model was loaded.\n\n" + DEFINITION
     ),
     "answer": (
-        "**How to read this.** Both models see the same image. Each bar is the probability a model gives "
+        "**How to read this.** Both models see the same input. Each bar is the probability a model gives "
         "to a class; all bars of one model add up to 100%. Grey is the base model, blue the edited one. "
         "The difference is edited minus base: orange to the left is what the edit took away, blue to the "
-        "right is where it went. One image is an example, not evidence: that is the next figure."
+        "right is where it went. One input is an example, not evidence: that is the next figure."
     ),
     "scores": (
-        "**How to read this.** Each bar is the share of held-out images of a class, never seen in training "
+        "**How to read this.** Each bar is the share of held-out inputs of a class, never seen in training "
         "and never recorded, that a model names correctly. A clean edit empties the chosen classes and "
         "leaves the others where they were.\n\n"
         "**The control** (purple diamond) is a random Gaussian change with the same norm as this edit in "
         "every layer: mean of several seeds, with a line from lowest to highest. If the diamond falls as "
         "far as the blue bar, the effect comes from the size of the change, not from what was removed.\n\n"
-        "With few images per class, a difference of one image is a few points."
+        "With few inputs per class, a difference of one is a few points."
     ),
     "recall": (
         "**How to read this.** Each bar is the share of questions about a concept that a model answers "

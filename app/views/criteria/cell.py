@@ -11,7 +11,7 @@ import streamlit as st
 
 from ...choice.choice import Choice
 from ...choice.picture import Picture
-from ...compute.cell_inputs import WRITTEN, image_answers, text_answers
+from ...compute.cell_inputs import WRITTEN, class_answers, text_answers
 from ...compute.criteria import Selection
 from ...compute.images import pixels
 from ...figures.charts.clicks import cell_of
@@ -20,7 +20,7 @@ from ...figures.words.as_text import Markdown, filled, plain
 from ...figures.words.criteria import HOW, say_cell
 from ...figures.words.live import describe_edit
 from ...page import headings, parts, progress
-from ...page.snippets import answers_code, images_code
+from ...page.snippets import answers_code, inputs_code
 from ...server.base import Base
 from ..shared import controls
 from ..shared.to_live import send_to_live
@@ -96,8 +96,10 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         st.selectbox("Probed concept (row)", chosen.probed, key="probed", persist_state="session")
     if base.of_text:
         _questions(base, row, probed, page)
-    else:
+    elif base.of_images:
         _images(base, row, probed, page)
+    else:
+        _inputs(base, row, probed, page)
 
 
 def _ready(numbers: Sequence[int], cell: tuple[str, ...]) -> None:
@@ -117,8 +119,7 @@ def _words(base: Base, row: Choice, probed: str, before: float, after: float) ->
     return say_cell(row.concepts[0], probed, verb, before, after)
 
 
-def _images(base: Base, row: Choice, probed: str, page: str) -> None:
-    table = progress.run(image_answers(base, row, probed))
+def _say_changes(base: Base, row: Choice, probed: str, table: pd.DataFrame) -> None:
     before, after = ((table[side] == table["truth"]).mean() for side in ("base", "edited"))
     lost, gained = ((table["changed"] == kind).sum() for kind in ("lost", "gained"))
     moved = (
@@ -126,7 +127,24 @@ def _images(base: Base, row: Choice, probed: str, page: str) -> None:
         if lost or gained
         else "none changes between right and wrong."
     )
-    st.markdown(f"{plain(_words(base, row, probed, before, after))} Of {len(table)} held-out images {moved}")
+    st.markdown(f"{plain(_words(base, row, probed, before, after))} Of {len(table)} {base.probe}s {moved}")
+
+
+def _inputs(base: Base, row: Choice, probed: str, page: str) -> None:
+    table = progress.run(class_answers(base, row, probed))
+    _say_changes(base, row, probed, table)
+    _table(base, row, table, page, probed)
+    numbers = table["input"].tolist()
+    _ready(numbers, (row.concepts[0], probed, row.mode))
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        number = st.selectbox("Held-out input", numbers, key="behind", persist_state="session")
+        if st.button("Show in Live", icon=":material/bolt:", type="primary", key="to_live"):
+            send_to_live(row, **{"class": probed, "image": int(number or 1)})
+
+
+def _images(base: Base, row: Choice, probed: str, page: str) -> None:
+    table = progress.run(class_answers(base, row, probed))
+    _say_changes(base, row, probed, table)
     some = table.head(_THUMBNAILS)
     says = dict(zip(some["image"], some["edited"], strict=True))
 
@@ -178,6 +196,6 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
-    code = answers_code(probed, most=WRITTEN) if base.of_text else images_code(probed)
+    code = answers_code(probed, most=WRITTEN) if base.of_text else inputs_code(probed, base.one)
     name = f"Inputs of {probed}: {describe_edit(row)}"
     parts.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

@@ -29,9 +29,8 @@ from ...server.base import Base
 from ...session import state, visitors
 from ..shared import controls
 from . import export as take_model
-from . import images as live_images
 from . import proof
-from . import text as live_text
+from .sides import side_of
 
 __all__ = ["page"]
 
@@ -47,7 +46,7 @@ _MOST_BARS = 16  # concepts drawn as bars; the table has them all
 def page(base: Base) -> None:
     """Draw the page for a model."""
     # Places first, work later: what is slow stands last and can be given up when the visitor moves on.
-    side = live_text if base.of_text else live_images
+    side = side_of(base)
     frame.title(side.TITLE, "", page=PAGE)
     top = st.container()
     right = _folded(base, side) if st.session_state.get("present") is True else _open(base, side)
@@ -123,7 +122,7 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
 
 def _scores(base: Base, choice: Choice) -> None:
     facts = base.facts
-    name = "Every concept, asked everything" if base.of_text else "Every class on held-out images"
+    name = "Every concept, asked everything" if base.of_text else f"Every class on {base.probe}s"
     how = HOW["recall" if base.of_text else "scores"]
     part = parts.part(PAGE, name, how, base, choice)
     status, numbers, place = progress.Bar("scores"), st.empty(), st.empty()

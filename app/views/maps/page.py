@@ -160,9 +160,7 @@ def _map(
         arrows=arrow_points,
         axes=axes_of(shown, found.base.explained, dimensions),
     )  # fmt: skip
-    kind = (
-        ("recorded texts" if measured.recorded else "held-out texts") if base.of_text else "held-out images"
-    )
+    kind = f"{'recorded' if measured.recorded else 'held-out'} {base.one}s"
     words = (
         f"{found.base.note} ".lstrip()
         + ("Edited model: " if after else "Base model: ")
@@ -204,7 +202,7 @@ def _map(
 
 
 def _hover(base: Base, choice: Choice, measured: Measured, relative: np.ndarray) -> list[str]:
-    kind = "text" if base.of_text else "image"
+    kind = base.one
     found = []
     rows = zip(
         measured.inputs.concept, measured.inputs.number, measured.inputs.text, measured.base.answers,

@@ -55,12 +55,12 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         st.caption(f"{_CARDS} of them, changed answers first:")
     inputs = measured.inputs
     names = {
-        i: f"{inputs.concept[i]}, {'text' if base.of_text else 'image'} {inputs.number[i]}"
+        i: f"{inputs.concept[i]}, {base.one} {inputs.number[i]}"
         + (f": {inputs.text[i]}" if base.of_text else "")
         for i in shown
     }
     cards = ""
-    if not base.of_text:
+    if base.of_images:
         uris = {i: data_uri(pixels(base, Picture(inputs.concept[i], inputs.number[i]))) for i in shown}
         # Straight from numbers and PNG data; names are escaped.
         cards = "".join(
@@ -73,8 +73,9 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         cards = f'<div style="display:flex;flex-wrap:wrap;gap:.6rem">{cards}</div>'
         st.html(cards)
     chosen: Any = st.selectbox("Input", shown, format_func=lambda i: names.get(i, ""), key="_map_input")
-    if base.of_text and chosen in shown:
-        st.markdown(f"> {plain(inputs.text[chosen])}")
+    if not base.of_images and chosen in shown:
+        if inputs.text[chosen]:
+            st.markdown(f"> {plain(inputs.text[chosen])}")
         st.caption(plain(f"base {measured.base.answers[chosen]} → edited {measured.edited.answers[chosen]}"))
     if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
         if base.of_text:

@@ -59,12 +59,12 @@ def test_the_answers_of_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(
     choice = clean({"concepts": ["7"]}, two.facts)
     for probed in two.facts.classes:
         row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-        table = drain(behind.image_answers(two, row, probed)).sort_values("image")
+        table = drain(behind.class_answers(two, row, probed)).sort_values("image")
         view = two.atlas.apply(erase="7")
         for side, model in (("base", two.sample.model), ("edited", view)):
             told = two.sample.task.logits(model, two.sample.concepts[probed].probe).argmax(-1)
             assert table[side].tolist() == [str(int(number)) for number in told]
-    assert set(drain(behind.image_answers(two, row, "7"))["edited"]) - {"3", "7"}, "the case is here"
+    assert set(drain(behind.class_answers(two, row, "7"))["edited"]) - {"3", "7"}, "the case is here"
 
 
 def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):

@@ -266,9 +266,9 @@ def smollm2():
             "load_sample",
             lambda asked, **told: sample if asked == name else load_sample(asked, **told),
         )
-        opened_models.loading.clear(name)
+        opened_models.forget(name)
         yield name
-    opened_models.loading.clear(name)
+    opened_models.forget(name)
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -240,7 +240,7 @@ def test_behind_a_cell_changed_answers_come_first_and_add_up():
     base = base_of()
     choice = clean({"concepts": ["7"]}, base.facts)
     row = measures.key_of(choice, "7", "necessity", FROM_NOTHING)
-    table = drain(behind.image_answers(base, row, "7"))
+    table = drain(behind.class_answers(base, row, "7"))
     assert sorted(table["image"]) == list(range(1, base.facts.held_out["7"] + 1))
     score = base.sample.task.measure(base.atlas.apply(erase="7"), base.sample.concepts, ["7"]).score["7"]
     assert (table["edited"] == "7").mean() == pytest.approx(score)

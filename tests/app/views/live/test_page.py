@@ -230,7 +230,7 @@ def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
     def broken(name, **_told):
         raise ec.errors.StorageError("model.safetensors is cut short.")
 
-    opened_models.loading.clear()
+    opened_models.forget_all()
     with monkeypatch.context() as patch:
         patch.setattr(core_adapter, "load_sample", broken)
         app = AppTest.from_file(str(MAIN), default_timeout=600)
