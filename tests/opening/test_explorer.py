@@ -1,4 +1,4 @@
-"""`ec.explore` without a server: what is held, shown, let go (tests/app/test_in_process.py has a real one)."""
+"""`ec.explore` without a server: what is held, shown, let go; tests/app/test_in_process.py has a real one."""
 
 from __future__ import annotations
 
