@@ -20,7 +20,7 @@ _LONGEST = 10_000  # characters of one text; the longest prompt has 4,000
 
 KINDS: dict[str, type] = {
     # Everywhere.
-    "model": str, "present": bool,
+    "model": str, "present": bool, "concept": str,
     # The edit.
     "mode": str, "concepts": list, "null": str, "strength": float, "keep_strength": float,
     "own": bool,
@@ -33,6 +33,7 @@ KINDS: dict[str, type] = {
     # Criteria.
     "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,
     "seeds": str, "kept_in": str, "measure_kept": bool, "every_layer": bool,
+    "sort": str, "cells": str, "only": list, "hit": bool,
     # Strength.
     "search": str, "count": int, "draw": int, "together": bool, "strengths": list, "filters": list,
     "scalings": list, "among": list, "beside": int, "rule": str, "forget": float, "damage": float,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = ["FIRST_PAGE", "PAGES", "path_of"]
 
-PAGES = ("start", "live", "criteria", "strength", "map", "layers", "learn", "model")
+PAGES = ("start", "live", "concept", "criteria", "strength", "map", "layers", "learn", "model")
 """In the order of the menu."""
 
 FIRST_PAGE = "start"

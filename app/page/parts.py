@@ -12,10 +12,12 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ..choice.choice import Choice
+from ..figures.charts.highlight import highlighted
 from ..figures.charts.presenting import enlarged
 from ..figures.words.as_text import Markdown
 from ..figures.words.live import describe_edit
 from ..server.base import Base
+from ..session.selection import selected_concept
 from .downloads import offer_download
 from .headings import explain, heading, note
 from .report import Item
@@ -55,7 +57,8 @@ def settings_of(base: Base, choice: Choice, page: str) -> dict[str, Any]:
 
 
 def on_screen(chart: go.Figure) -> go.Figure:
-    """Return a figure as it is drawn: larger in presenter mode."""
+    """Return a figure as it is drawn: the selected concept outlined, and larger in presenter mode."""
+    chart = highlighted(chart, selected_concept())
     return enlarged(chart) if st.session_state.get("present") is True else chart
 
 

@@ -39,7 +39,15 @@ __all__ = [
     "values",
 ]
 
-_INPUTS: dict[str, Any] = {"class": None, "image": 1, "drawn": "", "prompt": None, "about": None}
+_INPUTS: dict[str, Any] = {
+    "class": None,
+    "image": 1,
+    "drawn": "",
+    "prompt": None,
+    "about": None,
+    "concept": None,
+    "only": [],
+}
 _STRENGTHS = ("strength", "keep_strength")  # of an edit; a button may be called alike
 _NAMES = "_names"  # by model: all its concepts and layers
 

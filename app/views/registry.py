@@ -8,6 +8,7 @@ from typing import Any
 
 from ..choice import search
 from ..choice.choice import NULLS, SCALINGS, SEEDS, Facts
+from ..choice.matrix import CELLS, ORDERS
 from ..compute import plans
 from ..figures.words.criteria import KEPT, NAMES
 from ..figures.words.layers import LOOKS, SHADES
@@ -60,6 +61,7 @@ REGISTRY: tuple[View, ...] = (
 def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
     """Return what the pages offer for a model beside the edit, by the keys of the address."""
     known: dict[str, Sequence[str]] = {
+        "concept": facts.classes, "sort": ORDERS, "cells": CELLS, "only": facts.classes,
         "criterion": NAMES, "state": NULLS, "at": (criteria_responses.MEAN, *facts.layers),
         "edited": facts.classes, "probed": facts.classes, "points": map.POINTS, "method": tuple(map.METHODS),
         "dimensions": tuple(map.SIZES), "fit": tuple(map.FITS), "look": LOOKS, "shade": SHADES,

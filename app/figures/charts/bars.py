@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ..words.as_text import untagged
+from .highlight import named
 from .palette import BASE, CONTROL, EDITED, GAIN, GRID, LOSS
 
 __all__ = ["Control", "paired_bars", "probability_figure", "score_figure"]
@@ -88,7 +89,8 @@ def paired_bars(
         traces.append(_diamonds(control, hover))
     traces += _difference(after - before, hover)
     # One dictionary, checked once: building it with make_subplots and updates takes ten times as long.
-    return go.Figure(data=traces, layout=_layout(value, names, after - before, row))
+    layout = _layout(value, names, after - before, row) | {"meta": named(rows=classes)}
+    return go.Figure(data=traces, layout=layout)
 
 
 def _bar(title: str, colour: str, values: np.ndarray, hover: list[str]) -> dict[str, Any]:

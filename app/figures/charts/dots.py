@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from .heatmap import labels
+from .highlight import named
+from .labels import labels
 from .palette import GRID
 
 __all__ = ["Dots", "dots"]
@@ -98,6 +99,7 @@ def dots(
         layout={
             "height": int(height * len(rows) + 150), "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
             "dragmode": False, "hovermode": "closest", "paper_bgcolor": "rgba(0,0,0,0)",
+            "meta": named(rows=rows),
             "plot_bgcolor": "rgba(0,0,0,0)", "showlegend": True,
             "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
             "xaxis": x,

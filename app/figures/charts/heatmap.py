@@ -9,8 +9,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from .cells import Cells, told
+from .highlight import named
 from .labels import label, labels
-from .palette import LOSS, SIGNED, SIZES
+from .palette import HARM, LOSS, NEUTRAL, SIGNED, SIZES
 from .scale import Scale, bounds_of, cell_texts, colour_bar, coloured, goes_below
 
 __all__ = ["grid", "heatmap"]
@@ -19,6 +21,8 @@ _ROW = 30  # pixels per row while there are few
 _TALLEST = 900  # pixels of all rows together, except that no row is less than two
 _NUMBERS = 14  # columns up to which each cell has its number in it
 _OUTLINE = "rgba(128,128,128,0.9)"
+_APART = -1.4  # where the first cell of a column or row stands that is none of the matrix
+_SHARE = Scale("", 0.0, 100.0, number=".0f")
 
 
 def grid(
@@ -38,6 +42,8 @@ def heatmap(
     column: str,
     scale: Scale,
     before: tuple[str, np.ndarray] | None = None,
+    above: tuple[str, np.ndarray] | None = None,
+    written: Sequence[Sequence[str]] | None = None,
     hover: Sequence[Sequence[str]] | None = None,
     selected: tuple[str, str] | None = None,
     diagonal: bool = True,
@@ -54,7 +60,10 @@ def heatmap(
         row: what a row is.
         column: what a column is.
         scale: what the colours mean.
-        before: title and values, one per row, of a column that stands apart on the left.
+        before: title and values, one per row, of a column that stands apart on the left; on a scale of
+            changes it has no colours.
+        above: title and per cent, one per column, of a row that stands apart at the top: much of it is bad.
+        written: what stands in each cell, shape (rows, columns); default the values.
         hover: more to say about each cell, shape (rows, columns).
         selected: row and column of the cell that is open below.
         diagonal: outline the cells whose row and column have one name.
@@ -69,40 +78,40 @@ def heatmap(
     low, high = bounds_of(values, scale)
     height = min(_ROW, max(2.0, _TALLEST / max(len(rows), 1)))
     small = len(columns) <= _NUMBERS and height >= 20
-    shared: dict[str, Any] = {
-        "type": "heatmap", "colorscale": SIGNED if scale.signed else SIZES, "zmin": low, "zmax": high,
-        "xgap": 1 if height > 4 else 0, "ygap": 1 if height > 4 else 0, "hoverinfo": "skip",
-    }  # fmt: skip
+    gap = 1 if height > 4 else 0
     down = labels(rows) if row_labels is None else list(row_labels)
     across = labels(columns) if column_labels is None else list(column_labels)
     texts = cell_texts(values, scale)
-    traces: list[dict[str, Any]] = [
-        shared | {
-            "z": coloured(values, scale), "x0": 0, "dx": 1, "y0": 0, "dy": 1,
-            "colorbar": colour_bar(scale, low, high, height * len(rows), cut=goes_below(values, scale, low)),
-            **({"text": texts, "texttemplate": "%{text}"} if small else {}),
-        }
-    ]  # fmt: skip
+    colours = SIGNED if scale.signed else SIZES
+    blocks = [Cells(coloured(values, scale), written or texts, colours, (low, high), gap=gap)]
+    notes: list[dict[str, Any]] = []
     if before is not None:
         first = np.asarray(before[1], float)[:, None]
-        traces.append(
-            shared | {
-                "z": coloured(first, scale), "x0": -1.4, "dx": 1, "y0": 0, "dy": 1, "showscale": False,
-                **({"text": cell_texts(first, scale), "texttemplate": "%{text}"} if small else {}),
-            }
-        )  # fmt: skip
-    said = _hover(rows, columns, row, column, scale, hover, texts)
+        hues, said = NEUTRAL if scale.signed else colours, cell_texts(first, scale)
+        blocks.append(Cells(coloured(first, scale), said, hues, (low, high), x=_APART, gap=gap))
+        notes += _apart(rows, row, before[0], [line[0] for line in said], left=True)
+    if above is not None:
+        top = np.asarray(above[1], float)[None, :]
+        said = cell_texts(top, _SHARE)
+        blocks.append(Cells(coloured(top, _SHARE), said, HARM, (0.0, 100.0), y=_APART, gap=gap))
+        notes += _apart(columns, column, above[0], [f"{text} %" for text in said[0]], left=False)
+    traces = [block.painted() for block in blocks]
+    bar = colour_bar(scale, low, high, height * len(rows), cut=goes_below(values, scale, low))
+    traces[0] |= {"showscale": True, "colorbar": bar}
+    hovered = _hover(rows, columns, row, column, scale, hover, texts)
     if clickable:
-        traces.append(_marks(values, rows, columns, said))
+        traces.append(_marks(values, rows, columns, hovered))
     else:
         del traces[0]["hoverinfo"]
-        traces[0] |= {"hovertext": said, "hovertemplate": "%{hovertext}<extra></extra>", "hoverongaps": False}
-    if before is not None:
-        traces.append(_before_marks(rows, row, before, scale))
-    return go.Figure(
-        data=traces,
-        layout=_layout(down, across, row, column, height, before, _shapes(rows, columns, selected, diagonal)),
-    )
+        traces[0] |= {
+            "hovertext": hovered, "hovertemplate": "%{hovertext}<extra></extra>", "hoverongaps": False,
+        }  # fmt: skip
+    traces += notes
+    if small:
+        traces += [trace for block in blocks for trace in block.letters()]
+    shapes = _shapes(rows, columns, selected, diagonal)
+    layout = _layout(down, across, row, column, height, before, above, shapes)
+    return go.Figure(data=traces, layout=layout | {"meta": named(rows, columns)})
 
 
 def _hover(
@@ -123,29 +132,21 @@ def _hover(
 def _marks(
     values: np.ndarray, rows: Sequence[str], columns: Sequence[str], said: list[list[str]]
 ) -> dict[str, Any]:
-    """Return invisible squares over the cells: Plotly reports no click on a heatmap itself."""
+    """Return what can be clicked: every cell of which something is known."""
     places = [(i, j) for i in range(len(rows)) for j in range(len(columns)) if np.isfinite(values[i, j])]
-    return {
-        "type": "scatter", "mode": "markers", "x": [j for _, j in places], "y": [i for i, _ in places],
-        "customdata": [[rows[i], columns[j]] for i, j in places],
-        "text": [said[i][j] for i, j in places], "opacity": 0,
-        "marker": {"symbol": "square", "size": 18}, "hovertemplate": "%{text}<extra></extra>",
-        "showlegend": False,
-        # A mark once chosen would otherwise become visible, and the others fainter.
-        "selected": {"marker": {"opacity": 0}}, "unselected": {"marker": {"opacity": 0}},
-    }  # fmt: skip
+    return told(
+        [j for _, j in places], [i for i, _ in places], [said[i][j] for i, j in places],
+        [[rows[i], columns[j]] for i, j in places],
+    )  # fmt: skip
 
 
-def _before_marks(
-    rows: Sequence[str], row: str, before: tuple[str, np.ndarray], scale: Scale
-) -> dict[str, Any]:
-    texts = cell_texts(np.asarray(before[1], float)[:, None], scale)
-    return {
-        "type": "scatter", "mode": "markers", "x": [-1.4] * len(rows), "y": list(range(len(rows))),
-        "text": [f"{row}: {label(name)}<br>{before[0]}: {t[0]}" for name, t in zip(rows, texts, strict=True)],
-        "opacity": 0, "marker": {"symbol": "square", "size": 18}, "hovertemplate": "%{text}<extra></extra>",
-        "showlegend": False, "selected": {"marker": {"opacity": 0}}, "unselected": {"marker": {"opacity": 0}},
-    }  # fmt: skip
+def _apart(
+    names: Sequence[str], side: str, title: str, texts: Sequence[str], *, left: bool
+) -> list[dict[str, Any]]:
+    """Return what a column or row that stands apart says; it is no part of the matrix and opens nothing."""
+    along, across = list(range(len(names))), [_APART] * len(names)
+    said = [f"{side}: {label(name)}<br>{title}: {text}" for name, text in zip(names, texts, strict=True)]
+    return [told(across, along, said) if left else told(along, across, said)]
 
 
 def _box(x: float, y: float, colour: str, width: float) -> dict[str, Any]:
@@ -174,18 +175,24 @@ def _every(count: int, height: float) -> int:
 
 def _layout(
     down: Sequence[str], across: Sequence[str], row: str, column: str, height: float,
-    before: tuple[str, np.ndarray] | None, shapes: list[dict[str, Any]],
+    before: tuple[str, np.ndarray] | None, above: tuple[str, np.ndarray] | None,
+    shapes: list[dict[str, Any]],
 ) -> dict[str, Any]:  # fmt: skip
     step, stride = _every(len(down), height), max(1, len(across) // 40)
     x_ticks: list[float] = list(range(0, len(across), stride))
     x_names = list(across[::stride])
     if before is not None:
-        x_ticks, x_names = [-1.4, *x_ticks], [f"<b>{before[0]}</b>", *x_names]
+        x_ticks, x_names = [_APART, *x_ticks], [f"<b>{before[0]}</b>", *x_names]
+    y_ticks: list[float] = list(range(0, len(down), step))
+    y_names = list(down[::step])
+    if above is not None:
+        y_ticks, y_names = [_APART, *y_ticks], [f"<b>{above[0]}</b>", *y_names]
     longest = max((len(name) for name in across[::stride]), default=0)
     slanted = longest * 8 * len(x_names) > 900
     axis = {"showgrid": False, "zeroline": False, "fixedrange": True, "automargin": True, "ticks": ""}
     return {
-        "height": int(height * len(down) + 120 + (6 * longest if slanted else 0)),
+        "height": int(height * (len(down) + (1.5 if above is not None else 0)) + 120
+                      + (6 * longest if slanted else 0)),
         "margin": {"l": 8, "r": 8, "t": 8, "b": 8}, "dragmode": False,
         # Always the nearest cell: in a grid of equal steps that is the one under the pointer.
         "hovermode": "closest", "hoverdistance": -1, "clickmode": "event+select", "shapes": shapes,
@@ -197,8 +204,7 @@ def _layout(
             **({"tickangle": -45} if slanted else {"autotickangles": [0, -45, -90]}),
         },
         "yaxis": axis | {
-            "title": {"text": row}, "range": [len(down) - 0.5, -0.5],
-            "tickvals": list(range(0, len(down), step)),
-            "ticktext": list(down[::step]), "ticklabelstandoff": 4,
+            "title": {"text": row}, "range": [len(down) - 0.5, -2.0 if above is not None else -0.5],
+            "tickvals": y_ticks, "ticktext": y_names, "ticklabelstandoff": 4,
         },
     }  # fmt: skip

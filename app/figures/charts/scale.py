@@ -24,6 +24,7 @@ class Scale:
         high: value of the lightest colour; None for the greatest one.
         log: colour by the logarithm; what lies more than three powers of ten below the greatest is as dark.
         signed: one hue below zero and another above; `high` counts on both sides, `low` does not.
+        root: colour by the square root, with its sign, so that small values lie apart.
         number: how a value is written (a format of Python).
     """
 
@@ -32,6 +33,7 @@ class Scale:
     high: float | None = None
     log: bool = False
     signed: bool = False
+    root: bool = False
     number: str = ".2f"
 
 
@@ -41,15 +43,21 @@ def bounds_of(values: np.ndarray, scale: Scale) -> tuple[float, float]:
     known = [v for line in shown for v in line if v is not None]
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
     if scale.signed:
-        reach = max(-low, high, 1e-9) if scale.high is None else scale.high
+        reach = max(-low, high, 1e-9) if scale.high is None else _place(scale, scale.high)
         return -reach, reach
     if scale.log:
         low = max(low, high - _DECADES)
     if scale.low is not None:
-        low = float(np.log10(scale.low)) if scale.log else scale.low
+        low = _place(scale, scale.low)
     if scale.high is not None:
-        high = float(np.log10(scale.high)) if scale.log else scale.high
+        high = _place(scale, scale.high)
     return low, high if high > low else low + 1e-9
+
+
+def _place(scale: Scale, value: float) -> float:
+    """Return the number that a value is coloured by."""
+    (place,) = coloured(np.array([[value]], float), scale)[0]
+    return -np.inf if place is None else place
 
 
 def goes_below(values: np.ndarray, scale: Scale, low: float) -> bool:
@@ -61,6 +69,7 @@ def coloured(values: np.ndarray, scale: Scale) -> list[list[float | None]]:
     """Return what each cell is coloured by; None where nothing is known."""
     with np.errstate(divide="ignore", invalid="ignore"):
         shown = np.log10(values) if scale.log else values
+        shown = np.sign(shown) * np.sqrt(np.abs(shown)) if scale.root else shown
     return [[float(v) if np.isfinite(v) else None for v in line] for line in shown]
 
 
@@ -107,4 +116,11 @@ def colour_bar(scale: Scale, low: float, high: float, pixels: float, *, cut: boo
             marks = [low, *(mark for mark in marks if mark > low + 0.3)]
         said = [f"{'≤ ' if cut and mark == low else ''}{10.0**mark:.2g}" for mark in marks]
         found |= {"tickvals": marks, "ticktext": said}
+    elif scale.root:
+        reach = max(low**2, high**2)
+        step = 10 ** np.floor(np.log10(reach)) if reach > 0 else 1.0
+        ends = [step * part for part in (0.05, 0.25, 0.5, 1, 2.5, 5) if 0.04 * reach < step * part <= reach]
+        values = [*(-end for end in reversed(ends) if low < 0), 0.0, *ends]
+        found["tickvals"] = [float(np.sign(value) * np.sqrt(abs(value))) for value in values]
+        found["ticktext"] = [f"{value:+.3g}".replace("-", "−") if value else "0" for value in values]
     return found

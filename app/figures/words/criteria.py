@@ -11,6 +11,7 @@ from .as_text import Markdown
 
 __all__ = [
     "ASKS",
+    "HELP",
     "HOW",
     "KEPT",
     "NAMES",
@@ -41,6 +42,16 @@ _CELL = (
     "with "
     "the two lists below, to see the inputs behind it."
 )
+
+HELP: dict[str, str] = {
+    "find": "It becomes the selected concept: its row and column are outlined here, and it is highlighted "
+    "on every page.",
+    "sort": "The same for rows and columns, so that the diagonal stays. By damage: who loses most when "
+    "others are erased comes first. By cluster: concepts with like rows stand together.",
+    "cells": "The number in a cell is the score either way. The change is the score less that of the base "
+    "model; its colours go by the square root, so that small losses can be seen.",
+    "hit": "Hides the rows that lose less than 1 point to every other concept.",
+}
 
 HOW: dict[str, str] = {
     "Specificity": (
@@ -74,8 +85,8 @@ HOW: dict[str, str] = {
         "are tested. The number is the score in per cent; the column **base** is the model as it is. Perfect "
         "keeps the diagonal at the base's score.\n\n"
         "A model that answers the kept concept to everything scores 100 on the diagonal and proves nothing: "
-        "the "
-        "hover text of each cell says how often the kept concept is answered, where the task can tell.\n\n"
+        "the row **said to others**, on top, is how often the kept concept is the answer to inputs of the "
+        "others, where the task can tell. A high diagonal below a high number there is worth nothing.\n\n"
         "**From nothing**: the chosen layers hold the kept engram alone. **In place**: the other concepts "
         "are "
         "subtracted and what belongs to no concept stays. In deep models keeping from nothing usually fails, "
@@ -97,6 +108,11 @@ HOW: dict[str, str] = {
         "The dashed line is the base model's score of the kept concepts."
     ),
     "asked": "With a model of this size it takes minutes, so it is not measured unasked.",
+    "top": (
+        "**How to read this.** The greatest losses among the concepts that were measured: the concept on the "
+        "left lost so many points when the one behind the arrow was erased, alone. Its own erasing does not "
+        "count. The matrix below has every pair."
+    ),
     "Necessity": (
         "**How to read this.** Column: the concept that is erased, alone. Row: whose held-out inputs are "
         "tested. "

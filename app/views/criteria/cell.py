@@ -22,6 +22,7 @@ from ...figures.words.live import describe_edit
 from ...page import headings, parts, progress
 from ...page.snippets import answers_code, inputs_code
 from ...server.base import Base
+from ...session.selection import select_concept
 from ..shared import controls
 from ..shared.to_live import send_to_live
 
@@ -69,12 +70,14 @@ def _layer_opened(key: str) -> None:
     if clicked is not None:
         st.session_state["at"], st.session_state["edited"] = clicked
         st.session_state["probed"] = clicked[1]  # the figure is about each concept's own inputs
+        select_concept(clicked[1])
 
 
 def _opened(key: str) -> None:
     clicked = cell_of(st.session_state.get(key))
     if clicked is not None:
         st.session_state["probed"], st.session_state["edited"] = clicked
+        select_concept(clicked[1])
 
 
 def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *, page: str) -> None:

@@ -11,11 +11,9 @@ from ...choice.choice import FROM_NOTHING, IN_PLACE, NULLS, Choice
 from ...compute import criteria as measures
 from ...compute.criteria import Function, Selection
 from ...figures.charts.dots import Dots, dots
-from ...figures.charts.heatmap import grid, heatmap
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
-from ...figures.charts.scale import Scale
 from ...figures.words.as_text import plain
-from ...figures.words.criteria import HOW, KEPT, how_test, say_function, say_shams, say_tests
+from ...figures.words.criteria import HOW, KEPT, how_test, say_shams, say_tests
 from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code
 from ...page.tables import column_config
@@ -23,10 +21,12 @@ from ...server.base import Base
 from ..shared import controls
 from . import cell
 from . import kept_alone as criteria_kept
+from .matrix import draw_matrix
 
 __all__ = ["draw"]
 
 PAGE = "criteria"
+_TOP = 8  # pairs in the list of the greatest losses
 
 
 def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
@@ -43,41 +43,13 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         return
     null = _null(criterion)
     name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
-    part = parts.part(PAGE, name, HOW[criterion], base, choice)
+    part = parts.Part(PAGE, name, HOW[criterion], base, choice)
     found: Function = progress.run(
         measures.measure_function(base, choice, criterion.lower(), null, chosen, controls=0)
     )
-    table, before = found.table, found.scores.base.score
     edited, probed = cell.choose(choice, chosen)
-    values = 100 * grid(table, "score", chosen.probed, chosen.edited)
-    says = 100 * grid(table, "says", chosen.probed, chosen.edited)
-    hover = [
-        [
-            f"base {100 * before[probe]:.1f}"
-            + (f"<br>answered with the kept concept: {said:.1f} %" if np.isfinite(said) else "")
-            for said in line
-        ]
-        for probe, line in zip(chosen.probed, says, strict=True)
-    ]
-    figure = heatmap(
-        values,
-        chosen.probed,
-        chosen.edited,
-        row="Probed concept",
-        column="Erased concept" if criterion == "Necessity" else "Only concept kept",
-        scale=Scale(_score(base), 0.0, 100.0, number=".0f"),
-        before=("base", 100 * np.array([before[probe] for probe in chosen.probed])),
-        hover=hover,
-        selected=(probed, edited),
-    )
-    part.figure(
-        "matrix",
-        figure,
-        words=say_function(table, criterion, null),
-        numbers=table,
-        code=_code(base, choice, chosen, criterion, null),
-        **cell.clickable(f"matrix_{criterion}_{null}"),
-    )
+    code = _code(base, choice, chosen, criterion, null)
+    draw_matrix(part, found, chosen, criterion, null, (probed, edited), code)
     row = measures.key_of(choice, edited, criterion.lower(), null)
     with suppress(progress.Stopped):  # the controls are another work
         cell.show(base, row, chosen, edited, probed, page=PAGE)
@@ -225,7 +197,3 @@ def _dots_of(runs: list[list[float]], title: str, colour: str, symbol: str) -> D
         100 * np.array([stat(run) if run else np.nan for run in runs]) for stat in (np.mean, np.min, np.max)
     ]
     return Dots(title, levels[0], colour, symbol, levels[1], levels[2])
-
-
-def _score(base: Base) -> str:
-    return "Exact recall (%)" if base.of_text else "Accuracy (%)"

@@ -14,6 +14,7 @@ from ...figures.words.criteria import ASKS, NAMES
 from ...page import frame
 from ...server.base import Base
 from ...session import state
+from ...session.selection import selected_concept
 from ..shared import controls
 from . import function as criteria_function
 from . import responses as criteria_responses
@@ -37,6 +38,10 @@ def page(base: Base) -> None:
         controls.folded(base.facts)
         choice = state.erasing_of(base.facts)
     chosen = measures.selection(base.facts, choice.concepts)
+    picked = selected_concept()
+    if picked and picked not in chosen.edited:
+        # Beside those of the edit: what is selected is to be seen. One that is there stays where it is.
+        chosen = measures.selection(base.facts, (*choice.concepts, picked))
     with top:
         st.markdown(f"**{ASKS[criterion]}**")
     st.caption(plain(_selected(base, chosen, choice, criterion)))

@@ -22,6 +22,7 @@ from ...page.tables import column_config
 from ...server.base import Base
 from ..shared import controls
 from . import cell
+from .arrange import Arrangement, arrange
 
 __all__ = ["MEAN", "draw"]
 
@@ -48,6 +49,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
     table: pd.DataFrame = progress.run(measures.measure_responses(base, choice, chosen, layers, seeds))
     edited, probed = cell.choose(choice, chosen)
     code = _code(base, chosen, layers, controlled="ratio_gaussian" in table, seeds=seeds)
+    shown = _arranged(base, chosen, table, "ratio" if criterion == "Specificity" else "cosine")
     asked = [
         ("cosine", "Direction: cosine of E X and W X", "Reactivation"),
         ("explained", "Explained share of the response", "explained"),
@@ -61,9 +63,9 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         mean = mean.rename(columns={measure: "value"})
         high, faint = _top(float(mean["value"].max()), 1.0 if measure != "ratio" else np.inf)
         figure = heatmap(
-            grid(mean, "value", chosen.probed, chosen.edited),
-            chosen.probed,
-            chosen.edited,
+            grid(mean, "value", shown.rows, shown.columns),
+            shown.rows,
+            shown.columns,
             row="Inputs of",
             column="Engram of",
             scale=Scale(title, 0.0, high),
@@ -94,6 +96,18 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         name = f"{title} on own inputs, layer by layer"
         part = parts.part(PAGE, name, HOW["by layer"], base, choice)
         _by_layer(part, table, chosen, measure, title, code, (at, edited))
+
+
+def _arranged(base: Base, chosen: Selection, table: pd.DataFrame, measure: str) -> Arrangement:
+    """Draw the switches above the matrices; return what they ask for."""
+    mean = table.groupby(["concept", "probe"], sort=False, as_index=False)[measure].mean()
+    others = mean[mean["concept"] != mean["probe"]].groupby("probe")[measure].max()
+    values = grid(mean, measure, chosen.probed, chosen.edited)
+    return arrange(
+        chosen, base.facts.classes, dict(zip(chosen.probed, values.tolist(), strict=True)),
+        {name: float(others.get(name, np.nan)) for name in chosen.probed},
+        damaged="by answer to another engram",
+    )  # fmt: skip
 
 
 def _controls(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import streamlit as st
 
@@ -13,6 +14,7 @@ from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW, describe_edit
 from ...options import server_options
 from ...session import arrival, state
+from ...session.selection import select_added
 
 __all__ = ["advanced", "control_wanted", "edit", "folded", "ready", "seeds_wanted", "wanted"]
 
@@ -89,10 +91,11 @@ def _tidy(facts: Facts) -> None:
 
 
 def _concepts(facts: Facts, label: Markdown) -> list[str]:
+    follow: Any = {"on_change": select_added, "args": ("concepts", tuple(st.session_state["concepts"]))}
     if len(facts.classes) <= _PILLS:
         chosen = st.pills(
             label, facts.classes, selection_mode="multi", key="concepts", persist_state="session", wrap=True,
-            format_func=plain,
+            format_func=plain, **follow,
         )  # fmt: skip
     else:
         chosen = st.multiselect(
@@ -104,6 +107,7 @@ def _concepts(facts: Facts, label: Markdown) -> list[str]:
             placeholder=f"Type to search {len(facts.classes)} concepts",
             # With it, Enter would take every match of what is typed and not the best one.
             select_all=False,
+            **follow,
         )
     return list(chosen or [])
 

@@ -83,7 +83,8 @@ def test_logarithmic_colours_keep_the_numbers_in_the_texts():
         scale=Scale("size", log=True, number=".2g"),
     )  # fmt: skip
     assert [list(line) for line in figure.data[0].z] == [[-2.0, 0.0], [None, 2.0]]
-    assert figure.data[0].text[1] == ("0", "1e+02") or list(figure.data[0].text[1]) == ["0", "1e+02"]
+    said = [line.partition("size: ")[2] for line in figure.data[1].text]
+    assert said == ["0.01", "1", "0", "1e+02"]
 
 
 def test_names_are_no_html_and_paths_lose_what_they_share():
@@ -144,6 +145,55 @@ def test_signed_colours_have_their_middle_at_zero():
         heat = drawn_with(values, names, scale)
         assert (heat.zmin, heat.zmax) == (-reach, reach)
         assert heat.colorscale[0][1] != heat.colorscale[-1][1] and heat.colorscale[1][0] == 0.5
+
+
+def test_square_roots_keep_signs_and_the_bar_says_the_values_themselves():
+    values = np.array([[-100.0, -4.0], [0.0, 1.0]])
+    heat = drawn_with(values, ["a", "b"], Scale("Change", high=100.0, signed=True, root=True))
+    assert [list(line) for line in heat.z] == [[-10.0, -2.0], [0.0, 1.0]] and (heat.zmin, heat.zmax) == (
+        -10,
+        10,
+    )
+    ticks = dict(zip(heat.colorbar.ticktext, heat.colorbar.tickvals, strict=True))
+    assert ticks["0"] == 0 and ticks["−100"] == -10 and ticks["+100"] == 10 and len(ticks) > 4
+    for text, place in ticks.items():
+        assert np.sign(place) * place**2 == pytest.approx(float(text.replace("−", "-")))
+
+
+def test_a_row_that_stands_apart_is_drawn_above_and_opens_nothing():
+    names = ["a", "b"]
+    figure = heatmap(
+        np.eye(2), names, names, row="Probe", column="Kept", scale=SCALE,
+        above=("elsewhere", np.array([3.0, 90.0])),
+    )  # fmt: skip
+    apart = figure.data[1]
+    assert (
+        [list(line) for line in apart.z] == [[3.0, 90.0]]
+        and apart.y0 < -1
+        and "elsewhere" in figure.layout.yaxis.ticktext[0]
+    )
+    said = next(
+        trace
+        for trace in figure.data
+        if trace.text is not None and "Kept: b<br>elsewhere: 90 %" in trace.text
+    )
+    assert said.customdata is None and figure.layout.yaxis.range[1] < apart.y0
+
+
+def test_what_is_written_may_be_another_number_than_the_colour():
+    names = ["a", "b"]
+    figure = heatmap(
+        np.array([[-97.0, 0.0], [-4.0, -96.0]]), names, names, row="Probe", column="Erased",
+        scale=Scale("Change", high=100.0, signed=True, root=True, number=".0f"),
+        written=[["0", "98"], ["95", "1"]], before=("base", np.array([97.0, 99.0])),
+    )  # fmt: skip
+    heats = [trace for trace in figure.data if trace.type == "heatmap"]
+    written = {text for trace in heats for line in trace.text or () for text in line}
+    assert written == {"", "0", "98", "95", "1", "97", "99"}
+    before = figure.data[1]
+    assert (
+        before.colorscale[0][1] == before.colorscale[1][1]
+    )  # the base is no change, so it has no colour of one
 
 
 def drawn_with(values: np.ndarray, names: list[str], scale: Scale):

@@ -56,7 +56,7 @@ def base_of():
 
 
 def test_necessity_is_what_the_core_measures():
-    app = open_page(criterion="Necessity")
+    app = open_page(criterion="Necessity", cells="score")
     base = base_of()
     table = ec.necessity(base.sample, base.atlas, controls=0)
     wide = 100 * table.pivot(index="probe", columns="concept", values="score")
@@ -73,15 +73,92 @@ def test_necessity_is_what_the_core_measures():
 
 @pytest.mark.parametrize(("state", "null"), [("from nothing", "nothing"), ("in place", "in place")])
 def test_sufficiency_is_what_the_core_measures_for_both_null_states(state, null):
-    app = open_page(criterion="Sufficiency", state=state)
+    app = open_page(criterion="Sufficiency", state=state, cells="score")
     base = base_of()
     table = ec.sufficiency(base.sample, base.atlas, null=null, controls=0)
     names = list(base.facts.classes)
     wide = 100 * table.pivot(index="probe", columns="concept", values="score").loc[names, names]
-    np.testing.assert_allclose(np.array(charts(app)[0]["data"][0]["z"], float), wide, atol=1e-9)
+    shown = charts(app)[0]
+    np.testing.assert_allclose(np.array(shown["data"][0]["z"], float), wide, atol=1e-9)
+    # In the same glance as the diagonal: how often the kept concept is said to everybody else's inputs.
+    assert shown["layout"]["yaxis"]["ticktext"][0] == "<b>said to others</b>"
+    elsewhere = table[table["concept"] != table["probe"]].groupby("concept")["says"].mean()
+    np.testing.assert_allclose(shown["data"][2]["z"][0], 100 * elsewhere[names], atol=1e-9)
     effect = table.drop_duplicates("concept").set_index("concept")["selective"]
     drawn = next(trace for trace in charts(app)[-1]["data"] if trace["name"] == "this engram")
     np.testing.assert_allclose(drawn["x"], 100 * effect[names], atol=1e-9)
+
+
+def matrix(app: AppTest) -> dict:
+    return next(chart for chart in charts(app) if any("colorbar" in trace for trace in chart["data"]))
+
+
+def test_colours_show_the_change_beside_the_score_that_is_written():
+    app = open_page(criterion="Necessity")
+    base = base_of()
+    table = ec.necessity(base.sample, base.atlas, controls=0)
+    names = list(base.facts.classes)
+    delta = 100 * table.pivot(index="probe", columns="concept", values="delta").loc[names, names].to_numpy()
+    shown = matrix(app)["data"]
+    np.testing.assert_allclose(
+        np.array(shown[0]["z"], float), np.sign(delta) * np.sqrt(np.abs(delta)), atol=1e-9
+    )
+    score = 100 * table.pivot(index="probe", columns="concept", values="score").loc[names, names].to_numpy()
+    letters = [trace["text"] for trace in shown if "texttemplate" in trace and len(trace["text"][0]) > 1]
+    written = ["".join(parts) for lines in zip(*letters, strict=True) for parts in zip(*lines, strict=True)]
+    assert written == [f"{value:.0f}" for value in score.reshape(-1)]
+    app.segmented_control(key="cells").set_value("score").run()
+    np.testing.assert_allclose(np.array(matrix(app)["data"][0]["z"], float), score, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", ["as in the model", "by damage", "by cluster", "by name"])
+def test_rows_and_columns_stand_in_the_order_that_is_chosen(order):
+    app = open_page(criterion="Necessity", sort=order, cells="score")
+    base = base_of()
+    table = ec.necessity(base.sample, base.atlas, controls=0)
+    names = list(base.facts.classes)
+    meta = matrix(app)["layout"]["meta"]
+    assert meta["rows"] == meta["columns"] and sorted(meta["rows"]) == sorted(names)
+    wide = 100 * table.pivot(index="probe", columns="concept", values="score")
+    np.testing.assert_allclose(
+        np.array(matrix(app)["data"][0]["z"], float), wide.loc[meta["rows"], meta["rows"]], atol=1e-9
+    )
+    others = table[table["concept"] != table["probe"]].groupby("probe")["delta"].mean()
+    if order == "by damage":
+        assert (np.diff(others[meta["rows"]]) >= -1e-12).all()
+    if order in ("as in the model", "by name"):
+        assert meta["rows"] == names  # the digits by name are the digits in order
+    assert app.query_params.get("sort", ["as in the model"]) in (order, [order])
+
+
+def test_rows_are_filtered_and_what_is_hidden_is_counted():
+    app = open_page(criterion="Necessity", only=["3", "5", "8"])
+    assert matrix(app)["layout"]["meta"] == {"rows": ["3", "5", "8"], "columns": ["3", "5", "8"]}
+    app = open_page(criterion="Necessity")
+    app.toggle(key="hit").set_value(True).run()
+    base = base_of()
+    table = ec.necessity(base.sample, base.atlas, controls=0)
+    worst = table[table["concept"] != table["probe"]].groupby("probe")["delta"].min()
+    hit = [name for name in base.facts.classes if worst[name] <= -0.01]
+    assert matrix(app)["layout"]["meta"]["rows"] == hit and 0 < len(hit) < 10
+    hidden = f"{10 - len(hit)} rows that lose less than 1 point to any other concept are hidden"
+    assert any(hidden in text.value for text in app.caption)
+
+
+def test_of_many_concepts_who_suffers_most_comes_first(monkeypatch):
+    monkeypatch.setattr(measures, "_EDITED", 4)
+    monkeypatch.setattr(measures, "_PROBED", 8)
+    app = open_page(criterion="Necessity", model="authors-lm")
+    items = app.session_state["_items"]
+    first, table = charts(app)[0], items["criteria", "matrix"].table
+    others = table[table["concept"] != table["probe"]].sort_values("delta", kind="stable").head(8)
+    np.testing.assert_allclose(first["data"][0]["x"], 100 * others["delta"])
+    assert first["layout"]["meta"]["rows"] == others["probe"].tolist()
+    said = items["criteria", "top"].words
+    assert said.startswith(f"“{others['probe'].iloc[0]}” suffers most: ")
+    assert f"when “{others['concept'].iloc[0]}” is erased" in said
+    headings = [text.value.removeprefix("##### ") for text in app.markdown]
+    assert headings.index("Who suffers most") < headings.index("Necessity: score of every probe")
 
 
 @pytest.mark.parametrize(

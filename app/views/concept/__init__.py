@@ -1,0 +1,1 @@
+"""Concept: everything about one concept on one page."""
