@@ -21,6 +21,8 @@ _LONGEST = 10_000  # characters of one text; the longest prompt has 4,000
 KINDS: dict[str, type] = {
     # Everywhere.
     "model": str, "present": bool, "concept": str,
+    # Concept.
+    "everything": bool,
     # The edit.
     "mode": str, "concepts": list, "null": str, "strength": float, "keep_strength": float,
     "own": bool,

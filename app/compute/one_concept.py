@@ -48,7 +48,10 @@ def measure_nearest(base: Base, name: str) -> Steps[EngramCosines]:
 def curve_plan(base: Base, choice: Choice, name: str, *, demo: bool = False) -> Plan:
     """Return the search that is the strength curve of one concept: the visitor's edit at every strength."""
     edit = erasing(choice, name)
-    strengths = {*default_strengths(base.explorer)[: most_strengths(demo=demo) - 1], abs(edit.strength) or 1.0}
+    strengths = {
+        *default_strengths(base.explorer)[: most_strengths(demo=demo) - 1],
+        abs(edit.strength) or 1.0,
+    }
     return Plan(
         targets=((name,),), drawn=False, strengths=tuple(sorted(strengths)), scalings=(edit.scaling,),
         filters=(Sharpness(edit.power, edit.clip),), groups=(("chosen", edit.layers),),

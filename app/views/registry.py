@@ -13,6 +13,7 @@ from ..compute import plans
 from ..figures.words.criteria import KEPT, NAMES
 from ..figures.words.layers import LOOKS, SHADES
 from . import learn, start
+from .concept import page as concept
 from .criteria import page as criteria
 from .criteria import responses as criteria_responses
 from .layers import page as layers
@@ -48,6 +49,7 @@ class View:
 REGISTRY: tuple[View, ...] = (
     View("start", "Start", start.page, first=True),
     View("live", "Live", live.page),
+    View("concept", "Concept", concept.page),
     View("criteria", "Criteria", criteria.page),
     View("strength", "Strength", strength.page),
     View("map", "Map", map.page),

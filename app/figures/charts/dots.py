@@ -44,6 +44,7 @@ def dots(
     value: str,
     lines: Sequence[tuple[str, float, str]] = (),
     span: tuple[float, float] | None = None,
+    number: str = ".1f",
 ) -> go.Figure:
     """Draw marks, one line per row.
 
@@ -54,6 +55,7 @@ def dots(
         value: what a value is, with its unit.
         lines: title, place and colour of vertical lines, such as the base.
         span: ends of the axis of values.
+        number: how a value is written under the mouse (a format of Python).
 
     Returns:
         The figure.
@@ -67,7 +69,7 @@ def dots(
             {
                 "type": "scatter", "mode": "lines", "x": [place, place], "y": [-0.5, len(rows) - 0.5],
                 "name": title, "line": {"color": colour, "width": 2, "dash": "dash"},
-                "hovertemplate": f"{title}: {place:.1f}<extra></extra>",
+                "hovertemplate": f"{title}: {place:{number}}<extra></extra>",
             }
         )  # fmt: skip
     for one in series:
@@ -77,7 +79,7 @@ def dots(
             "customdata": names, # A control at the very place of the effect stays in sight behind it.
             "marker": {"color": one.colour, "size": 10 if one.symbol == "circle" else 13,
                        "symbol": one.symbol},
-            "hovertemplate": "%{customdata}: %{x:.1f}<extra>" + one.title + "</extra>",
+            "hovertemplate": f"%{{customdata}}: %{{x:{number}}}<extra>" + one.title + "</extra>",
         }  # fmt: skip
         if one.low is not None and one.high is not None:
             trace["error_x"] = {
