@@ -88,6 +88,8 @@ def arrange(
             )  # fmt: skip
             changes = st.session_state["cells"] == CHANGE
         state.tidy("only", list(chosen.probed))
+        # Nothing is no list, and a list that is too long is an error of the widget.
+        st.session_state["only"] = list(st.session_state.get("only") or ())[:_MOST_LISTED]
         st.multiselect(
             "Show only", chosen.probed, key="only", persist_state="session", select_all=False,
             max_selections=_MOST_LISTED, placeholder=plain(f"All {len(chosen.probed)}"), width=230,

@@ -38,6 +38,7 @@ MORE = {
     "criteria": {"criterion": "Specificity", "at": "fc2", "edited": "7", "probed": "9", "behind": "3"},
     "map": {"points": "Engrams", "dimensions": "3-D", "maplayer": "fc1", "engramcolour": "Nearest cosine"},
     "layers": {"look": "Leak"},
+    "concept": {"concept": "4", "seeds": "20"},
     "strength": {
         "search": "chosen under Edit",
         "together": "true",
@@ -166,7 +167,8 @@ NONSENSE = {
                 "colour", "maplayer", "noarrows", "after", "fit", "look", "lookat", "which", "by", "shade",
                 "drawn", "control", "shown", "chat", "prompt", "alpha." + EVIL, "search", "count", "draw",
                 "together", "strengths", "filters", "scalings", "among", "beside", "rule", "forget",
-                "damage", "measure", "tried", "setting",
+                "damage", "measure", "tried", "setting", "concept", "sort", "cells", "only", "hit",
+                "everything",
             )
         },
         ("mode", "layers", "criterion", "points", "look", "search", "strengths", "among", "rule", "forget"),
