@@ -7,7 +7,7 @@ import streamlit as st
 
 from ...choice.choice import Choice
 from ...choice.picture import Picture
-from ...compute.cell_inputs import WRITTEN, image_answers, text_answers
+from ...compute.cell_inputs import WRITTEN, class_answers, text_answers
 from ...compute.images import pixels
 from ...compute.one_concept import others_of
 from ...compute.scores import score_edit
@@ -16,7 +16,7 @@ from ...figures.panels.png import data_uri
 from ...figures.words.as_text import plain
 from ...figures.words.concept import HOW, say_flips
 from ...page import headings, parts, progress
-from ...page.snippets import answers_code, images_code
+from ...page.snippets import answers_code, inputs_code
 from ...server.base import Base
 
 __all__ = ["draw"]
@@ -47,9 +47,13 @@ def _of(base: Base, edit: Choice, erased: str, probed: str) -> None:
         words = say_flips(probed, erased, lost, gained, len(table), base.probe)
         part.table(key, table, words=words, code=answers_code(probed, most=WRITTEN))
         return
-    table = progress.run(image_answers(base, edit, probed), key=probed)
+    table = progress.run(class_answers(base, edit, probed), key=probed)
     lost, gained = (int((table["changed"] == kind).sum()) for kind in ("lost", "gained"))
     words = say_flips(probed, erased, lost, gained, len(table), base.probe)
+    code = inputs_code(probed, base.one)
+    if not base.of_images:
+        part.table(key, table, words=words, code=code)
+        return
     shown = table[table["changed"].isin(["lost", "gained"])].head(_CARDS)
     if len(shown) < lost + gained:
         words += f" The first {len(shown)} of them:"
@@ -57,7 +61,7 @@ def _of(base: Base, edit: Choice, erased: str, probed: str) -> None:
     st.caption(plain(words))
     if sheet:
         st.html(sheet)
-    part.offer(key, parts.Panel(sheet, words, table, images_code(probed)))
+    part.offer(key, parts.Panel(sheet, words, table, code))
 
 
 def _card(base: Base, probed: str, row: pd.Series) -> tuple[str, tuple[str, str]]:
