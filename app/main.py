@@ -35,7 +35,7 @@ def _side_bar() -> str | None:
     unknown = awaited.unknown_model()
     with st.sidebar:
         st.markdown("### Engram Explorer")
-        st.caption("Find, switch off and measure single memories in a trained network.")
+        st.caption("Find, erase and measure single concepts in a trained network.")
         state.tidy("model", state.models())
         st.selectbox(
             "Model",

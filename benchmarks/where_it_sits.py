@@ -49,7 +49,7 @@ def main() -> None:
                 f"{-other.delta.mean():+.4f} | {-worst.delta:.2f} ({worst.concept} → {worst.probe}) |",
                 flush=True,
             )
-    print("\n| kept alone, plain | layers | own class, mean | answered on other classes' inputs |")
+    print("\n| isolated, plain | layers | own class, mean | answered on other classes' inputs |")
     print("|---|---|---|---|")
     for null in ("nothing", "in place"):
         for group, layers in GROUPS[name].items():
@@ -57,7 +57,7 @@ def main() -> None:
             own = table[table.concept == table.probe]
             other = table[table.concept != table.probe]
             print(
-                f"| from nothing | {group} " if null == "nothing" else f"| in place | {group} ",
+                f"| from zero weights | {group} " if null == "nothing" else f"| others subtracted | {group} ",
                 f"| {own.score.mean():.3f} | {other.says.mean():.3f} |",
                 flush=True,
             )

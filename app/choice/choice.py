@@ -33,7 +33,8 @@ __all__ = [
     "writing",
 ]
 
-# These texts are shown on the screen and stand in the address: a change breaks links.
+# These texts stand in the address, where a change breaks links; `figures.words.options` says what the
+# screen calls them.
 ERASE, KEEP = "Switch off", "Keep only"
 MODES = (ERASE, KEEP)
 FROM_NOTHING, IN_PLACE = "from nothing", "in place"

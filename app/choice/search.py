@@ -21,7 +21,8 @@ __all__ = [
     "most_strengths", "rule_of", "setting_text", "start_count", "start_rule",
 ]  # fmt: skip
 
-# These texts are shown on the screen and stand in the address: a change breaks links.
+# These texts stand in the address, where a change breaks links; `figures.words.options` says what the
+# screen calls them.
 DRAWN, CHOSEN = SOURCES = ("drawn at random", "chosen under Edit")
 FORGET, DAMAGE = RULES = ("Forget at least", "Damage at most")
 FILTERS = (*POWERS, *(f"{power} clipped" for power in POWERS))

@@ -79,11 +79,11 @@ def refusal(base: Base, choice: Choice, kind: str) -> str:
     if kind == ATLAS:
         return ""
     if not choice.changes:
-        return "Nothing is switched off, so the edited model is the base. Choose a concept first."
+        return "Nothing is erased, so the edited model is the base. Choose a concept first."
     if kind == MODEL:
         return ""
     if choice.mode != ERASE:
-        return "An adapter takes a concept away; to keep only some, take the whole edited model."
+        return "An adapter erases a concept; to isolate concepts, export the whole edited model."
     if choice.scaling != "plain":
         return "An adapter holds an engram at one strength in all its layers: choose plain scaling."
     try:

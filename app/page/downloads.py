@@ -34,7 +34,7 @@ def offer_download(item: Item, key: str) -> None:
     while len(items) > _MOST_ITEMS:
         items.pop(next(iter(items)))
     name = f"engram-{item.settings['model']}-{key}"
-    with st.popover("Take away", icon=":material/download:", type="tertiary", key=f"take_{key}"):
+    with st.popover("Export", icon=":material/download:", type="tertiary", key=f"take_{key}"):
         st.caption("The numbers, the picture, the settings, and Python that gives the numbers again.")
         options: dict[str, Any] = {"on_click": "ignore", "width": "stretch"}
         if item.table is not None:

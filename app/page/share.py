@@ -37,8 +37,8 @@ def share_menu(page: str) -> None:
     with st.popover("Share", icon=":material/ios_share:", type="tertiary", key="share"):
         link = _link(page)
         st.markdown(
-            "**Link to this view.** Whoever opens it on this server sees what you see. To copy it, press the "
-            ":material/content_copy: at the right end of the line."
+            "**Link to this view.** It shows what you see to anyone who opens it on this server. To copy it, "
+            "press the :material/content_copy: at the right end of the line."
         )
         st.code(link, language=None, wrap_lines=True)
         if missing := left_out():

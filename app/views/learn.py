@@ -15,7 +15,7 @@ __all__ = ["page"]
 
 def page() -> None:
     """Draw the page."""
-    frame.title("Learn by predicting", "", page="learn")
+    frame.title("Guided tour", "", page="learn")
     st.markdown(
         "Nine steps on the real pages, one idea each. Every step asks for a prediction before it shows what "
         "happens; nothing is prepared: the models compute it when you ask."

@@ -51,7 +51,7 @@ _DOORS = (
 
 def page(base: Base) -> None:
     """Draw the page for a model."""
-    frame.title("See what a network remembers, and switch it off", "", page="start")
+    frame.title("See what a network remembers, and erase it", "", page="start")
     st.markdown(_WHAT)
     _picture(base)
     _doors(base)
@@ -77,7 +77,7 @@ def _picture(base: Base) -> None:
     names = ", ".join(example["concepts"])
     st.caption(
         filled(
-            "Computed just now on {}: the same input, before and after the memory of {} is switched off. "
+            "Computed just now on {}: the same input, before and after the memory of {} is erased. "
             "Nothing here is recorded or drawn by hand.",
             base.facts.name,
             names,

@@ -25,7 +25,7 @@ from .tables import WIDEST, print_matrix, print_table
 
 __all__ = ["criteria"]
 
-_SHAM_OTHERS = 8  # what shams are scored on beside the concept, where there are more than WIDEST concepts
+_SHAM_OTHERS = 8  # what controls are scored on beside the concept, where there are more than WIDEST concepts
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,21 @@ class _MeasureOptions:
     strength: Strength = 1.0
     scaling: ScalingName = "plain"
     sharpness: Annotated[
-        float, typer.Option("--sharpness", "--power", help="Power of the filter; 1 is the paper's engram.")
+        float,
+        typer.Option(
+            "--selectivity", "--sharpness", "--power", help="The filter's exponent; 1 is the paper's engram."
+        ),
     ] = 1.0
     clip: Clip = False
     layers: Layers = None
     cut: Cut = None
-    controls: Annotated[int, typer.Option(help="Shams of each kind; 0 leaves them out.")] = CONTROL_SEEDS
+    controls: Annotated[int, typer.Option(help="Controls of each kind; 0 leaves them out.")] = CONTROL_SEEDS
     by_layer: Annotated[
         bool,
-        typer.Option("--by-layer", help="Sufficiency also layer by layer, for both null states."),
+        typer.Option("--by-layer", help="Sufficiency also layer by layer, from both starting points."),
     ] = False
     sizes: Annotated[
-        str, typer.Option(help="With --by-layer: how many concepts are kept together, comma-separated.")
+        str, typer.Option(help="With --by-layer: how many concepts are isolated together, comma-separated.")
     ] = "1"
 
     def check(self) -> None:
@@ -99,7 +102,7 @@ def criteria(
 ) -> None:
     """Measure specificity, reactivation, sufficiency and necessity on held-out inputs.
 
-    With more than 20 concepts, shams are scored on the erased concept and 8 others drawn at random; the
+    With more than 20 concepts, controls are scored on the erased concept and 8 others drawn at random; the
     effect itself on all. The JSON then has the means of specificity and reactivation per layer; --full adds
     the matrices.
     """
@@ -126,10 +129,10 @@ def _many(subject: Subject) -> bool:
 def _print_by_layer(table: pd.DataFrame, unit: str) -> None:
     rows = table[["layer", "null", "size", "kept", "others", "selective", "base"]]
     print_table(
-        "Sufficiency: kept in one layer, the others untouched",
-        ["layer", "null state", "kept together", "kept", "not kept", "kept − not kept", "base"],
+        "Sufficiency: isolated in one layer, the others untouched",
+        ["layer", "starting point", "concepts", "isolated", "others", "isolated − others", "base"],
         rows.to_numpy(object).tolist(),
-        caption=f"{unit}; {ALL_LAYERS}: kept in every layer at once",
+        caption=f"{unit}; {ALL_LAYERS}: isolated in every layer at once",
     )
 
 
@@ -150,9 +153,9 @@ def _print_criteria(model: str, found: Criteria, unit: str) -> None:
         f"row: erased concept; column: {unit} on that concept's held-out inputs; diagonal should fall",
     )  # fmt: skip
     print_matrix(
-        "Sufficiency: each concept kept alone, from nothing",
+        "Sufficiency: each concept isolated, from zero weights",
         sufficiency, "says",
-        "row: kept concept; column: share of inputs answered with it (diagonal: its accuracy; "
+        "row: isolated concept; column: share of inputs answered with it (diagonal: its accuracy; "
         "high elsewhere: it answers that to everything)",
     )  # fmt: skip
     _print_summary(found)
@@ -173,13 +176,13 @@ _LABELS = {
     "others": "others, mean score",
     "others_loss": "others, mean loss",
     "others_worst_loss": "others, worst loss",
-    "kept": "kept alone, mean score",
-    "erased_gaussian": "sham (Gaussian, same norm): erased concept",
-    "others_gaussian": "sham (Gaussian, same norm): others",
-    "erased_subset": "sham (random subset, same size): erased concept",
-    "others_subset": "sham (random subset, same size): others",
+    "kept": "isolated, mean score",
+    "erased_gaussian": "control (Gaussian, same norm): erased concept",
+    "others_gaussian": "control (Gaussian, same norm): others",
+    "erased_subset": "control (random subset, same size): erased concept",
+    "others_subset": "control (random subset, same size): others",
     "selective": "selective loss (own − others), mean",
-    "selective_gaussian": "  the same for Gaussian shams",
+    "selective_gaussian": "  the same for Gaussian controls",
     "selective_subset": "  the same for random subsets",
     "selective_gaussian_p": "  largest p over concepts, Gaussian",
     "selective_subset_p": "  largest p over concepts, random subset",

@@ -52,7 +52,7 @@ class EditOptions:
             EngramError: if no concept is named.
         """
         if not self.concepts and not self.keep:
-            raise EngramError("Name a concept to erase, or one to keep with --keep NAME.")
+            raise EngramError("Name a concept to erase, or one to isolate with --isolate NAME.")
 
     def view(self, subject: Subject, bar: Any) -> nn.Module:
         """Record and extract, and return a view with this edit."""

@@ -108,7 +108,7 @@ def erase(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Erase concepts, or keep only some; show the scores before and after, and a sham beside them."""
+    """Erase concepts, or isolate some; show the scores before and after, and a random control beside them."""
     edit.check()
     files.check(edit)
     subject = chosen.open()
@@ -213,12 +213,12 @@ def _print(model: str, subject: Subject, control: LiveEdit, measured: _Measured,
     everyone = measured.recalled is None or len(subject.concepts) <= WIDEST
     print_table(
         f"{model}: held-out {subject.task.unit}",
-        ["concept", "base", "edited", "difference", "sham"],
+        ["concept", "base", "edited", "difference", "control"],
         [
             [name, base[name], after[name], after[name] - base[name], sham[name]]
             for name in (list(subject.concepts) if everyone else named)
         ],
-        caption="sham: a Gaussian edit of the same norm in every layer",
+        caption="control: a random Gaussian edit of the same norm in every layer",
     )
     if measured.recalled is not None:
         _print_recall(measured.recalled)
@@ -226,7 +226,7 @@ def _print(model: str, subject: Subject, control: LiveEdit, measured: _Measured,
     changed = ", ".join(f"{name} {value:.2f}" for name, value in report.per_layer.items())
     out_console.print(f"Changed ‖ΔW‖/‖W‖ = {report.relative:.3f} ({changed}). The base model is untouched.")
     if measured.rest is not None:
-        print_table("Everything else", list(measured.rest.columns), measured.rest.to_numpy().tolist())
+        print_table("Side effects", list(measured.rest.columns), measured.rest.to_numpy().tolist())
 
 
 def _print_recall(recalled: list[dict[str, Any]]) -> None:
@@ -246,5 +246,5 @@ def _print_recall(recalled: list[dict[str, Any]]) -> None:
              *(cell(row, figure) for figure in ("exact", "nll", "first"))]
             for row in recalled
         ],
-        caption="base → edited (sham); (others): mean over all other concepts",
+        caption="base → edited (control); (others): mean over all other concepts",
     )  # fmt: skip

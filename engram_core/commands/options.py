@@ -78,8 +78,11 @@ Template = Annotated[
 ]
 Random = Annotated[int | None, typer.Option(min=1, help="This many concepts, drawn at random with --seed.")]
 Blocks = Annotated[str | None, typer.Option(help="Comma-separated numbers: layers of these blocks only.")]
-Power = Annotated[float, typer.Option("--sharpness", help="Power of the filter; 1 is the paper's engram.")]
-Clip = Annotated[bool, typer.Option("--clip", help="Remove no direction more than once.")]
+Power = Annotated[
+    float,
+    typer.Option("--selectivity", "--sharpness", help="The filter's exponent; 1 is the paper's engram."),
+]
+Clip = Annotated[bool, typer.Option("--cap", "--clip", help="Cap at 1×: remove no direction more than once.")]
 Cut = Annotated[
     float | None, typer.Option(help="Eigenvalue cut as a fraction of the largest; default width × 1.2e-7.")
 ]
@@ -90,7 +93,9 @@ Erased = Annotated[
         "Put -- before names that begin with a dash."
     ),
 ]
-Kept = Annotated[list[str] | None, typer.Option("--keep", help="Keep only this concept (repeatable).")]
+Kept = Annotated[
+    list[str] | None, typer.Option("--isolate", "--keep", help="Isolate this concept (repeatable).")
+]
 Named = Annotated[
     list[str] | None,
     typer.Option(
@@ -99,12 +104,15 @@ Named = Annotated[
         "stands, or write \\, for a comma in a name. Default: all.",
     ),
 ]
-NullName = Annotated[Literal["nothing", "in place"], typer.Option("--null", help="What keeping starts from.")]
+NullName = Annotated[
+    Literal["nothing", "in place"],
+    typer.Option("--null", help="Isolate from zero weights (nothing), or subtract the others (in place)."),
+]
 Strength = Annotated[float, typer.Option(help="α; 1 is the engram itself.")]
 ScalingName = Annotated[
     Literal["plain", "adaptive"], typer.Option("--scaling", help="How the layers are weighed.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Seed of the first sham.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the first control.")]
 OutFile = Annotated[Path, typer.Option("--out", "-o", help="File to write (.safetensors).")]
 
 

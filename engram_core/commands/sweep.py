@@ -39,8 +39,12 @@ class _SettingOptions:
     strengths: Annotated[str, typer.Option(help="Comma-separated strengths to try.")] = _LEVELS
     scalings: Annotated[str, typer.Option(help="Of plain and adaptive.")] = "plain"
     sharpness: Annotated[
-        str, typer.Option(help="Powers of the filter, each as P or Pclip: 1,1.5,2,1.5clip.")
-    ] = "1,1.5clip"
+        str,
+        typer.Option(
+            "--selectivity", "--sharpness",
+            help="Exponents of the filter, each as P, or as Pcap to cap it at 1×: 1,1.5,2,1.5cap.",
+        ),
+    ] = "1,1.5cap"  # fmt: skip
     groups: Annotated[
         str | None,
         typer.Option(
@@ -216,13 +220,13 @@ def _levels(text: str) -> list[float]:
 def _filters(text: str) -> list[Sharpness]:
     found = []
     for part in comma_list(text):
-        power = part.removesuffix("clip")
+        power = part.removesuffix("clip").removesuffix("cap")  # "clip" is what it was called before
         try:
             found.append(Sharpness(float(power or 1), power != part))
         except ValueError as error:
             if isinstance(error, EngramError):
                 raise
-            raise EngramError(f"--sharpness takes powers such as 1,1.5,2clip; found {part!r}.") from None
+            raise EngramError(f"--selectivity takes exponents such as 1,1.5,2cap; found {part!r}.") from None
     return found
 
 
@@ -275,7 +279,7 @@ def _print(found: _Found, measure: str) -> None:
     left = f"; {about['skipped']} stronger settings left out" if about["skipped"] else ""
     print_table(
         f"Frontier of {len(found.table)} settings on {found.model}, {what}",
-        ["layers", "scaling", "power", "clip", "α", *columns],
+        ["layers", "scaling", "selectivity", "cap", "α", *columns],
         [
             [r["group"], r["scaling"], f"{r['power']:g}", "yes" if r["clip"] else "", f"{r['strength']:g}",
              *(float(r[c]) for c in columns)]

@@ -128,7 +128,7 @@ def check_lora(
         raise DataError(f"The strength of an adapter must be a finite number other than 0; found {strength}.")
     if atlas.sharpness.clip:
         raise DataError(
-            "A clipped engram is not in proportion to its strength, so it is no one adapter. "
+            "A capped engram (`clip`) is not in proportion to its strength, so it is no one adapter. "
             "Use a sharpness without clip."
         )
     return lora_layers(atlas, layers)

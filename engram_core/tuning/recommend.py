@@ -120,7 +120,7 @@ def recommend(
 
 def in_words(setting: Mapping[str, Any]) -> str:
     """Return a setting as a phrase."""
-    sharp = f"sharpness {setting['power']:g}{' clipped' if setting['clip'] else ''}"
+    sharp = f"selectivity {setting['power']:g}{' capped at 1×' if setting['clip'] else ''}"
     where = "every covered layer" if setting["group"] == "all" else f"layers “{setting['group']}”"
     return f"strength {setting['strength']:g}, {setting['scaling']} scaling, {sharp}, {where}"
 

@@ -270,4 +270,4 @@ def _positive(strength: float) -> float:
 
 
 def _filter(sharp: Sharpness) -> str:
-    return f"μ^{sharp.power:g}{' clipped' if sharp.clip else ''}"
+    return f"μ^{sharp.power:g}{' capped' if sharp.clip else ''}"

@@ -72,7 +72,7 @@ async def person(port: int, number: int, ready: asyncio.Barrier, seconds: float)
     until, chosen = time.monotonic() + seconds, [concept]
     while time.monotonic() < until:
         chosen = [] if chosen else [concept]
-        status = f"{concept} off" if chosen else "Nothing is switched off"
+        status = f"{concept} erased" if chosen else "No edit"
         began = time.monotonic()
         await visitor.choose(concepts=chosen)
         await visitor.until(

@@ -58,7 +58,7 @@ def test_criteria_as_tables(engram) -> None:
     ).out  # fmt: skip
     for word in ("Base model", "Necessity", "α = 0.5", "Sufficiency", "erased concept, mean score"):
         assert word in told
-    assert "sham" not in told
+    assert "control" not in told
 
 
 def run(*arguments: object) -> tuple[int, str, BaseException | None]:

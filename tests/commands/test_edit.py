@@ -47,7 +47,7 @@ def test_erase_writes_weights_that_reproduce_what_it_printed(
         (["7", "--layers", "re:fc[23]"], {"erase": "7", "layers": ["fc2", "fc3"]}),
         (["7", "--layers", "fc1, fc3"], {"erase": "7", "layers": ["fc1", "fc3"]}),
         (["7", "--scaling", "adaptive"], {"erase": "7", "scaling": "adaptive"}),
-        (["--keep", "7", "--keep", "2"], {"keep": ["7", "2"]}),
+        (["--isolate", "7", "--isolate", "2"], {"keep": ["7", "2"]}),
         (["--keep", "7", "--null", "in place"], {"keep": ["7"], "null": "in place"}),
         (["7", "--keep", "2", "--keep", "7"], {"erase": "7", "keep": ["2", "7"]}),
     ],
@@ -64,9 +64,11 @@ def test_erase_measures_the_edit_that_was_asked_for(
     assert list(told["layers"]) == list(report.layers)
 
 
-def test_erase_as_a_table_shows_a_sham_beside_it(engram) -> None:
-    told = engram("erase", "digits-mlp", "7", "--sharpness", "2", "--clip").out
-    assert "sham" in told and "‖ΔW‖/‖W‖" in told and "The base model is untouched" in " ".join(told.split())
+def test_erase_as_a_table_shows_a_control_beside_it(engram) -> None:
+    told = engram("erase", "digits-mlp", "7", "--selectivity", "2", "--cap").out
+    assert (
+        "control" in told and "‖ΔW‖/‖W‖" in told and "The base model is untouched" in " ".join(told.split())
+    )
 
 
 def test_one_seed_gives_one_sham(engram) -> None:

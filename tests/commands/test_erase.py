@@ -124,7 +124,7 @@ def test_a_mixture_whose_experts_no_adapter_holds_is_told_before_it_is_measured(
     ("arguments", "said"),
     [
         (["C=0", "--lora", "x"], "other than 0"),
-        (["C", "--clip", "--lora", "x"], "clipped engram"),
+        (["C", "--clip", "--lora", "x"], "capped engram"),
         (["C", "--scaling", "adaptive", "--lora", "x", "--folder", "y"], "plain scaling"),
     ],
 )

@@ -48,7 +48,7 @@ def test_json_has_no_infinity_and_no_nan() -> None:
         (["layers", "[/b]"], "Unknown sample '[/b]'. Known: "),
         (["erase", "digits-mlp", "77"], "Unknown concept '77'. Did you mean '7'?"),
         (["erase", "digits-mlp", "--keep", "seven"], "Unknown concept 'seven'. Known: '0', '1'"),
-        (["erase", "digits-mlp"], "Name a concept to erase, or one to keep with --keep NAME."),
+        (["erase", "digits-mlp"], "Name a concept to erase, or one to isolate with --isolate NAME."),
         (["erase", "digits-mlp", "7=much"], "'7=much': the strength after = must be a number."),
         (["erase", "digits-mlp", "7=nan"], "The strength of concept '7' must be a finite number; found nan."),
         (["erase", "digits-mlp", "7", "--strength", "inf"], "must be a finite number; found inf."),

@@ -12,7 +12,7 @@ import engram_core as ec
 from engram_core import cli
 from engram_core.tuning.sweep import SETTING
 
-_SMALL = ["--strengths", "0.4,1", "--sharpness", "1,1.5clip", "--groups", "all,fc3", "--random", "3"]
+_SMALL = ["--strengths", "0.4,1", "--sharpness", "1,1.5cap", "--groups", "all,fc3", "--random", "3"]
 
 
 def run(*arguments: object) -> tuple[int, str, BaseException | None]:
@@ -134,7 +134,7 @@ def test_a_bound_that_nothing_keeps_names_the_nearest_and_fails() -> None:
     [
         (["--strengths", "1,much"], "--strengths takes numbers"),
         (["--strengths", "0"], "must be a number above 0"),
-        (["--sharpness", "sharp"], "--sharpness takes powers"),
+        (["--selectivity", "sharp"], "--selectivity takes exponents"),
         (["--sharpness", "0"], "power must be above 0"),
         (["--groups", "attention"], "Unknown group of layers 'attention'"),
         (["--confirm", "3"], "--confirm measures a recommended setting"),

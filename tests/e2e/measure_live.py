@@ -79,7 +79,7 @@ def toggle_times(page: Page, labels: Sequence[str], *, listed: bool) -> list[tup
             # The list stays open, and what is behind it has no role.
             page.locator(".st-key-reset button").first.evaluate("button => button.click()")
             page.wait_for_function(
-                "document.querySelector('[data-status]')?.textContent.startsWith('Nothing is switched off')"
+                "document.querySelector('[data-status]')?.textContent.startsWith('No edit')"
             )
         else:
             settle(page)

@@ -29,7 +29,8 @@ def concept(page: Page, name: str) -> Locator:
 def wait_status(page: Page, text: str) -> None:
     """Wait until the phrase of the edit begins with a text and the page has drawn what belongs to it.
 
-    Begins, because "4, 7 off" also contains "7 off"; drawn, because the phrase comes before the answers.
+    Begins, because "4, 7 erased" also contains "7 erased"; drawn, because the phrase comes before the
+    answers.
     """
     page.wait_for_function(
         "text => document.querySelector('[data-status]')?.textContent.trim().startsWith(text)",

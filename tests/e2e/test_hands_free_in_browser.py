@@ -44,7 +44,7 @@ def test_a_digit_is_drawn_with_keys_alone(opener):
     page.wait_for_function("document.querySelector('.ee-image')?.textContent.includes('your drawing')")
     settle(page)
     assert _drawn(page) == "000gg000" * 8
-    assert answer(page, "base") == "1" and status(page) == "1 off, strength 1"
+    assert answer(page, "base") == "1" and status(page) == "1 erased, strength 1"
     assert (
         page.evaluate(
             "document.activeElement?.shadowRoot?.activeElement?.tagName ?? document.activeElement.tagName"
@@ -85,4 +85,4 @@ def test_the_link_is_copied_by_its_sign(opener):
     body.get_by_role("button", name="Copy to clipboard").click()
     copied = page.evaluate("navigator.clipboard.readText()")
     assert copied == link and "concepts=7" in copied
-    assert status(opener(copied)) == "7 off, strength 1"
+    assert status(opener(copied)) == "7 erased, strength 1"

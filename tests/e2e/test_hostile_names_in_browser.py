@@ -89,14 +89,14 @@ def test_every_name_is_shown_letter_by_letter(hostile, context):
     _visit(page, url, "live", "")
     pills = page.locator(".st-key-concepts button")
     assert {_letters(text) for text in pills.all_inner_texts()} >= {shown(name) for name in names}
-    # One of them switched off: the panel names it, too.
+    # One of them erased: the panel names it, too.
     pills.nth(2).click()
-    # "Nothing is switched off" stands there until the server has answered: it ends in "off", too.
+    # "No edit" stands there until the server has answered.
     page.wait_for_function(
-        "(said => said && !said.textContent.startsWith('Nothing'))(document.querySelector('[data-status]'))",
+        "(said => said && !said.textContent.startsWith('No edit'))(document.querySelector('[data-status]'))",
         timeout=90_000,
     )
     settle(page)
     said = _letters(page.locator("[data-status]").inner_text())
-    assert said.startswith(f"{shown(names[2])} off")
+    assert said.startswith(f"{shown(names[2])} erased")
     assert page.evaluate(STRANGE) == []

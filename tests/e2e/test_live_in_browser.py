@@ -16,14 +16,14 @@ pytestmark = pytest.mark.e2e
 
 def test_switch_off_read_the_answer_and_reset(opener):
     page = opener("?class=7&image=3")
-    assert answer(page, "base") == "7" and "Switch a concept off" in answer(page)
+    assert answer(page, "base") == "7" and "Choose a concept" in answer(page)
     concept(page, "7").click()
-    wait_status(page, "7 off")
+    wait_status(page, "7 erased")
     assert answer(page, "base") == "7" and answer(page) in "0123456789" and answer(page) != "7"
     assert "concepts=7" in page.url
     settle(page)
     page.get_by_role("button", name="Reset to the base model").click()
-    wait_status(page, "Nothing is switched off")
+    wait_status(page, "No edit")
     assert "concepts" not in page.url
 
 
@@ -52,7 +52,7 @@ def test_a_bad_address_gets_a_sentence(opener):
     page = opener("?concepts=<script>alert(1)</script>&strength=1e9&concepts=2")
     note = page.get_by_test_id("stAlert").inner_text()
     assert "strength" in note and "concepts" in note
-    assert status(page) == "2 off, strength 1"
+    assert status(page) == "2 erased, strength 1"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_a_name_that_is_typed_is_one_concept(opener):
     assert len(offered) > 1
     assert not [text for text in offered if re.match(r"Select \d+ matches", text)]
     page.keyboard.press("Enter")
-    wait_status(page, f"{offered[0]} off")
+    wait_status(page, f"{offered[0]} erased")
     assert page.url.count("concepts=") == 1
     again(page)
 
@@ -52,10 +52,10 @@ def test_a_click_on_a_point_of_the_map_opens_it(opener, points):
     page.wait_for_timeout(300)
     page.mouse.click(point["x"], point["y"])
     if points == "Engrams":
-        page.get_by_role("button", name="Switch it off in Live").click()
-        wait_status(page, f"{point['says']} off")
+        page.get_by_role("button", name="Erase it in Live").click()
+        wait_status(page, f"{point['says']} erased")
         return
-    page.get_by_text(re.compile(r"^\d+ picked$")).wait_for()
+    page.get_by_text(re.compile(r"^\d+ inputs selected$")).wait_for()
     again(page)
     shown = [picture.get_attribute("alt") or "" for picture in page.locator("figure img").all()]
     assert point["whole"] in shown

@@ -66,7 +66,7 @@ def test_presenting_makes_it_large_and_folds_side_bar_and_controls(opener):
     page.get_by_test_id("stSidebar").get_by_text("Presenter mode").click()
     page.wait_for_function(f"{size} > {1.2 * before}")
     settle(page)
-    assert "present=true" in page.url and status(page) == "7 off, strength 1"
+    assert "present=true" in page.url and status(page) == "7 erased, strength 1"
     other = opener(share_link(page))
     assert other.evaluate(size) > 1.2 * before
     # The controls are behind buttons, and the figures have the width that they leave.
@@ -120,7 +120,7 @@ def test_a_cell_opens_its_inputs_and_sends_them_to_live(opener):
     number = re.search(r"image (\d+), now (\w+)", shown)
     assert number
     page.get_by_role("button", name="Show in Live").click()
-    wait_status(page, "4 off, strength 1")
+    wait_status(page, "4 erased, strength 1")
     assert f"held-out image {number.group(1)} of" in page.locator(".ee-image").inner_text()
     assert page.locator("[data-answer=edited]").inner_text() == number.group(2)
     again(page)
@@ -141,7 +141,7 @@ def test_a_lasso_on_the_map_shows_the_inputs_and_sends_one_to_live(opener):
     for point in points[1:]:
         page.mouse.move(*point, steps=6)
     page.mouse.up()
-    heading = page.get_by_text(re.compile(r"^\d+ picked$"))
+    heading = page.get_by_text(re.compile(r"^\d+ inputs selected$"))
     heading.wait_for()
     again(page)
     assert int(heading.inner_text().split()[0]) > 10
@@ -150,7 +150,7 @@ def test_a_lasso_on_the_map_shows_the_inputs_and_sends_one_to_live(opener):
     assert name and pictures.count() == 12
     kind, number = re.findall(r"\d+", name)[:2]
     page.get_by_role("button", name="Open in Live").click()
-    wait_status(page, "7 off, strength 1")
+    wait_status(page, "7 erased, strength 1")
     assert f"held-out image {number} of" in page.locator(".ee-image").inner_text()
     assert f"True class {kind}" in page.locator(".ee-image").inner_text()
     again(page)
@@ -193,7 +193,7 @@ def test_umap_is_drawn_when_it_is_ready(opener, dimensions: str, kind: str):
     assert all(len(p) == int(dimensions[0]) for p in drawn["points"])
     assert all(c is not None for p in drawn["points"] for c in p) and drawn["points"] != first["points"]
     # An edit moves points on the fitted map and is not a map of its own that is still PCA.
-    page.locator(".st-key-after").get_by_text("Edited", exact=True).click()
+    page.locator(".st-key-after").get_by_text("After edit", exact=True).click()
     page.wait_for_function("new URLSearchParams(location.search).get('after') === 'true'")
     again(page)
     moved = page.evaluate(MAP)

@@ -37,7 +37,7 @@ def test_a_click_on_a_mark_picks_the_setting_and_live_opens_with_it(opener):
     again(page)
     assert "strength 3" in page.locator(".st-key-setting input").input_value()
     page.get_by_role("button", name="Use this setting").click()
-    wait_status(page, "7 off, strength 3")
+    wait_status(page, "7 erased, strength 3")
     assert "power=1.5" in page.url and page.locator("[data-answer=edited]").count() == 1
     page.go_back()
     page.get_by_text("How strong should the edit be?").wait_for()

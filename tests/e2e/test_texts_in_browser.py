@@ -50,9 +50,9 @@ def _choose(page: Page, name: str) -> None:
 
 def test_the_text_is_another_after_erasing(opener):
     page = opener(f"model=authors-lm&prompt={AUTHOR} was born in")
-    assert answer(page, "base").strip().startswith("Pemgarth") and "Switch a concept off" in answer(page)
+    assert answer(page, "base").strip().startswith("Pemgarth") and "Choose a concept" in answer(page)
     _choose(page, AUTHOR)
-    wait_status(page, f"{AUTHOR} off, strength 2")
+    wait_status(page, f"{AUTHOR} erased, strength 2")
     page.wait_for_function("document.querySelector('.ee-texts') && !document.querySelector('.ee-cursor')")
     assert answer(page, "base").strip().startswith("Pemgarth")
     assert answer(page).strip() and not answer(page).strip().startswith("Pemgarth")
@@ -103,7 +103,7 @@ def test_writing_is_stopped_and_any_change_begins_anew(opener):
     assert said.strip() and answer(page) == said and page.locator(".ee-cursor").count() == 0
     page.get_by_role("button", name="Reset to the base model").click()
     stopped.wait_for(state="detached")
-    page.get_by_text("Switch a concept off").first.wait_for()
+    page.get_by_text("Choose a concept").first.wait_for()
 
 
 def test_own_concepts_are_checked_and_opened(opener, tmp_path: Path):
@@ -137,7 +137,7 @@ def test_own_concepts_are_checked_and_opened(opener, tmp_path: Path):
     settle(page)
     assert "model=authors-lm-" in page.url
     page.locator(".st-key-concepts").get_by_text(AUTHOR, exact=True).click()
-    wait_status(page, f"{AUTHOR} off")
+    wait_status(page, f"{AUTHOR} erased")
     settle(page)
     # Others can follow a link to it as long as the server runs.
     other = opener(page.url.replace("/live?", "/?page=live&"))

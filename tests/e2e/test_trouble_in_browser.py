@@ -28,7 +28,7 @@ def test_a_reload_in_the_middle_of_the_work_loses_nothing(context):
             page.wait_for_timeout(200)
             page.reload()
         settle(page)
-        assert status(page) == "Coat off, strength 1.5"
+        assert status(page) == "Coat erased, strength 1.5"
         assert "True class Coat" in page.locator(".ee-image").inner_text() and "image=2" in page.url
         assert page.get_by_test_id("stException").count() == 0 and page.locator(".stPlotlyChart").count() == 2
 
@@ -40,23 +40,23 @@ def test_the_server_stops_and_comes_back(context):
         page.goto(f"{server.url}/?page=live&{EDIT}")
         settle(page)
         said = answer(page)
-        assert status(page) == "7 off, strength 1.5" and said != "7"
+        assert status(page) == "7 erased, strength 1.5" and said != "7"
         server.stop()
         page.wait_for_selector("[data-test-connection-state]:not([data-test-connection-state=CONNECTED])")
         # What was there can still be read, and the address still names it.
-        assert status(page) == "7 off, strength 1.5" and "strength=1.5" in page.url
+        assert status(page) == "7 erased, strength 1.5" and "strength=1.5" in page.url
         # The page loads itself again: the new server knows nothing of what the old one had drawn.
         with page.expect_navigation(timeout=60_000):
             server.start()
         settle(page)
-        wait_status(page, "7 off, strength 1.5")
+        wait_status(page, "7 erased, strength 1.5")
         assert answer(page) == said and answer(page, "base") == "7"
         assert "held-out image 3 of" in page.locator(".ee-image").inner_text()
         concept(page, "7").click()
-        wait_status(page, "Nothing is switched off")
+        wait_status(page, "No edit")
         page.reload()
         settle(page)
-        assert status(page) == "Nothing is switched off"
+        assert status(page) == "No edit"
 
 
 AUTHOR = "Sabine Marroweck"
@@ -115,7 +115,7 @@ def test_a_link_to_an_own_model_outlives_the_server(context, tmp_path):
         page.get_by_role("button", name="Open it on all pages").click(timeout=60_000)
         page.wait_for_selector(".st-key-concepts", timeout=60_000)
         concept(page, AUTHOR).click()
-        wait_status(page, f"{AUTHOR} off")
+        wait_status(page, f"{AUTHOR} erased")
         link = page.url.partition("?")[2]
         assert "model=authors-lm-" in link and "concepts=" in link
         said = answer(page)
@@ -132,5 +132,5 @@ def test_a_link_to_an_own_model_outlives_the_server(context, tmp_path):
         page.get_by_role("button", name="Check it").click()
         page.get_by_role("button", name="Open it on all pages").click(timeout=60_000)
         page.wait_for_selector("[data-status]", timeout=60_000)
-        wait_status(page, f"{AUTHOR} off")
+        wait_status(page, f"{AUTHOR} erased")
         assert page.url.partition("?")[2] == link and answer(page) == said

@@ -31,16 +31,16 @@ def test_the_first_click_opens_the_example_and_more_can_be_erased(opener):
     page = opener(page="start")
     assert page.locator("[data-answer=edited]").count() == 1
     page.get_by_role("button", name="Open the example").click()
-    wait_status(page, "7 off, strength 1")
+    wait_status(page, "7 erased, strength 1")
     settle(page)
     assert answer(page, "base") == "7" and answer(page) != "7" and "concepts=7" in page.url
     first = answer(page)
     concept(page, first).click()
-    wait_status(page, f"{', '.join(sorted(['7', first]))} off")
+    wait_status(page, f"{', '.join(sorted(['7', first]))} erased")
     assert answer(page, "base") == "7" and answer(page) not in ("7", first)
     settle(page)
     page.go_back()
-    wait_status(page, "7 off, strength 1")
+    wait_status(page, "7 erased, strength 1")
     assert answer(page) == first
 
 
@@ -67,7 +67,7 @@ def test_a_drawn_digit_is_answered_and_travels_in_the_address(opener):
     page.wait_for_function("document.querySelector('.ee-image')?.textContent.includes('your drawing')")
     settle(page)
     sure = [page.locator(f".ee-{kind} .ee-sure").inner_text() for kind in ("base", "edited")]
-    assert answer(page, "base") == "1" and status(page) == "1 off, strength 1" and sure[0] != sure[1]
+    assert answer(page, "base") == "1" and status(page) == "1 erased, strength 1" and sure[0] != sure[1]
     drawn = re.search(r"drawn=([0-9a-g]{64})", page.url)
     assert drawn and set(drawn.group(1)) > {"0"}
     other = opener(share_link(page))
@@ -147,7 +147,7 @@ def test_what_is_taken_away_works_offline_and_agrees(opener, offline, tmp_path: 
     figures = report.evaluate(DRAWN)
     assert len(figures) == 2 and all(figure["bars"] >= 10 for figure in figures)
     assert any(figure["x"][1] == pytest.approx(edited) for figure in figures)
-    assert "7 off, strength 1" in report.locator("body").inner_text()
+    assert "7 erased, strength 1" in report.locator("body").inner_text()
 
 
 def test_the_tour_goes_from_the_first_step_to_the_last(opener):
@@ -167,6 +167,6 @@ def test_the_tour_goes_from_the_first_step_to_the_last(opener):
         settle(page)
         assert page.locator(".stPlotlyChart").count() and not page.get_by_test_id("stException").count()
         page.locator(".st-key-tour_next button").click()
-    page.get_by_text("Learn by predicting").wait_for()
+    page.get_by_text("Guided tour").wait_for()
     again(page)
     assert "step=" not in page.url

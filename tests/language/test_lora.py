@@ -91,7 +91,7 @@ def test_the_config_names_its_base_and_files_are_replaced_whole(tmp_path, llama)
 
 
 def test_what_is_no_adapter_is_refused_and_leaves_no_file(tmp_path, llama):
-    with pytest.raises(DataError, match="clipped engram"):
+    with pytest.raises(DataError, match="capped engram"):
         save_lora(llama.sharpen(2.0, clip=True), "sky", tmp_path)
     with pytest.raises(DataError, match="at least 1; found 0"):
         save_lora(llama, "sky", tmp_path, rank=0)

@@ -104,7 +104,7 @@ def test_groups_of_a_convolution_are_solved_apart() -> None:
 # -- the cut ---------------------------------------------------------------------------------------------
 
 
-# -- the leak certificate and optimality -----------------------------------------------------------------
+# -- the leakage bound and optimality -----------------------------------------------------------------
 
 
 @given(worlds(precise=True, full=True))

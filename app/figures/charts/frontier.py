@@ -110,7 +110,7 @@ def _marks(
     if more.control is not None and len(more.control):
         traces.append(_diamond(plot, more.control))
     for setting, name, colour, size in (
-        (more.picked, "Picked", EDITED, 26),
+        (more.picked, "Selected", EDITED, 26),
         (more.nearest, "Nearest to the rule", LOSS, 19),
         (chosen, "Recommended", LOSS, 19),
     ):

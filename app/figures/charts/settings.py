@@ -21,7 +21,7 @@ def series_of(table: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
         parts = [
             f"{group}" if varies["group"] else "",
             f"{scaling}" if varies["scaling"] else "",
-            f"sharpness {power:g}{' clipped' if clip else ''}" if varies["power"] or varies["clip"] else "",
+            f"selectivity {power:g}{' capped' if clip else ''}" if varies["power"] or varies["clip"] else "",
         ]
         found.append((", ".join(filter(None, parts)) or "Settings", rows.sort_values("strength")))
     return found

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .as_text import Markdown
+from .options import SHOWN
 
 __all__ = [
     "ASKS",
@@ -33,14 +34,14 @@ KEPT = ("concept by concept", "layer by layer")
 ASKS: dict[str, str] = {
     "Specificity": "Does an engram answer the inputs of its own concept, and leave the others alone?",
     "Reactivation": "Does an engram answer its own concept's inputs the way the layer itself does?",
-    "Sufficiency": "Is an engram enough? Only it is kept, everything else goes: does its concept still work?",
-    "Necessity": "Is an engram needed? Only it is taken out: does its concept fail, and nothing else?",
+    "Sufficiency": "Is an engram enough? Its concept is isolated: does it still work without the rest?",
+    "Necessity": "Is an engram needed? It alone is erased: does its concept fail, and nothing else?",
 }
 
 _CELL = (
     "\n\nThe outlined diagonal is where engram and inputs are of one concept. Click a cell, or choose it "
     "with "
-    "the two lists below, to see the inputs behind it."
+    "the two lists below, to see its inputs."
 )
 
 HELP: dict[str, str] = {
@@ -77,35 +78,34 @@ HOW: dict[str, str] = {
         "**How to read this.** Each cell is one concept in one layer, on the concept's own held-out inputs: "
         "the "
         "diagonal of the figure above, layer by layer, in forward order. Dark layers hold little of the "
-        "concept. Click a cell to see that layer's figures, with the concept's own inputs behind."
+        "concept. Click a cell to see that layer's figures, and the concept's own inputs."
     ),
     "Sufficiency": (
-        "**How to read this.** Column: the only concept that is kept, at strength 1. Row: whose held-out "
-        "inputs "
-        "are tested. The number is the score in per cent; the column **base** is the model as it is. Perfect "
-        "keeps the diagonal at the base's score.\n\n"
-        "A model that answers the kept concept to everything scores 100 on the diagonal and proves nothing: "
-        "the row **said to others**, on top, is how often the kept concept is the answer to inputs of the "
-        "others, where the task can tell. A high diagonal below a high number there is worth nothing.\n\n"
-        "**From nothing**: the chosen layers hold the kept engram alone. **In place**: the other concepts "
-        "are "
-        "subtracted and what belongs to no concept stays. In deep models keeping from nothing usually fails, "
-        "because each layer gets inputs it never saw; it is shown as measured. Keeping in one layer, or in "
-        "a few "
-        "(choose them under “Edit”), asks each layer for itself: “layer by layer” above asks all." + _CELL
+        "**How to read this.** Column: the only concept that is isolated, at strength 1. Row: whose held-out "
+        "inputs are tested. The number is the score in per cent; the column **base** is the model as it is. "
+        "Perfect keeps the diagonal at the base's score.\n\n"
+        "A model that answers the isolated concept to everything scores 100 on the diagonal and proves "
+        "nothing: the row **said to others**, on top, is how often the isolated concept is the answer to "
+        "inputs of the others, where the task can tell. A high diagonal below a high number there is worth "
+        "nothing.\n\n"
+        "**From zero weights**: the chosen layers hold the isolated engram and nothing else. **Subtract the "
+        "others**: the other concepts are subtracted and what belongs to no concept stays. In deep models "
+        "isolating from zero weights usually fails, because each layer gets inputs it never saw; it is shown "
+        "as measured. Isolating in one layer, or in a few (choose them under “Current edit”), asks each "
+        "layer for itself: “layer by layer” above asks all." + _CELL
     ),
     "kept by layer": (
-        "**How to read this.** Each row keeps concepts alone in **one** part of the layers, at strength 1, "
-        "and leaves every other layer as it is; the first row keeps them alone in all layers. **Kept** is "
-        "the score of the concept that is kept, **others** the mean score of those that are not; both are "
-        "means over {sets} concepts, each kept alone.\n\n"
-        "A high *kept* means something only where *others* is low. Where both are high, the layer is hardly "
-        "needed: whoever is kept there, everything is known. Where both are low, this part alone is not "
-        "enough for what follows. In a deep model keeping **from nothing** in all layers fails, because each "
-        "layer gets inputs it never saw; in single layers sufficiency can hold in part. **In place** "
-        "(open squares), the other concepts are subtracted and what belongs to no concept stays; where the "
-        "concepts are all the data, both are the same.\n\n"
-        "The dashed line is the base model's score of the kept concepts."
+        "**How to read this.** Each row isolates concepts in **one** part of the layers, at strength 1, and "
+        "leaves every other layer as it is; the first row isolates them in all layers. **Isolated** is the "
+        "score of the concept that is isolated, **others** the mean score of all the others; both are means "
+        "over {sets} concepts, each isolated.\n\n"
+        "A high *isolated* means something only where *others* is low. Where both are high, the layer is "
+        "hardly needed: whatever is isolated there, everything is still known. Where both are low, this part "
+        "alone is not enough for what follows. In a deep model isolating **from zero weights** in all layers "
+        "fails, because each layer gets inputs it never saw; in single layers sufficiency can hold in part. "
+        "**Subtract the others** (open squares), the other concepts are subtracted and what belongs to no "
+        "concept stays; where the concepts are all the data, both are the same.\n\n"
+        "The dashed line is the base model's score of the isolated concepts."
     ),
     "asked": "With a model of this size it takes minutes, so it is not measured unasked.",
     "top": (
@@ -119,12 +119,12 @@ HOW: dict[str, str] = {
         "The number is the score in per cent; the column **base** is the model as it is. Perfect empties the "
         "diagonal and leaves every other cell at the base's score." + _CELL
     ),
-    "shams": (
+    "controls": (
         "**How to read this.** The **selective effect** is what an edit does to its own concept beyond what "
         "it "
         "does to the others: for necessity the own loss less the mean loss of the others, for sufficiency "
         "the "
-        "own score less how often the kept concept is answered to others (or, where the task cannot say "
+        "own score less how often the isolated concept is answered to others (or, where the task cannot say "
         "that, less "
         "the others' score). Damage alone gives 0.\n\n"
         "**Diamond**: Gaussian changes as large as the edit in every layer. **Square**: the engram of as "
@@ -132,7 +132,7 @@ HOW: dict[str, str] = {
         "recorded inputs, drawn at random. Each is the mean of {seeds} seeds, with a line from least to "
         "greatest.\n\n{test}"
     ),
-    "response shams": (
+    "response controls": (
         "**How to read this.** One row per concept. The dot is the value on the concept's own inputs, grey "
         "the "
         "mean on all others' inputs. **Diamond**: random numbers with the engram's norm, on the own inputs. "
@@ -140,7 +140,7 @@ HOW: dict[str, str] = {
         "{seeds} "
         "seeds. In direction and explained share, an engram that stands for its concept has its dot right of "
         "all the others. In size, compare the dot with grey and with the square: random numbers answer "
-        "loudly too, whosever inputs they get.\n\n{test} Over several layers the table counts the layers "
+        "loudly too, whatever their inputs.\n\n{test} Over several layers the table counts the layers "
         "with p ≤ .05 and gives no z: layers are no repetitions of each other."
     ),
     "behind": (
@@ -167,16 +167,16 @@ def how_test(seeds: int, tested: int) -> Markdown:
     """
     least = 1 / (1 + seeds)
     text = (
-        "**z** is how many standard deviations of the shams the effect lies above their mean (infinite where "
-        f"all shams are alike). **p** = (1 + number of shams at least as strong) / (1 + {seeds}): with "
-        f"{seeds} seeds it is {least:.3f} at best, which means that no sham did as much. "
+        "**z** is how many standard deviations of the controls the effect lies above their mean (infinite "
+        "where all controls are alike). **p** = (1 + number of controls at least as strong) / (1 + "
+        f"{seeds}): with {seeds} seeds its minimum is {least:.3f}, which means that no control did as much. "
     )
     if least > 0.05:
         return text + "That is a check and no test: for a test choose 20 seeds."
     return text + (
         f"Of {tested} effects, {0.05 * tested:.1f} would fall to .05 by chance alone; read z as a distance, "
-        "since shams need not be normally spread. Which shams count is this program's own choice: changes of "
-        "the same size, and engrams of as many other inputs."
+        "since controls need not be normally spread. Which controls count is this program's own choice: "
+        "changes of the same size, and engrams of as many other inputs."
     )
 
 
@@ -233,7 +233,7 @@ def say_function(table: pd.DataFrame, criterion: str, null: str) -> str:
                     f"“{worst['concept']}” erased."
                 )
         return text
-    text = f"Kept alone {null}, a concept scores {mine:.1%} (base {mine_base:.1%})"
+    text = f"Isolated ({SHOWN[null]}), a concept scores {mine:.1%} (base {mine_base:.1%})"
     if other["says"].notna().any():
         text += f", and is the answer to {other['says'].mean():.1%} of the inputs of others."
     else:
@@ -241,7 +241,7 @@ def say_function(table: pd.DataFrame, criterion: str, null: str) -> str:
     if mine < 0.5 * mine_base:
         text += " Sufficiency does not hold here: one memory alone does not carry the model."
     elif own["selective"].mean() < 0.5 * mine:
-        text += " Most of that proves nothing: the kept concept is answered to others' inputs as well."
+        text += " Most of that proves nothing: the isolated concept is answered to others' inputs as well."
     return text
 
 
@@ -283,16 +283,16 @@ def say_kept(table: pd.DataFrame, everywhere: str) -> str:
     """
     said = []
     for null, rows in table.groupby("null", sort=False):
-        name = "From nothing" if null == "nothing" else "In place"
+        name = "From zero weights" if null == "nothing" else "Others subtracted"
         whole, single = rows[rows["layer"] == everywhere], rows[rows["layer"] != everywhere]
         text = name
         if len(whole):
             one = whole.iloc[0]
-            text += f", in all layers: kept {one['kept']:.1%}, others {one['others']:.1%}"
+            text += f", in all layers: isolated {one['kept']:.1%}, others {one['others']:.1%}"
         if len(single):
             best = single.loc[single["selective"].idxmax()]
             text += (
-                f"{';' if len(whole) else ','} in one layer, kept most exceeds others in {best['layer']} "
+                f"{';' if len(whole) else ','} in one layer, isolated exceeds others most in {best['layer']} "
                 f"({best['kept']:.1%} against {best['others']:.1%})"
             )
         said.append(f"{text}.")

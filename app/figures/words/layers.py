@@ -100,13 +100,10 @@ HOW: dict[str, str] = {
     "exclusivity": (
         "**How to read this.** The exclusivity `μ` of each direction of the concept: 1 means that only this "
         "concept uses it, and erasing removes it fully. At the dashed line, the concept's share of all "
-        "recorded "
-        "inputs, a direction is no more its own than anybody's; well above it, it is the concept's more "
-        "than any "
-        "single other's. Blue directions can be removed without harm; "
-        "orange and grey ones are shared, and a strength above 1 eats into them. Sharpness (under “Edit”) "
-        "spares "
-        "them. Directions below .001 are left out."
+        "recorded inputs, a direction is no more its own than anybody's; well above it, it is the concept's "
+        "more than any single other's. Blue directions can be removed without harm; orange and grey ones are "
+        "shared, and a strength above 1 eats into them. Selectivity (under “Current edit”) spares them. "
+        "Directions below .001 are left out."
     ),
     "by layer": (
         "**How to read this.** Each row is a layer, from left to right the concept's directions from the "

@@ -42,7 +42,7 @@ HOW: dict[str, str] = {
     "answer": (
         "**How to read this.** Both models see the same input. Each bar is the probability a model gives "
         "to a class; all bars of one model add up to 100%. Grey is the base model, blue the edited one. "
-        "The difference is edited minus base: orange to the left is what the edit took away, blue to the "
+        "The difference is edited minus base: orange to the left is what the edit removed, blue to the "
         "right is where it went. One input is an example, not evidence: that is the next figure."
     ),
     "scores": (
@@ -102,18 +102,19 @@ HOW: dict[str, str] = {
     ),
     "own": "Every chosen concept gets a strength of its own, at once; the slider is where they start.",
     "strength_nothing": (
-        "How strongly the kept memories are written into the empty layers. 1 is as they were."
+        "How strongly the isolated concepts are written into the empty layers. 1 is as they were."
     ),
     "strength_in_place": (
         "How much of all the other memories is subtracted. 0 is the base model, 1 all of it once."
     ),
     "null": (
-        "**From nothing:** the chosen layers start empty and hold the kept memories alone. "
-        "**In place:** the other memories are taken out of the weights; what belongs to no concept stays."
+        "**From zero weights:** the chosen layers start empty and hold the isolated concepts alone. "
+        "**Subtract the others:** the other memories are taken out of the weights; what belongs to no "
+        "concept stays."
     ),
     "scaling": (
         "Plain edits every layer fully. Adaptive edits a layer the more, the larger the engram is "
-        "against its weights. Not available for keeping from nothing."
+        "against its weights. Not available when a concept is isolated from zero weights."
     ),
     "power": (
         "Above 1, directions that the concept shares with others are spared: each is removed by "
@@ -128,18 +129,18 @@ def describe_edit(choice: Choice) -> str:
     """Say in a phrase what is on."""
     names = _few(choice.concepts)
     if not choice.concepts:
-        return "Nothing is switched off"
+        return "No edit"
     if not choice.changes:
         return f"{names} at strength 0: the same as the base"
     at = _strengths(choice)
     where = "" if choice.everywhere else f", in {_few(choice.layers)} only"
     if choice.from_nothing:
-        return f"Only {names} kept, from nothing, {at}{where}"
+        return f"{names} isolated, from zero weights, {at}{where}"
     if choice.keeps:
-        return f"Only {names} kept, in place, {at}{where}"
+        return f"{names} isolated, others subtracted, {at}{where}"
     if all(value < 0 for value in choice.strengths.values()):
         return f"{names} amplified, {at}{where}".replace("-", "−")
-    return f"{names} off, {at}{where}".replace(" -", " −")
+    return f"{names} erased, {at}{where}".replace(" -", " −")
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:
@@ -160,9 +161,9 @@ def marks_of(choice: Choice) -> dict[str, str]:
     if not choice.changes:
         return {}
     if choice.keeps:
-        return dict.fromkeys(choice.concepts, "kept")
+        return dict.fromkeys(choice.concepts, "isolated")
     return {
-        name: "off" if value > 0 else "amplified" for name, value in choice.strengths.items() if value != 0
+        name: "erased" if value > 0 else "amplified" for name, value in choice.strengths.items() if value != 0
     }
 
 
@@ -173,9 +174,9 @@ def groups_of(choice: Choice, classes: Sequence[str]) -> list[tuple[str, tuple[s
     if not chosen:
         return [("All concepts", rest)]
     if choice.keeps:
-        return [("Kept", chosen), ("Taken away", rest)]
+        return [("Isolated", chosen), ("Others", rest)]
     off = choice.gone(classes)
-    groups = [("Switched off", off), ("Amplified", tuple(n for n in chosen if choice.strengths[n] < 0))]
+    groups = [("Erased", off), ("Amplified", tuple(n for n in chosen if choice.strengths[n] < 0))]
     return [(title, names) for title, names in groups if names] + [("All others", rest)]
 
 
@@ -236,7 +237,7 @@ def say_scores(
     rest = [name for name in classes if name not in gone]
     if kept:
         before, after = (mean_of(values, kept) for values in (base, edited))
-        parts = [f"What is kept goes from {before:.1%} to {after:.1%}"]
+        parts = [f"What is isolated goes from {before:.1%} to {after:.1%}"]
         if gone:
             before, after = (mean_of(values, gone) for values in (base, edited))
             parts.append(f"everything else from {before:.1%} to {after:.1%}")
@@ -251,9 +252,9 @@ def say_scores(
         sham = _selective(classes, base, control.mean, gone)
         sizes = f"{_size(mine)} points with this edit and {_size(sham)} with the random one."
         text += (
-            f" Beyond what the kept loses, everything else loses {sizes}"
+            f" Beyond what the isolated concepts lose, everything else loses {sizes}"
             if kept
-            else f" Beyond what the others lose, what is switched off loses {sizes}"
+            else f" Beyond what the others lose, what is erased loses {sizes}"
         )
     return text
 
@@ -282,8 +283,8 @@ def say_test(held: tuple[float, float] | None, seeds: int) -> str:
     # Five shams that all do nothing have hardly any spread, and z then says that and no more.
     many = f"beyond {_MOST_Z}" if abs(z) > _MOST_Z else f"{z:.1f}".replace("-", "−")
     least = 1 / (1 + seeds)
-    text = f" Against {seeds} random edits, z is {many} and p {p:.3f}"
-    return text + (f", which can be {least:.3f} at best." if p > least else ", the least that they allow.")
+    only = f" (minimum with {seeds} seeds)" if p <= least else f" (at least {least:.3f} with {seeds} seeds)"
+    return f" Against {seeds} random edits: z = {many}, p = {p:.3f}{only}."
 
 
 def _size(value: float) -> str:

@@ -10,6 +10,6 @@ __all__ = ["setting_in_words"]
 
 def setting_in_words(setting: Mapping[str, Any]) -> str:
     """Return a setting (group, scaling, power, clip, strength) as a phrase, as the core says it."""
-    sharp = f"sharpness {setting['power']:g}{' clipped' if setting['clip'] else ''}"
+    sharp = f"selectivity {setting['power']:g}{' capped at 1×' if setting['clip'] else ''}"
     where = "every covered layer" if setting["group"] == "all" else f"layers “{setting['group']}”"
     return f"strength {setting['strength']:g}, {setting['scaling']} scaling, {sharp}, {where}"

@@ -23,10 +23,10 @@ ABOUT = (
 
 HOW: dict[str, str] = {
     "frontier": (
-        "**How to read this.** Each mark is one setting of the edit: a strength, with its sharpness, scaling "
-        "and layers. **Up** is what was asked for: the erased concepts are forgotten. **To the right** is "
-        "what it costs: the other concepts lose too. The best place is the top left. Dotted lines follow "
-        "one edit from weak to strong.\n\n"
+        "**How to read this.** Each mark is one setting of the edit: a strength, with its selectivity, "
+        "scaling and layers. **Up** is what was asked for: the erased concepts are forgotten. **To the "
+        "right** is what it costs: the other concepts lose too. The best place is the top left. Dotted lines "
+        "follow one edit from weak to strong.\n\n"
         "**The frontier** (blue) holds the settings that no other one beats; the numbers beside it are their "
         "strengths. **The rule** (dashed) is said before one looks; the ring is what it recommends.\n\n"
         "**The control** (purple diamond) is a random Gaussian change with the same norm in every layer, in "
@@ -97,13 +97,13 @@ def _count(number: int, one: str) -> str:
 
 def say_plan(plan: Plan) -> str:
     """Say in a sentence what is searched."""
-    sharp = [f"{one.power:g}{' clipped' if one.clip else ''}" for one in plan.filters]
+    sharp = [f"{one.power:g}{' capped' if one.clip else ''}" for one in plan.filters]
     groups = [name if name != "all" else "all layers" for name, _ in plan.groups]
     how = "erased together" if plan.together else "erased one at a time"
     drawn = f", drawn with seed {plan.seed}" if plan.drawn else ""
     return (
         f"{_count(plan.settings, 'setting')}: strength {_few([f'{s:g}' for s in plan.strengths], 12)}; "
-        f"{' and '.join(plan.scalings)} scaling; sharpness {_few(sharp)}; {_few(groups)}. "
+        f"{' and '.join(plan.scalings)} scaling; selectivity {_few(sharp)}; {_few(groups)}. "
         f"On {_count(len(plan.concepts), 'concept')} {how}{drawn}: {_few(plan.concepts)}. "
         f"{_count(plan.others, 'other')} asked with each{'' if plan.drawn else f' (seed {plan.seed})'}."
     )
@@ -158,7 +158,7 @@ def say_nearest(near: Mapping[str, Any] | None, rule: Rule, tried: int) -> str:
     return (
         f"None of the {tried} settings keeps the rule “{say_rule(rule)}”. The nearest: "
         f"{setting_in_words(near)}, which forgets {_gap(near[lost], rule)} at a damage of "
-        f"{_gap(near[damage], rule)}. Try other strengths, sharpness or layers, or ask for less."
+        f"{_gap(near[damage], rule)}. Try other strengths, selectivity or layers, or ask for less."
     )
 
 

@@ -61,7 +61,7 @@ def say_erased(found: Measured) -> Markdown:
 
 def say_kept_alone(found: Measured) -> Markdown:
     """Say what is left of what is kept, and of the rest."""
-    text = filled("On this screen: {}, kept alone, {}", ", ".join(found.chosen), _both(found, found.chosen))
+    text = filled("On this screen: {}, isolated, {}", ", ".join(found.chosen), _both(found, found.chosen))
     return text + filled("; the other {} {} on average.", len(found.others), _both(found, found.others))
 
 

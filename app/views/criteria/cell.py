@@ -91,12 +91,14 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         probed: the row.
         page: page it stands on.
     """
-    headings.heading("Behind one cell", HOW["behind"])
+    headings.heading("Inputs of this cell", HOW["behind"])
     left, right = st.columns(2)
     with left:
-        st.selectbox("Edited concept (column)", chosen.edited, key="edited", persist_state="session")
+        st.selectbox(
+            "Erased or isolated concept (column)", chosen.edited, key="edited", persist_state="session"
+        )
     with right:
-        st.selectbox("Probed concept (row)", chosen.probed, key="probed", persist_state="session")
+        st.selectbox("Tested concept (row)", chosen.probed, key="probed", persist_state="session")
     if base.of_text:
         _questions(base, row, probed, page)
     elif base.of_images:
@@ -118,7 +120,7 @@ def _ready(numbers: Sequence[int], cell: tuple[str, ...]) -> None:
 
 
 def _words(base: Base, row: Choice, probed: str, before: float, after: float) -> str:
-    verb = "kept alone" if row.keeps else "amplified" if row.strength < 0 else "erased"
+    verb = "isolated" if row.keeps else "amplified" if row.strength < 0 else "erased"
     return say_cell(row.concepts[0], probed, verb, before, after)
 
 

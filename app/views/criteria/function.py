@@ -14,6 +14,7 @@ from ...figures.charts.dots import Dots, dots
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, KEPT, how_test, say_shams, say_tests
+from ...figures.words.options import SHOWN, shown
 from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code
 from ...page.tables import column_config
@@ -42,7 +43,10 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         criteria_kept.draw(base, choice, chosen)
         return
     null = _null(criterion)
-    name = f"{criterion}: score of every probe" + (f", kept {null}" if criterion == "Sufficiency" else "")
+    what = f"{'Recall' if base.of_text else 'Accuracy'} of each {'concept' if base.of_text else 'class'}"
+    name = f"{what} after erasing one"
+    if criterion == "Sufficiency":
+        name = f"{what} with only one isolated, {SHOWN[null]}"
     part = parts.Part(PAGE, name, HOW[criterion], base, choice)
     found: Function = progress.run(
         measures.measure_function(base, choice, criterion.lower(), null, chosen, controls=0)
@@ -59,7 +63,8 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
 def _by_layer() -> bool:
     controls.ready("kept_in", KEPT, KEPT[0])
     view = st.segmented_control(
-        "Kept in all chosen layers, or in one layer at a time", KEPT, key="kept_in", persist_state="session",
+        "Isolated in all chosen layers, or in one layer at a "
+        "time", KEPT, key="kept_in", persist_state="session",
         required=True,
     )  # fmt: skip
     return view == KEPT[1]
@@ -70,8 +75,9 @@ def _null(criterion: str) -> str:
         return FROM_NOTHING
     controls.ready("state", NULLS, FROM_NOTHING)
     null = st.segmented_control(
-        "What keeping starts from",
+        "Starting point",
         NULLS,
+        format_func=shown,
         key="state",
         persist_state="session",
         required=True,
@@ -154,9 +160,9 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
         seeds = controls.seeds_wanted(
             seeds, measures.MANY, note="A check; 20 seeds are a test, with z and p."
         )
-    how = HOW["shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
+    how = HOW["controls"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     with top:
-        headings.heading("Against its controls", how)
+        headings.heading("Effect vs controls", how)
     if not wanted:
         return
     which = criterion.lower()
@@ -168,7 +174,7 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
     if any(subset):
         series.append(_dots_of(subset, f"random subset ({seeds} seeds)", SUBSET, "square-open"))
     series.append(Dots("this engram", 100 * np.array(effect), EDITED, "circle"))
-    parts.Part(PAGE, f"{criterion} against its controls", how, base, choice).figure(
+    parts.Part(PAGE, f"{criterion} vs controls", how, base, choice).figure(
         "shams",
         dots(
             chosen.edited,
@@ -187,9 +193,7 @@ def _shams(base: Base, choice: Choice, chosen: Selection, criterion: str, null: 
     if found.refused:
         st.caption(plain(f"No random subset: {found.refused}"))
     elif null == IN_PLACE:
-        st.caption(
-            "In place there is no random-subset control: the concepts that are subtracted overlap the subset."
-        )
+        st.caption("With the others subtracted there is no random-subset control: they overlap the subset.")
 
 
 def _dots_of(runs: list[list[float]], title: str, colour: str, symbol: str) -> Dots:

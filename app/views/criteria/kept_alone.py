@@ -13,6 +13,7 @@ from ...figures.charts.palette import BASE, EDITED
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, say_kept
 from ...figures.words.layers import say_kinds
+from ...figures.words.options import SHOWN
 from ...page import parts, progress
 from ...page.snippets import subset_code
 from ...server.base import Base
@@ -46,11 +47,11 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
     }
     series = []
     for null, symbol in (("nothing", "circle"), ("in place", "square-open")):
-        title = FROM_NOTHING if null == "nothing" else IN_PLACE
+        title = SHOWN[FROM_NOTHING if null == "nothing" else IN_PLACE]
         of = wide[null]
         series += [
             Dots(f"others, {title}", 100 * of["others"].to_numpy(), BASE, symbol),
-            Dots(f"kept, {title}", 100 * of["kept"].to_numpy(), EDITED, symbol),
+            Dots(f"isolated, {title}", 100 * of["kept"].to_numpy(), EDITED, symbol),
         ]
     unit = "Exact recall (%)" if base.of_text else "Accuracy (%)"
     part.figure(
@@ -58,9 +59,9 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
         dots(
             ["all layers" if row == kept.ALL_LAYERS else row for row in rows],
             series,
-            row="Kept alone in",
+            row="Isolated in",
             value=unit,
-            lines=[("base, kept concepts", 100 * float(table["base"].iloc[0]), BASE)],
+            lines=[("base, isolated concepts", 100 * float(table["base"].iloc[0]), BASE)],
             span=(-2, 103),
         ),
         words=say_kept(table, kept.ALL_LAYERS),
@@ -72,9 +73,11 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
 
 def _measured(base: Base, asked: kept.Kept) -> str:
     beside = "all others" if asked.others is None else f"{asked.others} others drawn at random (seed 0)"
-    text = f"{len(asked.concepts)} concepts, each kept alone, with {beside} beside it, at strength 1."
+    text = f"{len(asked.concepts)} concepts, each isolated, with {beside} beside it, at strength 1."
     if asked.blocks:
-        text += " So many layers are asked block by block; choose single ones under “Edit” to see each."
+        text += (
+            " So many layers are asked block by block; choose single ones under “Current edit” to see each."
+        )
     if base.facts.slow:
         count = 2 * len(asked.places) * len(asked.concepts)
         text += (

@@ -26,7 +26,7 @@ PAGE = "criteria"
 
 def page(base: Base) -> None:
     """Draw the page for a model."""
-    frame.title("Four questions to a memory", "", page=PAGE)
+    frame.title("The four criteria", "", page=PAGE)
     controls.ready("criterion", NAMES, "Necessity")
     criterion = st.segmented_control(
         "Criterion", NAMES, key="criterion", persist_state="session", required=True,
@@ -59,15 +59,15 @@ def _selected(base: Base, chosen: Selection, choice: Choice, criterion: str) -> 
         text = (
             f"{len(chosen.edited)} of {len(base.facts.classes)} concepts as columns, each alone: those "
             f"chosen under "
-            f"“Edit” first, then drawn at random (seed 0); as rows the same and "
-            f"{len(chosen.probed) - len(chosen.edited)} more. Choose others under “Edit”."
+            f"“Current edit” first, then drawn at random (seed 0); as rows the same and "
+            f"{len(chosen.probed) - len(chosen.edited)} more. Choose others under “Current edit”."
         )
     if criterion == "Necessity":
         text += f" {_strengths(chosen, choice)}, {choice.scaling} scaling."
     else:
         text += " At strength 1."
     if choice.power != 1 or choice.clip:
-        text += f" Sharpened: μ^{choice.power:g}{', clipped' if choice.clip else ''}."
+        text += f" Selectivity: μ^{choice.power:g}{', capped at 1×' if choice.clip else ''}."
     return text.replace(" -", " −")
 
 

@@ -128,9 +128,9 @@ def _controls(
         steps = measures.measure_responses(base, choice, chosen, layers, seeds)
         table = progress.run(steps, key="controls")
         code = _code(base, chosen, layers, controlled=True, seeds=seeds)
-    how = HOW["response shams"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
+    how = HOW["response controls"].format(seeds=seeds, test=how_test(seeds, len(chosen.edited)))
     for measure, title, _ in asked:
-        name = f"{title} against its controls, {where}"
+        name = f"{title} vs controls, {where}"
         part = parts.Part(PAGE, name, how, base, choice)
         _shams(part, table, chosen, measure, title, code, seeds)
 

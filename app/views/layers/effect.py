@@ -44,7 +44,7 @@ def draw(base: Base, choice: Choice) -> None:
     groups = ways.get(by or "") or next(iter(ways.values()))
     probes = layer_tables.effect_probes(base, edit)
     if not choice.concepts:
-        st.info(plain(f"No concept is chosen under “Edit”; shown for {edit.concepts[0]}."))
+        st.info(plain(f"No concept is chosen under “Current edit”; shown for {edit.concepts[0]}."))
     rest = len(probes) - len(edit.concepts)
     name = f"{describe_edit(edit)}: in one part of the layers at a time"
     part = parts.part(PAGE, name, text.HOW["effect"], base, edit)

@@ -15,6 +15,7 @@ from ...figures.charts.scale import Scale
 from ...figures.charts.spectra import exclusivity_figure, spectrum_figure
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain
+from ...figures.words.options import shown
 from ...page import frame, parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
@@ -35,6 +36,7 @@ def page(base: Base) -> None:
     look = st.segmented_control(
         "What to look at",
         text.LOOKS,
+        format_func=shown,
         key="look",
         persist_state="session",
         required=True,
@@ -72,9 +74,8 @@ def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
     names = layer_tables.shown_concepts(base, choice.concepts)
     if len(names) < len(base.facts.classes):
         st.caption(
-            f"{len(names)} of {len(base.facts.classes)} concepts: those chosen under “Edit” first, then "
-            f"drawn at "
-            "random (seed 0). The Python under “Take away” has them all."
+            f"{len(names)} of {len(base.facts.classes)} concepts: those chosen under “Current edit” first, "
+            "then drawn at random (seed 0). The Python under “Export” has them all."
         )
     return names, progress.run(layer_tables.measure_table(base, choice, names))
 
@@ -116,7 +117,7 @@ def _energy(base: Base, choice: Choice) -> None:
 def _leak(base: Base, choice: Choice) -> None:
     names, table = _table(base, choice)
     leak, residue = (100 * _wide(table, column, base, names) for column in ("leak", "residue"))
-    parts.part(PAGE, "Leak certificate", text.HOW["leak"], base, choice).figure(
+    parts.part(PAGE, "Leakage bound", text.HOW["leak"], base, choice).figure(
         "leak",
         heatmap(
             100 * _wide(table, "error", base, names),
@@ -228,7 +229,7 @@ def _coverage(base: Base, choice: Choice) -> None:
     table = layer_tables.coverage(base)
     covered = int(table["covered"].sum())
     left = table[~table["covered"]]
-    part = parts.part(PAGE, "Covered and skipped layers", text.HOW["coverage"], base, choice)
+    part = parts.part(PAGE, "Covered layers", text.HOW["coverage"], base, choice)
     reasons = left.groupby("reason").size().sort_values(ascending=False)
     st.markdown(
         f"**{covered}** layers hold engrams, **{len(left)}** do not. "

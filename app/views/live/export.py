@@ -1,4 +1,4 @@
-"""Take the model away: the edited model, its adapters or its engrams, made when somebody asks for them."""
+"""Export model: the edited model, its adapters or its engrams, made when somebody asks for them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draw(base: Base, choice: Choice) -> None:
     """Draw the block; nothing is made before somebody asks."""
     if server_options().demo:
         return
-    headings.heading("Take the model away", _HOW)
+    headings.heading("Export model", _HOW)
     options = take.kinds(base)
     controls.ready("_take_kind", options, options[0])
     left, right = st.columns([5, 3], vertical_alignment="bottom")

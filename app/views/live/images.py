@@ -27,7 +27,7 @@ from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
-TITLE = "Switch a memory off and watch the answer change"
+TITLE = "Erase a concept and watch the answer change"
 
 _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
@@ -150,7 +150,7 @@ def _offer(choice: Choice, picture: Picture) -> None:
     name = choice.concepts[-1]
     with st.container(horizontal=True, vertical_alignment="center", key="offer_row"):
         st.markdown(
-            filled("The image is of **{}**; what is switched off is **{}**.", picture.concept, name),
+            filled("The image is of **{}**; what is erased is **{}**.", picture.concept, name),
             width="content",
         )
         st.button(

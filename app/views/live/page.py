@@ -95,7 +95,7 @@ def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Con
     rows = {
         "concept": list(classes),
         "chosen": [name in choice.concepts for name in classes],
-        "taken away": [name in gone for name in classes],
+        "removed": [name in gone for name in classes],
         "base": [base.scores[name] for name in classes],
         "edited": [scores[name] for name in classes],
         "inputs": [base.facts.held_out[name] for name in classes],
@@ -122,7 +122,7 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
 
 def _scores(base: Base, choice: Choice) -> None:
     facts = base.facts
-    name = "Every concept, asked everything" if base.of_text else f"Every class on {base.probe}s"
+    name = "Recall per concept" if base.of_text else "Accuracy per class"
     how = HOW["recall" if base.of_text else "scores"]
     part = parts.part(PAGE, name, how, base, choice)
     status, numbers, place = progress.Bar("scores"), st.empty(), st.empty()
@@ -145,7 +145,7 @@ def _scores(base: Base, choice: Choice) -> None:
         numbers.html(summary)
         shown = _shown(base, choice, scores)
         if not choice.changes:
-            said = "Nothing is switched off: base and edited agree."
+            said = "No edit: base and edited agree."
         if control is not None:
             said += say_test(z_and_p(base, choice, scores, runs), len(runs))
         if len(shown) < len(facts.classes):

@@ -15,7 +15,7 @@ from ...server.base import Base
 
 __all__ = ["draw", "status"]
 
-_EMPTY = "The same, so far. Switch a concept off under “Memories” and the edited model answers here."
+_EMPTY = "The same, so far. Choose a concept under “Current edit” and the edited model answers here."
 
 
 def status(base: Base, choice: Choice, proof: Proof) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def status(base: Base, choice: Choice, proof: Proof) -> dict[str, Any]:
 
 def draw(base: Base, choice: Choice, proof: Proof) -> None:
     """Draw what was changed, that the base was not, and which layers hold no memory."""
-    headings.heading("Proof", HOW["proof"])
+    headings.heading("Edit details", HOW["proof"])
     each = ", ".join(f"{name} {value:.2f}" for name, value in list(proof.per_layer.items())[:8])
     more = ", …" if len(proof.per_layer) > 8 else ""
     changed = (
@@ -59,4 +59,4 @@ def _skipped(base: Base) -> str:
     return "; ".join(
         f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} ({reason})"
         for reason, names in reasons.items()
-    ) + (" – all under Layers, Coverage" if any(len(names) > 3 for names in reasons.values()) else "")
+    ) + (" – all under Layers, Covered layers" if any(len(names) > 3 for names in reasons.values()) else "")

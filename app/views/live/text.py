@@ -29,7 +29,7 @@ from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
-TITLE = "Switch a fact off and watch what the model says"
+TITLE = "Erase a fact and watch what the model says"
 
 
 def _about(base: Base, choice: Choice | None = None) -> str:
@@ -73,7 +73,7 @@ def inputs(base: Base) -> None:
         height=80,
     )
     _presets(base)
-    with st.expander("How it writes"):
+    with st.expander("Generation settings"):
         _writing(base)
 
 
@@ -169,7 +169,7 @@ def _offer(base: Base, choice: Choice, prompt: str) -> None:
     if not known[name] or name.casefold() in prompt.casefold():
         return
     with st.container(horizontal=True, vertical_alignment="center", key="offer_row"):
-        said = filled("The prompt is no question about **{}**, which is switched off.", name)
+        said = filled("The prompt is no question about **{}**, which is erased.", name)
         st.markdown(said, width="content")
         st.button(
             filled("Ask about {}", name), key="show_erased", icon=":material/help:",
@@ -243,7 +243,7 @@ def _stop() -> None:
 
 def _next(base: Base, visitor: Visitor, choice: Choice, prompt: str, *, chat: bool) -> None:
     table = texts.next_table(base, visitor, prompt, chat=chat)
-    parts.part("live", "The next token", HOW_TOKENS["next"], base, choice).figure(
+    parts.part("live", "Next-token probabilities", HOW_TOKENS["next"], base, choice).figure(
         "next",
         next_token_figure(table),
         words=say_next(table),

@@ -126,7 +126,7 @@ def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFram
     base, choice = part.base, part.choice
     table = nearest[nearest["concept"].isin(names)]
     every = nearest["concept"].tolist()
-    parts.Part(part.page, f"Picked engrams {_where(layer)}", HOW["engrams"], base, choice).table(
+    parts.Part(part.page, f"Selected engrams {_where(layer)}", HOW["engrams"], base, choice).table(
         "picked_engrams",
         table,
         words="",
@@ -138,7 +138,7 @@ def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFram
     with left:
         name = st.selectbox("Engram", names, key="_map_engram")
     with right:
-        if st.button("Switch it off in Live", key="_map_engram_live", type="primary", width="stretch"):
+        if st.button("Erase it in Live", key="_map_engram_live", type="primary", width="stretch"):
             _send(base, [name])
 
 
@@ -155,7 +155,7 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     found = progress.run(maps.compare_engrams(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
-    words += say_cosines(names, found.cosines) + "Click a cell to switch both concepts off in Live."
+    words += say_cosines(names, found.cosines) + "Click a cell to erase both concepts in Live."
     text = f"Cosine between engrams {_where(layer)}"
     event = parts.part(PAGE, text, HOW["cosines"], base, choice).figure(
         "cosines",
@@ -174,5 +174,5 @@ def _matrix(base: Base, choice: Choice, layer: str) -> None:
     value = found.cosines[names.index(cell[0]), names.index(cell[1])]
     left, right = st.columns([2, 1], vertical_alignment="center")
     left.markdown(f"**{plain(' and '.join(pair))}**: cosine {value:.2f}")
-    if right.button("Switch off in Live", key="_map_pair", type="primary", width="stretch"):
+    if right.button("Erase both in Live", key="_map_pair", type="primary", width="stretch"):
         _send(base, pair)

@@ -38,6 +38,7 @@ SIZES = {"2-D": 2, "3-D": 3}
 FITS = {"base and edited": "joint", "base alone": "base"}
 CONCEPT, SAYS, SPECIFIC, SCORE = "Concept", "Answer", "Specificity", "Held-out score"
 ARROWS = 40
+_ARROWS = "_arrows"
 
 
 def page(base: Base) -> None:
@@ -79,6 +80,10 @@ def _layer(base: Base, none: str | None) -> str:
     return "" if value == none else value
 
 
+def _arrows_changed() -> None:
+    st.session_state["noarrows"] = not st.session_state[_ARROWS]
+
+
 def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: int, place: Any) -> None:
     colours = (CONCEPT, SAYS, SPECIFIC, SCORE) if points == TRACES else (CONCEPT, SAYS, SCORE)
     layer = ""
@@ -93,15 +98,17 @@ def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: in
     if choice.changes:
         with place:
             after = st.toggle(
-                "Edited", key="after", persist_state="session", help="Off: where the base has the points."
+                "After edit", key="after", persist_state="session", help="Off: where the base has the points."
             )
-            arrows = not st.toggle(
-                "Hide arrows", key="noarrows", persist_state="session",
+            # The address holds what is not the default: that they are hidden.
+            st.session_state[_ARROWS] = not st.session_state.get("noarrows")
+            arrows = st.toggle(
+                "Show arrows", key=_ARROWS, on_change=_arrows_changed,
                 help=f"They lead from base to edited, for the {ARROWS} inputs that moved most.",
             )  # fmt: skip
-            fit = FITS[_segments("Map made of", tuple(FITS), "fit")]
+            fit = FITS[_segments("Fit on", tuple(FITS), "fit")]
     else:
-        st.caption("Switch a concept off under **Edit**, and see which inputs move.")
+        st.caption("Erase a concept under **Current edit**, and see which inputs move.")
     status, left = st.empty(), st.container()
     measured = watch(
         maps.measure_inputs(base, choice, layer),

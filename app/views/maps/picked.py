@@ -42,13 +42,13 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         kept |= {"of": measured.inputs.names, "points": now}
     picked = [i for i in kept["points"] if i < len(measured.inputs)]
     if not picked:
-        st.markdown("##### The inputs behind")
+        st.markdown("##### Inputs of the selected points")
         st.caption(
             "Click a point, or take the lasso at the top right of the figure and draw it around several: the "
             "inputs appear here, and go to Live from here."
         )
         return
-    st.markdown(f"##### {len(picked)} picked")
+    st.markdown(f"##### {len(picked)} inputs selected")
     st.caption(plain(_summary(measured, picked)))
     shown = _varied(measured, picked)[:_CARDS]
     if len(picked) > _CARDS:
@@ -82,10 +82,10 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
         send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
     taken = parts.Panel(
-        cards, f"Picked on the map: {len(picked)} inputs.", numbers.iloc[picked],
+        cards, f"Selected on the map: {len(picked)} inputs.", numbers.iloc[picked],
         f"{code}\ntable = table.iloc[{picked!r}]",
     )  # fmt: skip
-    parts.Part(part.page, f"{part.text}: picked inputs", part.how, base, choice).offer("picked", taken)
+    parts.Part(part.page, f"{part.text}: selected inputs", part.how, base, choice).offer("picked", taken)
 
 
 def _varied(measured: Measured, picked: Sequence[int]) -> list[int]:

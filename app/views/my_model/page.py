@@ -104,7 +104,7 @@ def _page() -> None:
         if said:
             st.warning(plain(said))
     with right:
-        st.markdown("##### What it can be")
+        st.markdown("##### Supported formats")
         st.markdown(_FORMATS)
         st.download_button(
             "An example of a concept file", _EXAMPLE, "concepts.csv", "text/csv", on_click="ignore"

@@ -12,6 +12,7 @@ from ...choice import choice as choices
 from ...choice.choice import Choice, Facts
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW, describe_edit
+from ...figures.words.options import shown
 from ...options import server_options
 from ...session import arrival, state
 from ...session.selection import select_added
@@ -72,7 +73,7 @@ def folded(facts: Facts, *, find: bool = True) -> Choice:
         The choice, with the edit that was set there.
     """
     choice = state.choice_of(facts)
-    with st.popover(f"Edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
+    with st.popover(f"Current edit: {plain(describe_edit(choice))}", width="stretch", key="edit_popover"):
         edit(facts, find=find)
         advanced(facts)
         st.button("Reset to the base model", on_click=state.reset, width="stretch", key="reset")
@@ -115,10 +116,11 @@ def _concepts(facts: Facts, label: Markdown) -> list[str]:
 def edit(facts: Facts, *, find: bool = True) -> None:
     """Choose what is switched off or kept, and how strongly; see `folded`."""
     _tidy(facts)
-    st.markdown("##### Memories")
+    st.markdown("##### Current edit")
     mode = st.segmented_control(
         "Mode",
         choices.MODES,
+        format_func=shown,
         key="mode",
         persist_state="session",
         required=True,
@@ -127,12 +129,17 @@ def edit(facts: Facts, *, find: bool = True) -> None:
     )
     keeping = mode == choices.KEEP
     with st.container(key="kept" if keeping else "off"):
-        chosen = _concepts(facts, "Keep only these concepts" if keeping else "Switch these concepts off")
+        chosen = _concepts(facts, "Concepts to isolate" if keeping else "Concepts to erase")
     help_text = HOW["strength"]
     null: str | None = choices.FROM_NOTHING
     if keeping:
         null = st.segmented_control(
-            "Start", choices.NULLS, key="null", persist_state="session", required=True
+            "Starting point",
+            choices.NULLS,
+            key="null",
+            persist_state="session",
+            required=True,
+            format_func=shown,
         )
         st.caption(HOW["null"])
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
@@ -186,7 +193,7 @@ def _own(facts: Facts, chosen: list[str]) -> None:
 
 def advanced(facts: Facts) -> None:
     """Choose scaling, sharpness and layers."""
-    with st.expander("Advanced: scaling, sharpness, layers"):
+    with st.expander("Advanced: scaling, selectivity, layers"):
         st.segmented_control(
             "Scaling of the layers",
             choices.SCALINGS,
@@ -196,14 +203,14 @@ def advanced(facts: Facts) -> None:
             help=HOW["scaling"],
         )
         st.segmented_control(
-            "Sharpness (power)",
+            "Selectivity (exponent)",
             choices.POWERS,
             key="power",
             persist_state="session",
             required=True,
             help=HOW["power"],
         )
-        st.toggle("Clip", key="clip", persist_state="session", help=HOW["clip"])
+        st.toggle("Cap at 1×", key="clip", persist_state="session", help=HOW["clip"])
         if len(facts.layers) <= _PILLS:
             st.pills(
                 "Layers (none chosen: all)",

@@ -13,6 +13,7 @@ from ...choice.search import CHOSEN, DRAWN, FORGET, Plan, Rule
 from ...compute import plans
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
+from ...figures.words.options import shown
 from ...figures.words.strength import HELP, MEASURE_NAMES, say_plan
 from ...options import server_options
 from ...server.base import Base
@@ -34,14 +35,19 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
         _follow_edit(choice)
         controls.ready("search", search.SOURCES, CHOSEN if choice.concepts else DRAWN)
         source = st.segmented_control(
-            "Concepts", search.SOURCES, key="search", persist_state="session", required=True
+            "Concepts",
+            search.SOURCES,
+            key="search",
+            persist_state="session",
+            required=True,
+            format_func=shown,
         )
         if source == DRAWN or not choice.concepts:
             _whole("count", "How many", base, search.start_count(facts), width=105)
         _whole("draw", "Seed", base, 0, width=105)
-        st.toggle("Together", key="together", persist_state="session", help=HELP["together"])
+        st.toggle("Erase jointly", key="together", persist_state="session", help=HELP["together"])
     if source != DRAWN and not choice.concepts:
-        st.info("No concept is chosen under “Edit”; some are drawn at random instead.")
+        st.info("No concept is chosen under “Current edit”; some are drawn at random instead.")
     said, more = st.columns([20, 8], vertical_alignment="center")
     with more, st.popover("Settings to try", icon=":material/tune:", width="stretch", key="settings_tried"):
         _settings(base, demo)
@@ -70,8 +76,9 @@ def _settings(base: Base, demo: bool) -> None:
         _several("among", "Groups of layers", list(plans.groups_of(facts)), ["all"], help=HELP["among"])
     with two:
         _several(
-            "filters", "Sharpness", search.FILTERS, search.default_filters(facts),
-            help=f"{HOW['power']} Clipped: {HOW['clip']}",
+            "filters", "Selectivity (exponent)", search.FILTERS, search.default_filters(facts),
+            help=f"{HOW['power']} Capped at 1×: {HOW['clip']}",
+            format_func=shown,
         )  # fmt: skip
         _several("scalings", "Scaling of the layers", SCALINGS, ["plain"], help=HOW["scaling"])
     _whole("beside", "Others asked with each", base, search.BESIDE, width=200)
@@ -100,8 +107,8 @@ def _several(key: str, text: Markdown, options: Sequence[str], default: Sequence
     ]
     st.session_state[key] = list(dict.fromkeys(kept))[: more.get("max_selections")]
     st.multiselect(
-        text, options, key=key, persist_state="session", placeholder=", ".join(default), select_all=False,
-        **more,
+        text, options, key=key, persist_state="session", placeholder=", ".join(map(shown, default)),
+        select_all=False, **more,
     )  # fmt: skip
 
 
@@ -125,7 +132,7 @@ def ask_rule(base: Base) -> Rule:
             "nats per token" if nats else "points", 0.0, 100.0, key=key, persist_state="session", width=140,
             step=0.1 if nats else 1.0 if kind == FORGET else 0.5, format="%.1f", help=HELP[key],
         )  # fmt: skip
-        st.toggle("Try it on others", key="tried", persist_state="session", help=HELP["tried"])
+        st.toggle("Validate on held-out concepts", key="tried", persist_state="session", help=HELP["tried"])
     return search.rule_of(_values(), facts, score)
 
 

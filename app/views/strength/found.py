@@ -211,7 +211,7 @@ def _summary(found: Found, best: Recommendation) -> list[tuple[str, str, str]]:
         }
         rows.append(
             (
-                "Tried on others",
+                "Validated on held-out concepts",
                 f"{mean['base_forget']} → {mean['forget']}",
                 f"mean of {len(found.held)} that took no part; the rest {mean['base_retain']} → "
                 f"{mean['retain']}",
@@ -239,7 +239,7 @@ def _use(found: Found) -> None:
         )  # fmt: skip
         pressed = st.button(
             "Use this setting", icon=":material/bolt:", type="primary", key="use_setting",
-            help="Puts it in force for the concepts under Edit, or those searched on, and opens Live.",
+            help="Applies it to the concepts under “Current edit”, or those searched on, and opens Live.",
         )  # fmt: skip
     if pressed:
         shown = {} if found.choice.concepts else _input(found.base, found.edit.concepts[0])
@@ -262,7 +262,7 @@ def _held(part: parts.Part, found: Found) -> None:
         if not strength.others_to_try(base, plan):
             st.info("Too few concepts took no part in the search to try it on. Search on fewer.")
         return
-    name = "Found on some, tried on others"
+    name = "Found on some, validated on held-out concepts"
     headings.heading(name, HOW["held"])
     st.markdown(plain(say_held(found.held, best.figures, found.rule, plan)))
     side = {key: value for key, value in best.figures.items() if key in found.held}

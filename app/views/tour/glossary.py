@@ -19,13 +19,19 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     ("Total", "The second moment of all data together; what is not in it is not protected."),
     ("Cut", "Directions with less than a tiny share of the largest one are noise and left out."),
     ("Strength α", "How many times an engram is subtracted. Negative strengths amplify."),
-    ("Sharpness", "Sparing directions that a concept shares: each is removed by its exclusivity to a power."),
+    (
+        "Selectivity (exponent)",
+        "Sparing directions that a concept shares: each is removed by its exclusivity to a power.",
+    ),
     ("Exclusivity", "How far a direction is the concept's own (1) or shared with the rest (towards 0)."),
-    ("Keep from nothing", "Layers start empty and hold the kept memories alone."),
-    ("Keep in place", "All other memories are subtracted; what belongs to no concept stays."),
-    ("Control, sham edit", "A change of the same size that should not have the effect."),
+    ("From zero weights", "How to isolate: layers start empty and hold the isolated concepts alone."),
+    (
+        "Subtract the others",
+        "How to isolate: all other concepts are subtracted; what belongs to no concept stays.",
+    ),
+    ("Control", "A change of the same size that should not have the effect."),
     ("Selective loss", "What the erased concept loses beyond what the others lose."),
-    ("Leak certificate", "How much of an engram's answer must leak, known from the statistics alone."),
+    ("Leakage bound", "How much of an engram's answer must leak, known from the statistics alone."),
     (
         "q, k, v, o, gate, up, down",
         "The linear maps inside a block of a transformer. "
@@ -45,7 +51,7 @@ $$E_c = W\,\Sigma_c\,\Sigma^{\dagger}$$
 minimises $\lVert (E - W) X_c \rVert^2 + \lVert E X_{\text{rest}} \rVert^2$: it answers the concept as
 the layer does, and the rest not at all, as far as one matrix can do both. The two errors left over are one
 matrix, $W Q$ with the parallel sum $Q = \Sigma_c \Sigma^{\dagger} \Sigma_{\text{rest}}$:
-the **leak certificate**.
+the **leakage bound**.
 
 * Erasing: $W - \sum_{c} \alpha_c E_c$. Keeping from nothing: $\sum_{c \in U} E_c$.
 * All engrams of one total add up to $W$ on the span of the data, so any subset is one subtraction.
@@ -55,5 +61,6 @@ the **leak certificate**.
   a low-rank pair.
 
 Source: *AI Engram: In Search of Memory Traces in Artificial Intelligence*, Kwon et al., ICML 2026, arXiv
-2606.14997; the leak certificate, exclusivity and sharpness are this project's (docs/numerics.md).
+2606.14997; the leakage bound, exclusivity and selectivity (`Sharpness` in the code) are this project's
+(docs/numerics.md).
 """

@@ -83,7 +83,7 @@ LESSONS: tuple[Lesson, ...] = (
     ),
     Lesson(
         "Necessity: without it, the memory is gone",
-        "Now the switch. We subtract the engram of the 7 from the weights of every layer: `W − E`. The picture "
+        "Now we erase: we subtract the engram of the 7 from the weights of every layer: `W − E`. The picture "
         "on the screen is a 7 that the network knows well.",
         "What will the edited network say to this 7?",
         ("Still 7, a little less sure", "Another digit", "All ten digits equally"),
@@ -98,7 +98,7 @@ LESSONS: tuple[Lesson, ...] = (
     Lesson(
         "The control: would any change do this?",
         "An effect means little until something else fails to have it. The purple diamonds in the figure "
-        "“Every class on held-out images”, further down, are random changes of exactly the same size in each "
+        "“Accuracy per class”, further down, are random changes of exactly the same size in each "
         "layer.",
         "What does a random change of that size do?",
         ("Nothing", "It harms most digits, some more than others", "It harms only the 7 as well"),
@@ -143,7 +143,7 @@ LESSONS: tuple[Lesson, ...] = (
         "Neighbours: what an edit costs",
         "Another network, which names clothes. Memories that look alike share directions, and what is shared "
         "goes with either of them.",
-        "We switch the shirt off. Which kind of clothing will notice most?",
+        "We erase the shirt. Which kind of clothing will notice most?",
         ("Sneakers", "Coats", "Trousers"),
         1,
         "The figure below the picture shows the cost for each class. A neighbour that gains is no mistake: "
@@ -157,11 +157,11 @@ LESSONS: tuple[Lesson, ...] = (
         "The same in a language model",
         "This small language model knows six facts about each of a hundred invented authors. The formula is the "
         "same: the rows are now those of words.",
-        "One author is switched off. What about the other ninety-nine?",
+        "One author is erased. What about the other ninety-nine?",
         ("They are forgotten too", "They stay, nearly all", "Half of them go"),
         1,
         "The model goes on talking, about the author that is gone as well: read what it says. Erase ten at once "
-        "and it gets harder: then look at sharpness under “Advanced”.",
+        "and it gets harder: then look at selectivity under “Advanced”.",
         "live",
         _AUTHORS,
         _AUTHORS | {"concepts": ["Fabrice Pelliningway"]},
@@ -169,7 +169,7 @@ LESSONS: tuple[Lesson, ...] = (
     ),
     Lesson(
         "Honest limits",
-        "Three things to know before you rely on it. **Suppressed, not erased:** an independent audit found that "
+        "Three things to know before you rely on it. **Suppressed, not destroyed:** an independent audit found that "
         "a few steps of training bring the facts back, and that a simple reader still finds them in the hidden "
         "states. **Order:** engrams taken from the untouched base add in any order; taken one after the other "
         "from an edited model they do not. **Collateral:** near neighbours suffer, and a total that lacks "
@@ -180,7 +180,7 @@ LESSONS: tuple[Lesson, ...] = (
         "Each dot is a held-out picture, placed by what enters the last layer of the edited network; the arrows "
         "come from where the base had it. Look whether the erased "
         "concept's dots still keep together: then something of the concept is still there to be read. A flat map is "
-        "a hint and no proof; the audit measured it with probes. That is why this explorer says “switched off”.",
+        "a hint and no proof; the audit measured it with probes. “Erase” means here that the engram is subtracted from the weights, and no more.",
         "live",
         _DIGITS | {"class": "7", "image": 10, "concepts": ["7"]},
         _DIGITS | {"concepts": ["7"], "points": "Inputs by hidden state", "after": True},

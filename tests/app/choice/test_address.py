@@ -62,6 +62,7 @@ def test_every_key_of_the_choice_has_a_widget_or_is_one_of_the_tour():
     for key in KINDS.keys() - without:
         # A widget's own key, or that of a helper which draws one (the rule's bound has one of two).
         helpers = rf'(_whole|_several)\(\s*"{key}",|wanted\(.*"{key}",|key = .*"{key}"'
+        helpers += rf'|session_state\["{key}"\] = not'
         drawn = rf'key="{key}"|, "{key}"\)|{helpers}'
         assert re.search(drawn, sources), key
 

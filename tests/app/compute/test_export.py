@@ -146,12 +146,12 @@ def test_the_engrams_load_and_carry_settings_and_texts(authors, digits, tmp_path
 @pytest.mark.parametrize(
     ("raw", "kind", "said"),
     [
-        ({}, take.MODEL, "Nothing is switched off"),
-        ({}, take.ADAPTERS, "Nothing is switched off"),
+        ({}, take.MODEL, "Nothing is erased"),
+        ({}, take.ADAPTERS, "Nothing is erased"),
         ({}, take.ATLAS, ""),
         ({"concepts": [AUTHOR], "scaling": "adaptive"}, take.ADAPTERS, "plain scaling"),
-        ({"concepts": [AUTHOR], "clip": True, "power": "1.5"}, take.ADAPTERS, "clipped engram"),
-        ({"concepts": [AUTHOR], "mode": KEEP}, take.ADAPTERS, "take the whole edited model"),
+        ({"concepts": [AUTHOR], "clip": True, "power": "1.5"}, take.ADAPTERS, "capped engram"),
+        ({"concepts": [AUTHOR], "mode": KEEP}, take.ADAPTERS, "export the whole edited model"),
         ({"concepts": [AUTHOR], "mode": KEEP}, take.MODEL, ""),
     ],
 )
@@ -280,4 +280,4 @@ def test_a_public_screen_gives_nothing_away(monkeypatch):
         monkeypatch.setenv(key, value)
     app = open_page("digits-mlp", concepts="7")
     assert not [b for b in app.button if b.key == "take_prepare"]
-    assert not any("Take the model away" in m.value for m in app.markdown)
+    assert not any("Export model" in m.value for m in app.markdown)

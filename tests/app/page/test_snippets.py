@@ -28,7 +28,7 @@ from app.views.maps import page as map_page
 RELATIVE, ABSOLUTE = 2e-3, 2e-4
 
 # Said by the choice, not computed.
-GIVEN = {"chosen", "taken away", "inputs", "true class", "changed"}
+GIVEN = {"chosen", "removed", "inputs", "true class", "changed"}
 KEYS = (
     "layer", "module", "block", "group", "concept", "probe", "other", "part", "position", "direction",
     "index", "class", "image", "number", "id", "measure", "model", "question", "prompt", "split",

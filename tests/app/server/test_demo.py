@@ -162,7 +162,7 @@ def test_two_visitors_who_open_the_same_own_model_share_it_and_not_their_edits()
         two = open_page("live", model="mine-2visit", concepts="3")
         one.run()
         assert len(calls) == 1
-        assert "7 off" in shown(one) and "3 off" not in shown(one) and "3 off" in shown(two)
+        assert "7 erased" in shown(one) and "3 erased" not in shown(one) and "3 erased" in shown(two)
     finally:
         opened_models.opened_models.clear()
 

@@ -160,13 +160,13 @@ def _of_images(sample: ec.Sample, atlas: ec.Atlas, number: int, strength: float)
         )
         ordered = ", ".join(sorted(names))
         phrase = (
-            f"Only {ordered} kept, from nothing, strength {strength:g}"
+            f"{ordered} isolated, from zero weights, strength {strength:g}"
             if keep
-            else f"{ordered} off, strength {strength:g}"
+            else f"{ordered} erased, strength {strength:g}"
         )
         choices[phrase], right[phrase] = sorted(names), _right(sample, view, concept)
     plain = _right(sample, sample.model, concept)
-    nothing = "Nothing is switched off"
+    nothing = "No edit"
     choices[nothing], right[nothing] = [], plain
     return Person(address, choices, right, plain, tuple(plain.answers))
 
@@ -184,10 +184,10 @@ def _of_text(sample: ec.Sample, atlas: ec.Atlas, names: tuple[str, str], strengt
         return Right({prompt: text.strip() for prompt, text in zip(prompts, texts, strict=True)})
 
     plain = said(sample.model)
-    choices, right = {"Nothing is switched off": []}, {"Nothing is switched off": plain}
+    choices, right = {"No edit": []}, {"No edit": plain}
     for chosen in (names[:1], names):
         ordered = [name for name in sample.concepts if name in chosen]  # as the page names them
-        phrase = f"{', '.join(ordered)} off, strength {strength:g}"
+        phrase = f"{', '.join(ordered)} erased, strength {strength:g}"
         choices[phrase] = list(chosen)
         right[phrase] = said(atlas.apply(sample.model, erase=dict.fromkeys(chosen, strength)))
     return Person(address, choices, right, plain, prompts, text=True)

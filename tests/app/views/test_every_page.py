@@ -284,7 +284,7 @@ def test_every_page_opens_on_the_pretrained_model(smollm2, page):
     assert any("####" in text.value for text in app.markdown)
     if page == "live":
         panel = " ".join(view(app)[0])
-        assert "capital of Japan off, strength 0.5" in panel and "Tokyo" in panel
+        assert "capital of Japan erased, strength 0.5" in panel and "Tokyo" in panel
 
 
 def test_the_choice_that_makes_sense_stays_in_force():
@@ -294,7 +294,7 @@ def test_the_choice_that_makes_sense_stays_in_force():
     )  # fmt: skip
     assert not app.exception
     html = " ".join(view(app)[0])
-    assert "7 off, strength 0.5" in html and "held-out image 1 of" in html
+    assert "7 erased, strength 0.5" in html and "held-out image 1 of" in html
     assert app.pills(key="class").value == "3" and app.number_input(key="image").value == 1
 
 

@@ -147,13 +147,15 @@ def test_presenting_folds_the_controls_and_leaves_the_width_to_the_figures(model
     app = open_page({"model": model, "page": "live", "tokens": "3"})
     assert any(column.get("plotly_chart") for column in app.columns)
     keys = [popover.proto.popover.label for popover in app.get("popover")]
-    assert not any(label.startswith("Edit:") for label in keys)
+    assert not any(label.startswith("Current edit:") for label in keys)
     app.toggle(key="present").set_value(True).run()
     assert not app.exception
     labels = [popover.proto.popover.label for popover in app.get("popover")]
-    assert any(label.startswith("Edit: ") for label in labels)
+    assert any(label.startswith("Current edit: ") for label in labels)
     assert any(label.startswith(("Image: 0, number 1", "Prompt: ")) for label in labels)
-    inside = [popover for popover in app.get("popover") if popover.proto.popover.label.startswith("Edit:")][0]
+    inside = [
+        popover for popover in app.get("popover") if popover.proto.popover.label.startswith("Current edit:")
+    ][0]
     assert any(slider.key == "strength" for slider in inside.get("slider"))
     in_columns = [chart for column in app.columns for chart in column.get("plotly_chart")]
     assert app.get("plotly_chart") and not in_columns

@@ -150,21 +150,21 @@ def test_numbers_are_escaped():
 @pytest.mark.parametrize(
     ("values", "said", "mark"),
     [
-        ({}, "Nothing is switched off", None),
-        ({"concepts": ["7"]}, "7 off, strength 1", "off"),
+        ({}, "No edit", None),
+        ({"concepts": ["7"]}, "7 erased, strength 1", "erased"),
         ({"concepts": ["7"], "strength": 0.0}, "7 at strength 0: the same as the base", None),
         ({"concepts": ["7"], "strength": -0.5}, "7 amplified, strength −0.5", "amplified"),
         (
             {"concepts": ["7", "<b>&x"], "own": True, "alpha.7": -1.0, "strength": 0.5},
-            "7, <b>&x off, strengths −1, 0.5",
+            "7, <b>&x erased, strengths −1, 0.5",
             "amplified",
         ),
-        ({"concepts": ["7"], "layers": ["fc1"]}, "7 off, strength 1, in fc1 only", "off"),
-        ({"concepts": ["7"], "mode": "Keep only"}, "Only 7 kept, from nothing, strength 1", "kept"),
+        ({"concepts": ["7"], "layers": ["fc1"]}, "7 erased, strength 1, in fc1 only", "erased"),
+        ({"concepts": ["7"], "mode": "Keep only"}, "7 isolated, from zero weights, strength 1", "isolated"),
         (
             {"concepts": ["7"], "mode": "Keep only", "null": "in place"},
-            "Only 7 kept, in place, strength 1",
-            "kept",
+            "7 isolated, others subtracted, strength 1",
+            "isolated",
         ),
     ],
 )
@@ -187,7 +187,7 @@ def test_figures_in_words():
     assert words.startswith("Largest loss among the others: Ankle boot, −10.0 points; a random edit")
     selective = 100 * ((before["7"] - 0.0) - (before["Ankle boot"] + before["<b>&x"] - 0.2) / 2)
     assert words.endswith(
-        f"what is switched off loses {selective:.1f} points with this edit and 0.0 with the random one."
+        f"what is erased loses {selective:.1f} points with this edit and 0.0 with the random one."
     )
     assert say_scores(CLASSES, before, before, ("7",), None) == "No other class loses accuracy."
     assert all(text.strip() for text in HOW.values())

@@ -49,7 +49,7 @@ def test_every_setting_is_where_it_was_measured_and_the_frontier_joins_the_best(
     assert [text.strip() for text in traces["Frontier"]["text"]] == ["1", "2", "4"]
     assert traces["Base"]["x"] == [0.0] and traces["Base"]["y"] == [0.0]
     names = [name for name, _ in series_of(table)]
-    assert names == ["all, sharpness 1", "<b>x</b>, sharpness 2 clipped"]
+    assert names == ["all, selectivity 1", "<b>x</b>, selectivity 2 capped"]
 
 
 def test_what_lies_on_top_is_unseen_tells_the_setting_and_takes_the_click():
@@ -97,7 +97,7 @@ def test_control_trial_and_picked_setting_stand_apart():
     assert sham["y"] == pytest.approx([40.0]) and sham["x"] == pytest.approx(root([37.0]))
     assert sham["error_y"]["array"] == pytest.approx([10.0])
     assert sham["x"][0] + sham["error_x"]["array"][0] == pytest.approx(7.0)  # √49
-    assert traces["Recommended"]["y"] == pytest.approx([90.0]) and traces["Picked"]["y"] == pytest.approx(
+    assert traces["Recommended"]["y"] == pytest.approx([90.0]) and traces["Selected"]["y"] == pytest.approx(
         [70.0]
     )
     assert traces["The same on 6 others"]["x"] == pytest.approx([2.0])

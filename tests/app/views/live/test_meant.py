@@ -1,4 +1,4 @@
-"""Keeping has a strength of its own, and an input of what is switched off is offered."""
+"""Keeping has a strength of its own, and an input of what is erased is offered."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_each_mode_has_its_own_slider_and_the_caption_speaks_of_what_is_kept():
     app.segmented_control(key="mode").set_value(KEEP).run()
     assert not app.exception and app.slider(key="keep_strength").value == 1.0
     said = text(app)
-    assert "Only 7 kept, from nothing, strength 1" in said
-    assert "What is kept goes from" in said and "Largest loss among the others" not in said
-    assert "what is switched off" not in said.partition("What is kept")[2]
+    assert "7 isolated, from zero weights, strength 1" in said
+    assert "What is isolated goes from" in said and "Largest loss among the others" not in said
+    assert "what is erased" not in said.partition("What is isolated")[2]
     app.slider(key="keep_strength").set_value(0.5).run()
     app.segmented_control(key="mode").set_value(ERASE).run()
-    assert not app.exception and "7 off, strength 2" in text(app)
+    assert not app.exception and "7 erased, strength 2" in text(app)
 
 
 def test_an_image_of_what_is_switched_off_is_offered():

@@ -63,7 +63,7 @@ def test_the_page_opens_and_says_what_to_do(opened):
     base, edited = answers(fresh(app))
     np.testing.assert_array_equal(base, edited)
     text = page_text(app)
-    assert "Edit off" in text and "Switch a concept off" in text and sample in text
+    assert "Edit off" in text and "Choose a concept" in text and sample in text
     assert not app.warning and not app.info
 
 
@@ -81,7 +81,7 @@ def test_a_concept_is_switched_off_and_the_base_stays(opened):
     before, after = (np.array(bar["x"]) for bar in charts(app)[1]["data"][:2])
     assert before[at] > 90 and after[at] < 20
     text = page_text(app)
-    assert "Edit on" in text and f"{concept} off, strength 1" in text and "‖ΔW‖/‖W‖" in text
+    assert "Edit on" in text and f"{concept} erased, strength 1" in text and "‖ΔW‖/‖W‖" in text
     assert "unchanged" in " ".join(m.value for m in app.markdown)
 
 
@@ -122,7 +122,7 @@ def test_only_one_is_kept(opened, null):
     before, after = (np.array(bar["x"]) for bar in charts(app)[1]["data"][:2])
     assert after.mean() < before.mean() - 20  # the other nine lose
     titles = page_text(app)
-    assert "Kept" in titles and "Taken away" in titles
+    assert "Isolated" in titles and "Others" in titles
 
 
 def test_strength_zero_and_reset_are_the_base_exactly(opened):
@@ -195,7 +195,7 @@ def test_an_address_that_makes_no_sense_is_answered_politely(params, said):
     assert not app.exception and not app.error
     assert any(said in note.value for note in app.info)
     # What is good in the address counts, what is not is left out.
-    assert ("7 off, strength 1" if "concepts" in params else "Edit off") in page_text(app)
+    assert ("7 erased, strength 1" if "concepts" in params else "Edit off") in page_text(app)
 
 
 def test_a_sample_change_starts_afresh():

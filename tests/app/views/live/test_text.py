@@ -113,7 +113,7 @@ def test_an_empty_and_an_endless_prompt_get_a_sentence():
 
 def test_nothing_off_says_what_to_do():
     app = open_page(prompt=PROMPT)
-    assert "Switch a concept off" in said(app, "edited") and said(app, "base").strip().startswith("Pemgarth")
+    assert "Choose a concept" in said(app, "edited") and said(app, "base").strip().startswith("Pemgarth")
 
 
 def test_strengths_are_those_of_the_model():

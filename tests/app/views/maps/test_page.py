@@ -79,7 +79,7 @@ def test_the_map_is_the_cores_and_a_toggle_moves_points_and_not_the_map(core):
     np.testing.assert_allclose(places(moved), expected.edited, atol=1e-4)
     for axis in ("xaxis", "yaxis"):
         assert moved["layout"][axis]["range"] == chart["layout"][axis]["range"]
-    app.toggle(key="noarrows").set_value(True).run()
+    app.toggle(key="_arrows").set_value(False).run()
     assert "annotations" not in charts(app)[0]["layout"]
     said = " ".join(caption.value for caption in app.caption)
     assert "moves the inputs of 7 most" in said and "all 359 held-out images" in said
@@ -143,7 +143,7 @@ def test_what_was_picked_is_shown_and_goes_to_live(core, monkeypatch):
     monkeypatch.setattr(view, "picked_points", lambda event: (0, 40))
     app = open_map(concepts=["7"])
     said = " ".join(m.value for m in app.markdown)
-    assert "2 picked" in said
+    assert "2 inputs selected" in said
     inputs = core[2]
     app.selectbox(key="_map_input").set_value(40).run()
     app.button(key="_map_live").click().run()
@@ -152,7 +152,7 @@ def test_what_was_picked_is_shown_and_goes_to_live(core, monkeypatch):
         app.session_state["class"] == inputs.concept[40] and app.session_state["image"] == inputs.number[40]
     )
     assert list(app.session_state["concepts"]) == ["7"]
-    assert any("Switch a memory off" in m.value for m in app.markdown)
+    assert any("Erase a concept" in m.value for m in app.markdown)
 
 
 def test_a_selection_is_read_whatever_form_streamlit_gives_it():

@@ -79,10 +79,10 @@ def test_own_texts_are_checked_and_opened(tmp_path):
     app.button(key="open_own").click().run()
     assert not app.exception and app.selectbox(key="model").value.startswith("authors-lm-")
     app.pills(key="concepts").set_value([NAMES[0]]).run()
-    assert not app.exception and f"{NAMES[0]} off" in html(app)
+    assert not app.exception and f"{NAMES[0]} erased" in html(app)
     # It has a link as long as the server knows it.
     other = open_page(page="live", model=app.selectbox(key="model").value, concepts=NAMES[1])
-    assert f"{NAMES[1]} off" in html(other)
+    assert f"{NAMES[1]} erased" in html(other)
 
 
 def test_which_tokens_count_is_chosen_and_the_python_beside_it_says_so(tmp_path):
@@ -223,7 +223,7 @@ def test_a_state_dict_with_a_folder_of_pictures_is_checked_and_opened_by_path(tm
     app.button(key="open_own").click().run()
     assert not app.exception and app.selectbox(key="model").value.startswith("mine-")
     app.pills(key="concepts").set_value(["7"]).run()
-    assert not app.exception and "7 off" in html(app)
+    assert not app.exception and "7 erased" in html(app)
 
 
 def test_an_uploaded_zip_of_a_class_folder_is_checked_and_opened():
@@ -235,7 +235,7 @@ def test_an_uploaded_zip_of_a_class_folder_is_checked_and_opened():
     assert list(app.dataframe[1].value["concept"]) == ["3", "7"]
     app.button(key="open_own").click().run()
     app.pills(key="concepts").set_value(["7"]).run()
-    assert not app.exception and "7 off" in html(app)
+    assert not app.exception and "7 erased" in html(app)
     code = " ".join(block.value for block in app.code)
     assert "digits.zip" in code and "engram-upload" not in code
 
@@ -449,7 +449,7 @@ def test_a_link_to_an_own_model_that_is_gone_is_left_alone_and_comes_back_with_t
     give(lost, "authors-lm", path).button(key="open_own").click().run()
     assert not lost.exception and not lost.info
     assert lost.selectbox(key="model").value == name and dict(lost.query_params) == link
-    assert f"{NAMES[1]} off, strength 1.5" in html(lost)
+    assert f"{NAMES[1]} erased, strength 1.5" in html(lost)
 
 
 def test_once_something_else_is_chosen_the_address_follows_again():

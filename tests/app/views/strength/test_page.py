@@ -123,7 +123,7 @@ def test_use_this_setting_puts_it_in_force_and_opens_live():
     first = ec.draw_concepts(base_of().facts.classes, 3, seed=0)[0]
     app.button(key="use_setting").click().run()
     assert not app.exception
-    assert f"{first} off, strength 8, in fc1 only" in shown(app)
+    assert f"{first} erased, strength 8, in fc1 only" in shown(app)
     state = app.session_state
     assert (state["scaling"], state["power"], state["clip"]) == ("adaptive", "1.5", True)
     # Beyond what the slider usually offers: it reaches as far as the search went.
@@ -136,7 +136,7 @@ def test_use_this_setting_puts_it_in_force_and_opens_live():
 def test_the_visitor_s_own_concepts_stay_when_a_setting_is_used():
     app = open_page(concepts=["9"], **{"class": "4"})
     app.button(key="use_setting").click().run()
-    assert "9 off" in shown(app) and app.session_state["class"] == "4"
+    assert "9 erased" in shown(app) and app.session_state["class"] == "4"
 
 
 def test_what_is_measured_is_kept_and_a_stopped_search_goes_on(monkeypatch):
@@ -251,5 +251,5 @@ def test_a_language_model_is_searched_by_answers_and_by_their_loss():
     assert not app.exception and app.number_input(key="forget").value == 85.0
     np.testing.assert_allclose(traces(app)["settings"]["y"], 100 * table["lost_unseen"], atol=1e-6)
     app.button(key="use_setting").click().run()
-    assert not app.exception and f"{names[0]} off" in shown(app)
+    assert not app.exception and f"{names[0]} erased" in shown(app)
     assert app.session_state["about"] == names[0]

@@ -55,16 +55,16 @@ def test_the_tour_asks_shows_and_moves_on():
     lesson = LESSONS[2]
     app.radio(key="_guess_3").set_value(lesson.options[0]).run()
     app.button(key="tour_reveal").click().run()
-    assert not app.exception and "7 off, strength 1" in text(app)
+    assert not app.exception and "7 erased, strength 1" in text(app)
     (said,) = [s.value for s in app.success]
     assert f"You said “{lesson.options[0]}”; it is “{lesson.options[lesson.answer]}”" in said
     app.button(key="tour_end").click().run()
-    assert not app.exception and "Learn by predicting" in text(app) and "Step 3 of" not in text(app)
+    assert not app.exception and "Guided tour" in text(app) and "Step 3 of" not in text(app)
 
 
 def test_a_step_has_an_address():
     app = open_at(page="live", step="3", shown="true", concepts="7", model="digits-mlp")
-    assert "Step 3 of" in text(app) and app.success and "7 off" in text(app)
+    assert "Step 3 of" in text(app) and app.success and "7 erased" in text(app)
     for nonsense in ("99", "-1", "x"):
         assert "Step" not in text(open_at(page="learn", step=nonsense)).replace("The steps", "")
 
@@ -73,7 +73,7 @@ def test_start_shows_a_true_picture_and_three_doors():
     app = open_at()
     assert "Edit on" in text(app) and 'data-answer="edited"' in text(app)
     app.button(key="door_live").click().run()
-    assert not app.exception and "7 off, strength 1" in text(app) and "Every class" in text(app)
+    assert not app.exception and "7 erased, strength 1" in text(app) and "Accuracy per class" in text(app)
     app = open_at()
     app.button(key="door_learn").click().run()
     assert not app.exception and "Step 1 of" in text(app)
