@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
+import torch
 import typer
 
 from .commands import cache, printing
@@ -25,16 +29,44 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="engram",
-    help="Find, erase, keep and measure single memories in trained neural networks.",
+    help="Find, erase, isolate and measure single concepts in trained neural networks.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 for command in (samples, layers, record, extract, criteria, sweep, erase, ask):
     app.command()(command)
 app.command(name="map")(map_points)
 app.command(name="app")(open_app)
 app.add_typer(cache.commands, name="cache")
+
+
+def _versions() -> str:
+    try:
+        own = version("engram-explorer")
+    except PackageNotFoundError:  # a source tree that was never installed
+        own = "not installed"
+    return f"engram-explorer {own}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(_versions())
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="Say which version this is, and of torch and Python.",
+            callback=_say_version,
+            is_eager=True,
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
 import typer
 from commands import run_command
 from typer.testing import CliRunner
@@ -54,6 +56,41 @@ def test_the_installed_script_fails_with_one_sentence_and_status_2() -> None:
     ran = subprocess.run([script, "layers", "digit-mlp"], capture_output=True, text=True, timeout=300)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert ran.stderr == "Error: Unknown sample 'digit-mlp'. Did you mean 'digits-mlp'?\n"
+
+
+def test_the_version_names_what_an_answer_depends_on(engram) -> None:
+    told = engram("--version").out
+    assert re.fullmatch(r"engram-explorer \S+, torch (\S+), Python \d+\.\d+\.\d+\n", told), told
+    assert torch.__version__ in told
+
+
+def by_shell(*arguments: str, **env: str) -> str:
+    """Run the installed script with what a shell sets; return what it printed."""
+    script = Path(sys.executable).with_name("engram")
+    ran = subprocess.run(
+        [script, *arguments], env=os.environ | env, capture_output=True, text=True, timeout=300
+    )
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_a_shell_gets_a_script_that_completes_the_command() -> None:
+    # Without it typer looks for the shell that it was called from, and takes no name.
+    told = by_shell("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1")
+    assert "_ENGRAM_COMPLETE=complete_bash" in told and "complete -o default" in told
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("engram extract dig", {"digits-mlp"}),
+        ("engram erase digits-mlp --iso", {"--isolate"}),
+    ],
+)
+def test_what_is_typed_is_completed(typed: str, offered: set[str]) -> None:
+    place = str(len(typed.split()) - 1)
+    told = by_shell(_ENGRAM_COMPLETE="complete_bash", COMP_WORDS=typed, COMP_CWORD=place)
+    assert set(told.split()) == offered
 
 
 # -- what each prints --------------------------------------------------------------------------------

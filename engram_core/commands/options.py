@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import EngramError
+from ..opening.samples import sample_names
 
 __all__ = [
     "AsJson",
@@ -35,10 +36,18 @@ __all__ = [
     "numbers",
 ]
 
+
+def _samples_like(typed: str) -> list[str]:
+    """Return the samples that a shell may complete what is typed to; a folder is the shell's own affair."""
+    return [name for name in sample_names() if name.startswith(typed)]
+
+
 ModelName = Annotated[
     str,
     typer.Argument(
-        help="A sample model (see `engram samples`), a folder, or a hub name.", show_default=False
+        help="A sample model (see `engram samples`), a folder, or a hub name.",
+        show_default=False,
+        autocompletion=_samples_like,
     ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

@@ -227,11 +227,11 @@ def test_sufficiency_layer_by_layer_is_what_the_core_measures():
     table = ec.sufficiency_by_layer(base.sample, base.atlas)
     figure = charts(app)[0]
     assert figure["layout"]["yaxis"]["ticktext"] == ["all layers", *base.facts.layers]
-    for null, name in (("nothing", "from nothing"), ("in place", "in place")):
-        for column in ("kept", "others"):
-            drawn = next(trace for trace in figure["data"] if trace["name"] == f"{column}, {name}")
+    for null, name in (("nothing", "from zero weights"), ("in place", "subtract the others")):
+        for column, word in (("kept", "isolated"), ("others", "others")):
+            drawn = next(trace for trace in figure["data"] if trace["name"] == f"{word}, {name}")
             np.testing.assert_allclose(drawn["x"], 100 * table[table["null"] == null][column], atol=1e-9)
-    assert any(text.value.startswith("From nothing, in all layers: kept") for text in app.caption)
+    assert any(text.value.startswith("From zero weights, in all layers: isolated") for text in app.caption)
 
 
 def test_of_a_large_model_a_stated_part_is_kept_layer_by_layer():

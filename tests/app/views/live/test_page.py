@@ -117,7 +117,8 @@ def test_only_one_is_kept(opened, null):
     app.pills(key="concepts").set_value([concept])
     app.segmented_control(key="mode").set_value("Keep only").run()
     app.segmented_control(key="null").set_value(null).run()
-    assert not app.exception and f"Only {concept} kept, {null}" in page_text(app)
+    start = {"from nothing": "from zero weights", "in place": "others subtracted"}[null]
+    assert not app.exception and f"{concept} isolated, {start}" in page_text(app)
     assert not np.array_equal(*answers(app))
     before, after = (np.array(bar["x"]) for bar in charts(app)[1]["data"][:2])
     assert after.mean() < before.mean() - 20  # the other nine lose
