@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from .as_text import Markdown
 
-__all__ = ["SHOWN", "shown"]
+__all__ = ["SHOWN", "option_word"]
 
 SHOWN: dict[str, Markdown] = {
     # The edit.
@@ -36,6 +36,6 @@ SHOWN: dict[str, Markdown] = {
 """The words of the screen, by the value in the address; a value without one is shown as it is."""
 
 
-def shown(value: Markdown) -> Markdown:
+def option_word(value: Markdown) -> Markdown:
     """Return what an option of the source, which stands in the address, is called on the screen."""
     return SHOWN[value] if value in SHOWN else value

@@ -132,7 +132,9 @@ def _say_changes(base: Base, row: Choice, probed: str, table: pd.DataFrame) -> N
         if lost or gained
         else "none changes between right and wrong."
     )
-    st.markdown(f"{plain(_words(base, row, probed, before, after))} Of {len(table)} {base.probe}s {moved}")
+    st.markdown(
+        f"{plain(_words(base, row, probed, before, after))} Of {len(table)} {plain(base.probe)}s {moved}"
+    )
 
 
 def _inputs(base: Base, row: Choice, probed: str, page: str) -> None:

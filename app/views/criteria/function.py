@@ -14,7 +14,7 @@ from ...figures.charts.dots import Dots, dots
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
 from ...figures.words.as_text import plain
 from ...figures.words.criteria import HOW, KEPT, how_test, say_shams, say_tests
-from ...figures.words.options import SHOWN, shown
+from ...figures.words.options import SHOWN, option_word
 from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code
 from ...page.tables import column_config
@@ -63,8 +63,8 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
 def _by_layer() -> bool:
     controls.ready("kept_in", KEPT, KEPT[0])
     view = st.segmented_control(
-        "Isolated in all chosen layers, or in one layer at a "
-        "time", KEPT, key="kept_in", persist_state="session",
+        "Isolated in all chosen layers, or one at a time",
+        KEPT, key="kept_in", persist_state="session",
         required=True,
     )  # fmt: skip
     return view == KEPT[1]
@@ -77,7 +77,7 @@ def _null(criterion: str) -> str:
     null = st.segmented_control(
         "Starting point",
         NULLS,
-        format_func=shown,
+        format_func=option_word,
         key="state",
         persist_state="session",
         required=True,

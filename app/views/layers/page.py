@@ -15,7 +15,7 @@ from ...figures.charts.scale import Scale
 from ...figures.charts.spectra import exclusivity_figure, spectrum_figure
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain
-from ...figures.words.options import shown
+from ...figures.words.options import option_word
 from ...page import frame, parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
@@ -36,7 +36,7 @@ def page(base: Base) -> None:
     look = st.segmented_control(
         "What to look at",
         text.LOOKS,
-        format_func=shown,
+        format_func=option_word,
         key="look",
         persist_state="session",
         required=True,

@@ -14,7 +14,7 @@ from ...figures.panels.token_strip import token_strip_html
 from ...figures.words.as_text import plain
 from ...figures.words.layers import say_kinds
 from ...figures.words.live import HOW
-from ...figures.words.options import shown
+from ...figures.words.options import option_word
 from ...figures.words.tokens import HOW_TOKENS, say_map, say_modules, say_tokens
 from ...page import parts, progress
 from ...server.base import Base
@@ -46,7 +46,12 @@ def draw(base: Base, visitor: Visitor, choice: Choice, *, about: str, text: str)
     """
     controls.ready("section", SECTIONS, SECTIONS[0])
     section = st.segmented_control(
-        "Measurements", SECTIONS, key="section", persist_state="session", required=True, format_func=shown
+        "Measurements",
+        SECTIONS,
+        key="section",
+        persist_state="session",
+        required=True,
+        format_func=option_word,
     )
     try:
         if section == SECTIONS[0]:

@@ -27,7 +27,7 @@ from .proof import status
 
 __all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
 
-TITLE = "Switch a memory off and watch the answer change"
+TITLE = "Erase a concept and watch the answer change"
 
 _SHOWN = "_values_shown"  # of which input the sliders show the values
 _MANY = 8  # concepts that stand beside each other as pills

@@ -12,7 +12,7 @@ from ...choice import choice as choices
 from ...choice.choice import Choice, Facts
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW, describe_edit
-from ...figures.words.options import shown
+from ...figures.words.options import option_word
 from ...options import server_options
 from ...session import arrival, state
 from ...session.selection import select_added
@@ -120,7 +120,7 @@ def edit(facts: Facts, *, find: bool = True) -> None:
     mode = st.segmented_control(
         "Mode",
         choices.MODES,
-        format_func=shown,
+        format_func=option_word,
         key="mode",
         persist_state="session",
         required=True,
@@ -139,7 +139,7 @@ def edit(facts: Facts, *, find: bool = True) -> None:
             key="null",
             persist_state="session",
             required=True,
-            format_func=shown,
+            format_func=option_word,
         )
         st.caption(HOW["null"])
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]

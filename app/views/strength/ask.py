@@ -13,7 +13,7 @@ from ...choice.search import CHOSEN, DRAWN, FORGET, Plan, Rule
 from ...compute import plans
 from ...figures.words.as_text import Markdown, plain
 from ...figures.words.live import HOW
-from ...figures.words.options import shown
+from ...figures.words.options import option_word
 from ...figures.words.strength import HELP, MEASURE_NAMES, say_plan
 from ...options import server_options
 from ...server.base import Base
@@ -40,7 +40,7 @@ def ask_plan(base: Base) -> tuple[Choice, Plan]:
             key="search",
             persist_state="session",
             required=True,
-            format_func=shown,
+            format_func=option_word,
         )
         if source == DRAWN or not choice.concepts:
             _whole("count", "How many", base, search.start_count(facts), width=105)
@@ -78,7 +78,7 @@ def _settings(base: Base, demo: bool) -> None:
         _several(
             "filters", "Selectivity (exponent)", search.FILTERS, search.default_filters(facts),
             help=f"{HOW['power']} Capped at 1×: {HOW['clip']}",
-            format_func=shown,
+            format_func=option_word,
         )  # fmt: skip
         _several("scalings", "Scaling of the layers", SCALINGS, ["plain"], help=HOW["scaling"])
     _whole("beside", "Others asked with each", base, search.BESIDE, width=200)
@@ -107,7 +107,7 @@ def _several(key: str, text: Markdown, options: Sequence[str], default: Sequence
     ]
     st.session_state[key] = list(dict.fromkeys(kept))[: more.get("max_selections")]
     st.multiselect(
-        text, options, key=key, persist_state="session", placeholder=", ".join(map(shown, default)),
+        text, options, key=key, persist_state="session", placeholder=", ".join(map(option_word, default)),
         select_all=False, **more,
     )  # fmt: skip
 

@@ -7,7 +7,7 @@ import pytest
 from app.choice.choice import MODES, NULLS
 from app.choice.search import FILTERS, SOURCES
 from app.figures.words.layers import LOOKS
-from app.figures.words.options import SHOWN, shown
+from app.figures.words.options import SHOWN, option_word
 from app.views.live.inside import SECTIONS
 
 IN_ADDRESSES = {*MODES, *NULLS, *SOURCES, *LOOKS, *SECTIONS, *FILTERS}
@@ -15,7 +15,7 @@ IN_ADDRESSES = {*MODES, *NULLS, *SOURCES, *LOOKS, *SECTIONS, *FILTERS}
 
 @pytest.mark.parametrize("options", [MODES, NULLS, SOURCES, LOOKS, SECTIONS, FILTERS])
 def test_no_two_options_of_one_choice_are_called_alike(options) -> None:
-    assert len({shown(option) for option in options}) == len(options)
+    assert len({option_word(option) for option in options}) == len(options)
 
 
 def test_every_word_is_for_an_option_that_an_address_may_hold() -> None:
@@ -29,4 +29,4 @@ def test_every_word_is_for_an_option_that_an_address_may_hold() -> None:
      ("2", "2"), ("Size", "Size")],
 )  # fmt: skip
 def test_an_option_is_called_by_its_word_or_as_it_stands(option: str, word: str) -> None:
-    assert shown(option) == word
+    assert option_word(option) == word
