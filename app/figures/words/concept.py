@@ -22,11 +22,11 @@ HELP: dict[str, str] = {
 
 HOW: dict[str, str] = {
     "damage": (
-        "**How to read this.** The concept is erased, alone, at the strength under “Edit”. Each bar is the "
-        "change of another concept's score against the base model, in points; those that lose most come "
-        "first, then those that are spared best. **Diamond**: a random Gaussian change with the same norm in "
-        "every layer, mean of {seeds} seeds with a line from lowest to highest. A bar that reaches no "
-        "further than its diamond is what any change of that size does."
+        "**How to read this.** The concept is erased, alone, at the strength under “Current edit”. Each bar "
+        "is the change of another concept's score against the base model, in points; those that lose most "
+        "come first, then those that are spared best. **Diamond**: a random Gaussian change with the same "
+        "norm in every layer, mean of {seeds} seeds with a line from lowest to highest. A bar that reaches "
+        "no further than its diamond is what any change of that size does."
     ),
     "nearest": (
         "**How to read this.** Each bar is the cosine between this concept's engram and another one, over "
@@ -37,8 +37,8 @@ HOW: dict[str, str] = {
         "**How to read this.** One row per criterion, from 0 to 1. **Specificity**: ‖E X‖ / ‖W X‖, how large "
         "the engram's answer is against the layer's own. **Reactivation**: the cosine of the two. Both are "
         "means over the layers; the dot is the value on the concept's own held-out inputs, grey that on the "
-        "inputs of others. **Sufficiency** and **necessity**: the selective effect, which is what keeping "
-        "the concept alone, or erasing it, does to its own score beyond what it does to the others.\n\n"
+        "inputs of others. **Sufficiency** and **necessity**: the selective effect, which is what isolating "
+        "the concept, or erasing it, does to its own score beyond what it does to the others.\n\n"
         "**Diamond**: random numbers of the same norm. **Square**: the engram of as many recorded inputs, "
         "drawn at random. Means of {seeds} seeds, with a line from least to greatest where each seed was "
         "kept. The effect stands if its dot lies right of both.\n\n{test}"
@@ -56,7 +56,8 @@ HOW: dict[str, str] = {
     "curve": (
         "**How to read this.** The same edit at several strengths: the score of this concept, and the mean "
         "score of {others} others, drawn with seed 0. Strength 0 is the base model. The dashed line is the "
-        "strength under “Edit”. Wanted is a strength at which the one is low and the other still high."
+        "strength under “Current edit”. Wanted is a strength at which the one is low and the other still "
+        "high."
     ),
 }
 

@@ -90,7 +90,7 @@ def _top(part: parts.Part, table: pd.DataFrame, code: str) -> None:
         "top",
         ranking(
             pairs["probe"].tolist(), 100 * pairs["delta"].to_numpy(), value="Change of the score (points)",
-            row="Probed concept",
+            row="Tested concept",
             shown=[f"{label(p)} ← {label(e)}" for p, e in zip(pairs["probe"], pairs["concept"], strict=True)],
             hover=[
                 f"{100 * b:.0f} → {100 * s:.0f} %"
@@ -115,7 +115,7 @@ def _matrix(
     hover = [
         [
             f"base {100 * before[probe]:.1f} → {scores[i, j]:.1f} ({points(delta[i, j] / 100)} points)"
-            + (f"<br>answered with the {'erased' if necessity else 'kept'} concept: {says[i, j]:.1f} %"
+            + (f"<br>answered with the {'erased' if necessity else 'isolated'} concept: {says[i, j]:.1f} %"
                if np.isfinite(says[i, j]) else "")
             for j in range(len(columns))
         ]
@@ -133,8 +133,8 @@ def _matrix(
         delta if shown.changes else scores,
         rows,
         columns,
-        row="Probed concept",
-        column="Erased concept" if necessity else "Only concept kept",
+        row="Tested concept",
+        column="Erased concept" if necessity else "Isolated concept",
         scale=scale,
         before=("base", 100 * np.array([before[probe] for probe in rows])),
         above=above,
