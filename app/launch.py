@@ -52,6 +52,7 @@ def command(
     demo: bool = False,
     model: str = "",
     concepts: str = "",
+    subject: str = "",
     allow_host: Sequence[str] = (),
     trust_proxy: Sequence[str] = (),
 ) -> list[str]:
@@ -64,12 +65,13 @@ def command(
         demo: for a public screen.
         model: sample, local folder or hub name to open with.
         concepts: file or folder of concepts for an own model.
+        subject: function of a Python file that makes a model with its concepts, as ``file.py:make``.
         allow_host: further names to answer under.
         trust_proxy: addresses of proxies that name their visitors.
     """
     # By the folder's name and not by this module's: the pages, which are a script, go by that.
     made = [sys.executable, "-m", f"{MAIN.parent.name}.launch", "--host", host, "--port", str(port)]
-    for name, value in (("--model", model), ("--concepts", concepts)):
+    for name, value in (("--model", model), ("--concepts", concepts), ("--subject", subject)):
         made += [name, value] if value else []
     made += (["--no-browser"] if headless else []) + (["--demo"] if demo else [])
     for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
@@ -85,6 +87,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--no-browser", action="store_true", help="do not open a browser window")
     known.add_argument("--model", default="", help="sample, local folder or hub name to open with")
     known.add_argument("--concepts", default="", help="file or folder of concepts for an own model")
+    known.add_argument("--subject", default="", help="file.py:make, which is run and returns a model")
     known.add_argument("--demo", action="store_true", help="public screen: no paths, uploads or hub names")
     known.add_argument(
         "--allow-host", action="append", default=[], metavar="NAME", help="a further name to answer under"
@@ -104,6 +107,8 @@ def main() -> None:
     ending.at_once()
     options = parser().parse_args()
     os.environ.update(environment(ServerOptions(options.model, options.concepts, options.demo)))
+    if options.subject:
+        _hold(options.subject)
     # Only now: this takes seconds, and a press of Ctrl+C in them just ends it.
     from .serving import serve
 
@@ -117,6 +122,24 @@ def main() -> None:
         allowed=tuple(options.allow_host),
         proxies=tuple(options.trust_proxy),
     )
+
+
+def _hold(subject: str) -> None:
+    """Have a Python file make its model before anybody is let in; exit with a sentence if it fails."""
+    from engram_core.errors import EngramError
+    from engram_core.opening.in_memory import hold
+    from engram_core.opening.python_file import sample_of_file
+
+    print(f"Running {subject}", flush=True)
+    try:
+        # Below a figure stands the file's name: a path of this machine is nobody's business.
+        shown = Path(subject).name
+        first = "from engram_core.opening.python_file import sample_of_file"
+        code = f"{first}\nsample = sample_of_file({shown!r})"
+        hold(sample_of_file(subject), code=code)
+    except EngramError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ TESTED_THROUGH = {
     "solving/atlas_state": "storing/test_tensors",
     "storing/locks": "storing/test_files",
     "storing/manifests": "storing/test_cache",
+    "tabular/table_concepts": "tabular/test_hub",
     "tuning/figures": "tuning/test_effects",
     "tuning/settings": "tuning/test_sweep",
     "vision/picture_files": "vision/test_image_folder",

@@ -18,6 +18,7 @@ import typer
 
 from ..errors import DataError, DependencyError, EngramError, suggest
 from ..opening.plugins import provided
+from ..opening.python_file import file_and_function
 from ..opening.samples import sample_names
 from .grouping import grouped
 
@@ -39,6 +40,13 @@ class _StartOptions:
     concepts: Annotated[
         str,
         typer.Option(help="File of texts, or folder or zip of pictures: concepts of your own for --model."),
+    ] = ""
+    subject: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE.py:FUNCTION",
+            help="A function of a Python file of yours, which is run; it returns a model with its concepts.",
+        ),
     ] = ""
     demo: Annotated[
         bool, typer.Option("--demo", help="For a public screen: no paths, uploads or hub names; short texts.")
@@ -69,6 +77,10 @@ def open_app(start: _StartOptions) -> None:
             f"The explorer needs {', '.join(missing)}: install it with  pip install 'engram-explorer[app]'."
         )
     _check(start.model, start.concepts)
+    if start.subject:
+        file_and_function(start.subject)
+        if start.model or start.concepts:
+            raise DataError("Give --subject, or --model with --concepts; found both.")
     _check_names(start.allow_host or [], start.trust_proxy or [])
     _check_port(start.host, start.port)
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
@@ -76,7 +88,8 @@ def open_app(start: _StartOptions) -> None:
     # The core knows nothing of screens: the explorer is another program, started as one.
     program = command(
         host=start.host, port=start.port, headless=not start.browser, demo=start.demo, model=start.model,
-        concepts=start.concepts, allow_host=start.allow_host or (), trust_proxy=start.trust_proxy or (),
+        concepts=start.concepts, subject=start.subject,
+        allow_host=start.allow_host or (), trust_proxy=start.trust_proxy or (),
     )  # fmt: skip
     become(program, settings)
 

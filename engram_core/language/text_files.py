@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from .published import OTHER_NAMES, is_published, standard_rows
 from .text_rows import FIELDS, brief
 from .texts import TextSet
 
-__all__ = ["MOST_FILE", "read_texts"]
+__all__ = ["MOST_FILE", "file_rows", "read_texts"]
 
 MOST_FILE = 256 << 20
 """Bytes of a file of texts."""
@@ -41,6 +41,37 @@ def read_texts(
         DataError: if the file cannot be read, or naming every bad line, all at once.
     """
     path = Path(path)
+
+    def check(header: list[str]) -> None:
+        ours = "concept" in header and set(header) <= set(FIELDS)
+        if not (ours or columns or is_published(header)):
+            raise DataError(
+                f"{path}: the first line must name columns among {', '.join(FIELDS)}, each once, with "
+                f"concept; found {brief(', '.join(header), 200) or 'nothing'}. {OTHER_NAMES}"
+            )
+
+    rows, unit = file_rows(path, check)
+    try:
+        every = standard_rows(rows, columns)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
+    return TextSet.from_rows(every, unit, background, str(path))
+
+
+def file_rows(path: Path, check: Callable[[list[str]], None]) -> tuple[Iterator[tuple[int, Any]], str]:
+    """Return the rows of a JSONL, JSON or CSV file (UTF-8, by its ending), whatever their fields are called.
+
+    Args:
+        path: the file.
+        check: is given the header of a CSV file, and raises a `DataError` if it is none that can be used.
+
+    Returns:
+        The rows with their numbers, where an error stands in place of a row that cannot be read; and what a
+        row is called.
+
+    Raises:
+        DataError: if the file cannot be read at all.
+    """
     try:
         size = path.stat().st_size
         if not path.is_file():
@@ -50,31 +81,27 @@ def read_texts(
                 f"{path} has {size / 2**20:,.0f} MB; at most {MOST_FILE >> 20} MB of texts are read."
             )
         data = path.read_bytes()
-        # Spreadsheets save "Unicode text" in two bytes for each character, and say so at its beginning.
-        wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-        del data
     except OSError as error:
         raise DataError(f"Cannot read {path}: {error.strerror}.") from error
+    text = _decoded(data, path)
+    ending = path.suffix.casefold()
+    if ending not in (".jsonl", ".ndjson", ".json", ".csv"):
+        raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
+    if ending == ".csv":
+        return _csv_rows(text, path, check), "line"
+    return (_json_list(text, path), "entry") if ending == ".json" else (_json_rows(text), "line")
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    # Spreadsheets save "Unicode text" in two bytes for each character, and say so at its beginning.
+    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return data.decode("utf-16" if wide else "utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise DataError(
             f"{path} is not {'UTF-16' if wide else 'UTF-8'} text (byte {error.start}). Save it as UTF-8 and "
             "try again."
         ) from error
-    ending = path.suffix.casefold()
-    if ending not in (".jsonl", ".ndjson", ".json", ".csv"):
-        raise DataError(f"{path}: expected a file ending in .jsonl or .csv; found {ending or 'no ending'!r}.")
-    if ending == ".csv":
-        rows, unit = _csv_rows(text, path, columns), "line"
-    elif ending == ".json":
-        rows, unit = _json_list(text, path), "entry"
-    else:
-        rows, unit = _json_rows(text), "line"
-    try:
-        every = standard_rows(rows, columns)
-    except DataError as error:
-        raise DataError(f"{path}: {error}") from None
-    return TextSet.from_rows(every, unit, background, str(path))
 
 
 def _json_rows(text: str) -> Iterator[tuple[int, Any]]:
@@ -128,19 +155,17 @@ def _no_field_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _csv_rows(text: str, path: Path, columns: Mapping[str, str] | None) -> Iterator[tuple[int, Any]]:
+def _csv_rows(text: str, path: Path, check: Callable[[list[str]], None]) -> Iterator[tuple[int, Any]]:
     first = text[:_MOST_LINE].lstrip().split("\n")[0]
     # A spreadsheet writes what its country has between the columns.
     mark = max(",;\t", key=lambda each: first.count(each))
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, delimiter=mark)
     try:
         header = [name.strip() for name in reader.fieldnames or []]
-        ours = "concept" in header and set(header) <= set(FIELDS)
-        if not (ours or columns or is_published(header)) or len(set(header)) < len(header):
-            raise DataError(
-                f"{path}: the first line must name columns among {', '.join(FIELDS)}, each once, with "
-                f"concept; found {brief(', '.join(header), 200) or 'nothing'}. {OTHER_NAMES}"
-            )
+        check(header)
+        if len(set(header)) < len(header):
+            twice = next(name for name in header if header.count(name) > 1)
+            raise DataError(f"{path}: the first line names the column {brief(twice)!r} twice; each once.")
         reader.fieldnames = header
     except csv.Error as error:
         yield reader.line_num, _csv_problem(error, 1)

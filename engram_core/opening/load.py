@@ -12,7 +12,8 @@ from typing import Any
 from torch import nn
 
 from ..concepts.sample import Sample
-from ..errors import DataError, UnknownNameError, with_article
+from ..concepts.sample_files import read_json
+from ..errors import DataError, EngramError, UnknownNameError, with_article
 from ..hub.downloads import find_folder, inspect_folder
 from ..language.concepts import LanguageConcepts
 from ..language.hub import load_language_subject, load_weights
@@ -20,9 +21,11 @@ from ..language.recall_task import Recall
 from ..language.text_files import read_texts
 from ..language.tokens import check_template
 from ..libraries import first_line
+from ..tabular.hub import load_table_subject, with_table
+from ..tabular.table_files import read_table
 from ..vision.hub import is_image_model, load_image_subject, load_image_weights
 from ..vision.image_folder import ImageForm, load_image_folder
-from .samples import load_sample, missing_samples, sample_names
+from .samples import load_sample, missing_samples, sample_folder, sample_names
 
 __all__ = ["load_model", "load_subject", "with_positions"]
 
@@ -38,9 +41,11 @@ def load_subject(
         path_or_name: a model folder, a hub name, for images a safetensors file, or the name of a sample
             (which then has these concepts instead of its own; give a folder of that name as a `Path`).
         concepts_path: a JSONL, JSON or CSV file of texts (see `language.read_texts`), or a folder or zip of
-            class folders with pictures (see `image_folder.load_image_folder`).
-        options: of `language.hub.load_language_subject` or of `vision.hub.load_image_subject`; a language
-            sample takes ``positions``, ``template`` and ``columns``, one of images ``held_out``, ``seed``.
+            class folders with pictures (see `image_folder.load_image_folder`); for a model on features a
+            table in such a file (see `table_files.read_table`).
+        options: of `language.hub.load_language_subject`, `vision.hub.load_image_subject` or
+            `tabular.hub.load_table_subject`; a language sample takes ``positions``, ``template`` and
+            ``columns``, one of images ``held_out``, ``seed``, one of a table these and ``label``.
 
     Returns:
         A sample: ``.model``, ``.concepts``, ``.task``.
@@ -58,14 +63,18 @@ def load_subject(
         said = ascii(os.fspath(concepts_path))[:80]
         raise DataError(f"The concepts {said} are at no path ({first_line(error)}).") from None
     texts = path.suffix.casefold() in _TEXTS and not folder
+    table = texts and _reads_tables(path_or_name)
     if isinstance(path_or_name, str) and path_or_name in (*sample_names(), *missing_samples()):
         sample = load_sample(path_or_name)
-        if texts and not sample.task.reads_text:
+        if texts and not (table or sample.task.reads_text):
             raise DataError(
                 f"{sample.name} is no language model, so it takes no text concepts; leave {concepts_path} "
                 "out."
             )
         return _sample_with(sample, path, options)
+    if table:
+        _check_options(options, _options_of(load_table_subject), "model on features")
+        return load_table_subject(path_or_name, path, **options)
     if texts:
         _check_options(options, _options_of(load_language_subject), "language model")
         return load_language_subject(path_or_name, path, **options)
@@ -76,6 +85,19 @@ def load_subject(
         f"{path} is neither a text file of concepts (.jsonl, .json, .csv) nor a folder or .zip of class "
         "folders with pictures."
     )
+
+
+def _reads_tables(model: str | os.PathLike[str]) -> bool:
+    """Return whether a model reads rows of numbers; reading it says what is wrong with it."""
+    try:
+        if isinstance(model, str) and model in sample_names():
+            return read_json(sample_folder(model) / "config.json").get("kind") == "table-classifier"
+        place = Path(model).expanduser()
+        config = read_json(place / "config.json") if place.is_dir() else {}
+    except (EngramError, OSError, RuntimeError, ValueError):
+        return False
+    # One of our own architectures reads no texts; which of them reads pictures is said when it is loaded.
+    return "architecture" in config and "model_type" not in config
 
 
 def load_model(path_or_name: str | os.PathLike[str]) -> nn.Module:
@@ -143,6 +165,10 @@ def _sample_with(sample: Sample, path: Path, options: dict[str, Any]) -> Sample:
         _check_options(options, ("positions", "template", "columns"), "language sample")
         columns = options.pop("columns", None)
         return _with_texts(sample, read_texts(path, columns=columns), options)
+    if sample.features is not None:
+        _check_options(options, ("label", "held_out", "seed"), "sample of a table")
+        table = read_table(path, label=options.pop("label", None), features=sample.features.names)
+        return replace(sample, **with_table(sample, table, **options))
     _check_options(options, ("held_out", "seed"), "sample of images")
     assert sample.image_shape is not None  # a sample that reads no text reads images
     low, high = sample.value_range or (0.0, 1.0)

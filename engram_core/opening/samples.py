@@ -15,6 +15,7 @@ from ..language.samples import load_language_sample
 from ..language.smollm2 import PackagedModel
 from ..language.text_files import read_texts
 from ..progress import Progress
+from ..tabular.samples import load_table_sample
 from ..vision.samples import load_image_sample
 
 __all__ = ["describe_sample", "load_sample", "missing_samples", "sample_folder", "sample_names"]
@@ -22,6 +23,7 @@ __all__ = ["describe_sample", "load_sample", "missing_samples", "sample_folder",
 _LOADERS: dict[str, Callable[[Path, dict[str, Any], Progress | None], Sample]] = {
     "image-classifier": load_image_sample,
     "causal-lm": load_language_sample,
+    "table-classifier": load_table_sample,
 }
 
 

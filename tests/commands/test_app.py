@@ -39,7 +39,7 @@ def free_port() -> int:
 
 def start(**options) -> None:  # noqa: ANN003
     plain = {"host": "127.0.0.1", "port": free_port(), "browser": False}
-    plain |= {"model": "", "concepts": "", "demo": False}
+    plain |= {"model": "", "concepts": "", "subject": "", "demo": False}
     try:
         open_app(**(plain | options))
     except BaseException as error:
@@ -177,3 +177,42 @@ def _answers(port: int) -> bool:
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def test_a_python_file_makes_the_model_that_the_pages_open_with(calls, tmp_path, monkeypatch, capsys):
+    from engram_core.opening.in_memory import in_memory, let_go
+
+    file = tmp_path / "toy.py"
+    file.write_text(
+        "import torch\nfrom torch import nn\n"
+        "def make():\n    return nn.Linear(3, 2), {'a': torch.rand(8, 3), 'b': torch.rand(8, 3)}\n"
+    )
+    start(subject=f"{file}:make")
+    (command, _), *_ = calls
+    for key in environment(ServerOptions()):
+        monkeypatch.setenv(key, "")
+    monkeypatch.setattr(ending, "at_once", lambda: None)
+    served: list[dict] = []
+    monkeypatch.setattr(serving, "serve", lambda *what, **how: served.append(how))
+    monkeypatch.setattr(sys, "argv", ["app.launch", *command[3:]])
+    launch.main()
+    held = in_memory("toy")
+    assert served and held is not None and str(tmp_path) not in held.code and "toy.py:make" in held.code
+    let_go(held)
+    monkeypatch.setattr(sys, "argv", ["app.launch", "--subject", f"{file}:mkae"])
+    with pytest.raises(SystemExit):
+        launch.main()
+    assert "make" in capsys.readouterr().err and len(served) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"subject": "toy.py"}, "names no function"),
+        ({"subject": "no_such_file.py:make"}, "no file no_such_file.py"),
+    ],
+)
+def test_a_subject_that_is_none_is_refused_before_anything_starts(calls, options, said):
+    with pytest.raises(EngramError, match=said):
+        start(**options)
+    assert not calls

@@ -1,0 +1,1 @@
+"""Tables: rows of numbers with a label, and models that read them."""
