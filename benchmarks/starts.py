@@ -30,10 +30,10 @@ def _child(name: str) -> None:
     from app.compute import texts
     from app.compute.images import answer
     from app.compute.visitor import Visitor
-    from app.server.loading import Loading
+    from app.server.background_load import BackgroundLoad
 
     began = time.perf_counter()
-    loading = Loading.of_sample(name)
+    loading = BackgroundLoad.of_sample(name)
     base = loading.base()
     opened = time.perf_counter() - began
     visitor = Visitor(base)
@@ -41,7 +41,7 @@ def _child(name: str) -> None:
     choice = clean({"concepts": [concept]}, base.facts)
     visitor.put(choice)
     edited = time.perf_counter() - began
-    if base.of_text:
+    if base.is_text:
         prompt = texts.questions_of(base, concept)[0].prompt
         next(
             iter(

@@ -19,8 +19,8 @@ from app.choice.choice import FROM_NOTHING, clean
 from app.compute import by_layer as layer_tables
 from app.compute import cell_inputs, maps, texts
 from app.compute import criteria as measures
-from app.server.loading import Loading
-from app.server.turns import Turns
+from app.server.background_load import BackgroundLoad
+from app.server.fair_lock import FairLock
 
 
 class Watch:
@@ -30,19 +30,19 @@ class Watch:
         self._parts = parts or [""]
         self.longest = 0.0
         self._since = 0.0
-        acquire, release = Turns.acquire, Turns.release
+        acquire, release = FairLock.acquire, FairLock.release
 
-        def acquired(turns: Turns, *, ahead: bool = False) -> None:
-            acquire(turns, ahead=ahead)
-            if turns._depth == 1:
+        def acquired(lock: FairLock, *, ahead: bool = False) -> None:
+            acquire(lock, ahead=ahead)
+            if lock._depth == 1:
                 self._since = time.perf_counter()
 
-        def released(turns: Turns) -> None:
-            if turns._depth == 1:
+        def released(lock: FairLock) -> None:
+            if lock._depth == 1:
                 self.longest = max(self.longest, time.perf_counter() - self._since)
-            release(turns)
+            release(lock)
 
-        Turns.acquire, Turns.release = acquired, released  # type: ignore[method-assign]
+        FairLock.acquire, FairLock.release = acquired, released  # type: ignore[method-assign]
 
     def time(self, name: str, make: Callable[[], Iterator[Any]]) -> None:
         """Work through something, and print how long others had to wait."""
@@ -57,7 +57,7 @@ class Watch:
 
 def main(model: str, *parts: str) -> None:
     """Measure every part of the pages that computes for a language model."""
-    watch, base = Watch(list(parts)), Loading.of_sample(model).base()
+    watch, base = Watch(list(parts)), BackgroundLoad.of_sample(model).base()
     names, layers = base.facts.classes, base.facts.layers
     one, twelve = (clean({"concepts": list(names[:count])}, base.facts) for count in (1, 12))
     chosen = measures.selection(base.facts, one.concepts)

@@ -162,7 +162,7 @@ def extract(
     names = recording.concepts if concepts is None else tuple(concepts)
     _check_concepts(names, recording.concepts)
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
-    slots = {slot.name: slot for slot in find_linear_maps(model)}
+    linear_maps = {linear_map.name: linear_map for linear_map in find_linear_maps(model)}
     pretrained = None if base is None else Pretrained(model, base)
     chosen = select_layers(recording.source_of, layers, blocks)
     if pretrained is not None:
@@ -180,7 +180,7 @@ def extract(
     for layer in chosen:
         if layer not in whole.source_of:
             raise suggest("recorded layer", layer, whole.source_of)
-        key_of[layer] = (recording.source_of[layer], whole.source_of[layer], slots[layer].bias)
+        key_of[layer] = (recording.source_of[layer], whole.source_of[layer], linear_maps[layer].bias)
     readers = {key: layer for layer, key in reversed(key_of.items())}  # the first layer that reads it
 
     def solve(key: Any) -> tuple[Spectrum, dict[str, Trace]]:
@@ -188,7 +188,7 @@ def extract(
         source, layer = recording.sources[of_concepts], readers[key]
         try:
             # An expert may well be sent a single token; what it then holds is that token's alone.
-            least = 1 if slots[layer].routed else 2
+            least = 1 if linear_maps[layer].routed else 2
             spectrum = Spectrum(whole.sources[of_total].statistics, bias=bias, cut=cut, least=least)
             find = spectrum.trace if total is None else spectrum.foreign_trace
             nothing = Statistics(source.groups, source.columns)
@@ -211,7 +211,7 @@ def extract(
     spectra = {key: spectrum for key, (spectrum, _) in found.items()}
     traces = {(key, name): trace for key, (_, each) in found.items() for name, trace in each.items()}
     return Atlas(
-        model, concepts=names, slots={name: slots[name] for name in chosen}, key_of=key_of, spectra=spectra,
+        model, concepts=names, linear_maps={name: linear_maps[name] for name in chosen}, key_of=key_of, spectra=spectra,
         traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},
         coverage=recording.layers, identity=recording.identity, sharpness=sharp,
         probes=recording.probes, pretrained=pretrained,

@@ -115,19 +115,19 @@ class Rule:
     measure: str
 
     @property
-    def of_loss(self) -> bool:
+    def is_loss(self) -> bool:
         """Whether it is about the loss of the answers and not about their share."""
         return "nll" in self.measure
 
     @property
-    def unit(self) -> str:
+    def bound_unit(self) -> str:
         """Unit of the bound."""
-        return "nats" if self.of_loss else "points"
+        return "nats" if self.is_loss else "points"
 
     @property
     def options(self) -> dict[str, float]:
         """The rule in the words of `ec.recommend`, without the measure."""
-        bound = self.bound if self.of_loss else self.bound / 100
+        bound = self.bound if self.is_loss else self.bound / 100
         return {"lost_at_least" if self.kind == FORGET else "damage_at_most": bound}
 
 

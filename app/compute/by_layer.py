@@ -15,7 +15,7 @@ from engram_core.solving.tables import LayerSteps, exclusivity_table_steps, laye
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .criteria import selection, subject_of
 
 __all__ = [
@@ -45,7 +45,7 @@ def shown_concepts(base: Base, chosen: tuple[str, ...]) -> tuple[str, ...]:
 def measure_table(base: Base, choice: Choice, names: tuple[str, ...]) -> LayerSteps:
     """Measure the table of `ec.layer_table`, layer by layer."""
     atlas = base.variant(choice.power, choice.clip)
-    return (yield from in_turns(layer_table_steps(atlas, concepts=names, memory=base.remembered)))
+    return (yield from lock_each_step(layer_table_steps(atlas, concepts=names, memory=base.remembered)))
 
 
 def spectrum(base: Base, layer: str) -> tuple[pd.DataFrame, float, str]:
@@ -62,7 +62,7 @@ def measure_exclusivities(
     base: Base, concept: str, layers: tuple[str, ...]
 ) -> Generator[Step[Any], None, dict[str, np.ndarray]]:
     """Find the exclusivities of a concept, descending, by layer."""
-    table = yield from in_turns(
+    table = yield from lock_each_step(
         exclusivity_table_steps(base.atlas, layers=layers, concepts=[concept], memory=base.remembered)
     )
     return {layer: np.sort(rows["mu"].to_numpy())[::-1] for layer, rows in table.groupby("layer", sort=False)}
@@ -113,7 +113,7 @@ def measure_effects(
         groups={"all layers": base.facts.layers} | groups, scaling=choice.scaling, controls=seeds or SHAMS,
         base={name: base.scores[name] for name in probes}, parts=base.parts, memory=base.remembered,
     )  # fmt: skip
-    return (yield from in_turns(work))
+    return (yield from lock_each_step(work))
 
 
 def coverage(base: Base) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from engram_core.progress import Step, Steps, nested, once
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .visitor import edited_view
 
 __all__ = ["WRITTEN", "class_answers", "text_answers"]
@@ -54,7 +54,7 @@ def class_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
         what_it_is = "image" if base.of_images else "input"
         return _compared(what_it_is, probed, *(np.array(side) for side in found))
 
-    return (yield from in_turns(once(base.remembered, ("inputs of a cell", row, probed), work)))
+    return (yield from lock_each_step(once(base.remembered, ("inputs of a cell", row, probed), work)))
 
 
 def _compared(what: str, probed: str, before: np.ndarray, after: np.ndarray) -> pd.DataFrame:
@@ -114,4 +114,4 @@ def text_answers(base: Base, row: Choice, probed: str) -> Steps[pd.DataFrame]:
         frame["edited says"] = [*(text.strip() for text in written), *[""] * (len(frame) - len(asked))]
         return frame
 
-    return (yield from in_turns(once(base.remembered, ("inputs of a cell", row, probed), work)))
+    return (yield from lock_each_step(once(base.remembered, ("inputs of a cell", row, probed), work)))

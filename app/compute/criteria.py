@@ -18,7 +18,7 @@ from engram_core.progress import Step, Steps
 
 from ..choice.choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .visitor import edit_of
 
 __all__ = [
@@ -149,7 +149,7 @@ def measure_function(
     subsets = criterion == "necessity" or null == FROM_NOTHING
 
     def work(kinds: tuple[str, ...]) -> Steps[FunctionScores]:
-        return in_turns(
+        return lock_each_step(
             function_steps(
                 subject_of(base, chosen.probed), atlas, edits,
                 "loss" if criterion == "necessity" else "gain", controls=controls, kinds=kinds,
@@ -175,7 +175,7 @@ def measure_responses(
     atlas = base.variant(choice.power, choice.clip)
 
     def work(controls: int) -> Generator[Step[Any], None, pd.DataFrame]:
-        return in_turns(
+        return lock_each_step(
             responses_steps(
                 subject_of(base, chosen.probed), atlas, layers=layers, concepts=chosen.edited,
                 controls=controls, drawn_from=base.sample.concepts, layers_at_once=1, memory=base.remembered,

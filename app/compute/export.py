@@ -26,7 +26,7 @@ from engram_core.storing.files import Scratch
 
 from ..choice.choice import ERASE, Choice
 from ..server.base import Base
-from ..server.turns import HEAVY
+from ..server.fair_lock import COMPUTE_LOCK
 from .visitor import edited_view
 
 __all__ = ["ADAPTERS", "ATLAS", "KEPT", "MODEL", "Taken", "kinds", "make", "refusal", "size"]
@@ -71,7 +71,7 @@ class Taken:
 
 def kinds(base: Base) -> tuple[str, ...]:
     """Return what can be taken away from a model."""
-    return (MODEL, ADAPTERS, ATLAS) if base.of_text else (MODEL, ATLAS)
+    return (MODEL, ADAPTERS, ATLAS) if base.is_text else (MODEL, ATLAS)
 
 
 def refusal(base: Base, choice: Choice, kind: str) -> str:
@@ -108,16 +108,16 @@ def size(base: Base, choice: Choice, kind: str, rank: int | None = None, *, ever
         total = 0
         for name in _taken(choice):
             for layer in choice.layers:
-                slot, trace = atlas.slot(layer), atlas.trace(layer, name)
-                full = min(slot.outputs, slot.columns) if trace.folded else trace.rows.shape[-2]
-                total += 4 * min(full, rank or full) * (slot.outputs + slot.columns)
+                linear_map, trace = atlas.linear_map(layer), atlas.trace(layer, name)
+                full = min(linear_map.outputs, linear_map.columns) if trace.folded else trace.rows.shape[-2]
+                total += 4 * min(full, rank or full) * (linear_map.outputs + linear_map.columns)
         return total
     total, seen = 0, set()
     for layer in atlas.layers:
         if (key := atlas.source_key(layer)) in seen:
             continue
         seen.add(key)
-        square = 8 * atlas.slot(layer).columns ** 2  # moments and vectors are kept in double precision
+        square = 8 * atlas.linear_map(layer).columns ** 2  # moments and vectors are kept in double precision
         for name in atlas.concepts if every else choice.concepts:
             trace = atlas.trace(layer, name)
             if trace.folded:
@@ -188,7 +188,7 @@ def make(
 
 def _about(base: Base, choice: Choice) -> dict[str, Any]:
     """Return the texts and settings that a file carries."""
-    about = about_texts(base.sample.concepts) if base.of_text else {}  # type: ignore[arg-type]
+    about = about_texts(base.sample.concepts) if base.is_text else {}  # type: ignore[arg-type]
     return about | {"settings": atlas_settings(base.variant(choice.power, choice.clip))}
 
 
@@ -196,36 +196,36 @@ def _about(base: Base, choice: Choice) -> dict[str, Any]:
 def _turns(step: Step, first: float, last: float, doing: str) -> Iterator[Progress]:
     """Yield the core's progress: after every layer somebody else has a turn, after the last one all have."""
     held = True
-    HEAVY.acquire()
+    COMPUTE_LOCK.acquire()
 
     def progress(done: int, total: int | None, layer: str) -> None:
         nonlocal held
         total = total or done
-        HEAVY.release()
+        COMPUTE_LOCK.release()
         held = False
         step(first + (last - first) * done / total, f"{doing}: {layer}")
         if done < total:  # what follows is writing, which waits for the disk and not for the processor
-            HEAVY.acquire()
+            COMPUTE_LOCK.acquire()
             held = True
 
     try:
         yield progress
     finally:
         if held:
-            HEAVY.release()
+            COMPUTE_LOCK.release()
 
 
 def _write_model(base: Base, choice: Choice, folder: Path, step: Step) -> None:
     step(0.0, "Writing the edit into a copy of the weights")
-    with HEAVY:
+    with COMPUTE_LOCK:
         view = edited_view(base, choice)
     model = base.sample.model
     with _turns(step, 0.0, 0.6, "Writing the edit into a copy of the weights") as progress:
         if hasattr(model, "save_pretrained"):
-            tokenizer = base.sample.task.tokenizer if base.of_text else None  # type: ignore[attr-defined]
+            tokenizer = base.sample.task.tokenizer if base.is_text else None  # type: ignore[attr-defined]
             save_edited(view, folder, tokenizer, about=_about(base, choice), progress=progress)
             form = Path(base.sample.folder) / "preprocessor_config.json"
-            if form.is_file() and not base.of_text:  # how a picture becomes an input
+            if form.is_file() and not base.is_text:  # how a picture becomes an input
                 shutil.copy(form, folder)
             return
         baked = ec.live_edit(view).bake(progress=progress)

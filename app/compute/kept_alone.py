@@ -12,7 +12,7 @@ from engram_core.progress import Steps
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .criteria import Selection, subject_of
 
 __all__ = ["ALL_LAYERS", "Kept", "kept_of", "measure_kept"]
@@ -65,4 +65,4 @@ def measure_kept(base: Base, choice: Choice, chosen: Selection) -> Steps[pd.Data
         subject_of(base, chosen.probed), atlas, concepts=kept.concepts, groups=kept.places, whole=False,
         others=kept.others, parts=base.parts, memory=base.remembered,
     )  # fmt: skip
-    return (yield from in_turns(work))
+    return (yield from lock_each_step(work))

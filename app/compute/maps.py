@@ -21,7 +21,7 @@ from engram_core.solving.similarity import EngramCosines, engram_cosines_steps
 from ..choice.choice import Choice
 from ..server import memory
 from ..server.base import Base
-from ..server.turns import HEAVY, in_turns
+from ..server.fair_lock import COMPUTE_LOCK, lock_each_step
 from .visitor import edit_key, edited_view
 
 __all__ = [
@@ -77,7 +77,7 @@ def warm() -> None:
 def _inputs(base: Base, names: tuple[str, ...]) -> tuple[MapInputs, bool]:
     def make() -> tuple[MapInputs, bool]:
         held = draw_inputs(base.sample, names)
-        if len(held) >= _FEW * len(names) or not base.of_text:
+        if len(held) >= _FEW * len(names) or not base.is_text:
             return held, False
         return draw_inputs(base.sample, names, recorded=True), True
 
@@ -119,7 +119,7 @@ def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any
     found: list[Points] = []
     for place, make in makers.items():
         work = once(base.remembered, place, partial(_measured, base, make, inputs, layer))
-        found.append((yield from nested(in_turns(work), done=len(found), total=len(makers))))
+        found.append((yield from nested(lock_each_step(work), done=len(found), total=len(makers))))
     return Measured(inputs, recorded, found[0], found[-1])
 
 
@@ -130,7 +130,7 @@ def compare_engrams(base: Base, names: tuple[str, ...], layer: str) -> Steps[Eng
         doing = engram_cosines_steps(base.atlas, layer or None, concepts=names)
         return nested(doing, what=f"Comparing {len(names)} engrams, every two")
 
-    return (yield from in_turns(once(base.remembered, ("map cosines", names, layer), work)))
+    return (yield from lock_each_step(once(base.remembered, ("map cosines", names, layer), work)))
 
 
 def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:
@@ -141,7 +141,7 @@ def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:
         job: Future[Any] = _WORKER.submit(make)
     else:
         job = Future()
-        with HEAVY:
+        with COMPUTE_LOCK:
             job.set_result(make())
     base.remembered.put(key, job)
     job.add_done_callback(partial(base.remembered.put, key))  # again: only now has it a size

@@ -11,7 +11,7 @@ from engram_core.progress import Step, nested
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .visitor import edit_of
 
 __all__ = ["CONTROL_SEEDS", "score_controls", "score_edit", "z_and_p"]
@@ -31,7 +31,7 @@ def score_edit(base: Base, choice: Choice) -> Generator[Step[Scores], None, dict
     if not choice.changes:
         return base.scores
     scorer = _scorer(base, choice)
-    scores = yield from in_turns(scorer.edit(edit_of(scorer.atlas, choice), base.facts.classes))
+    scores = yield from lock_each_step(scorer.edit(edit_of(scorer.atlas, choice), base.facts.classes))
     return scores.score
 
 
@@ -55,7 +55,7 @@ def score_controls(
     scorer, count = _scorer(base, choice), seeds or CONTROL_SEEDS
     edit = edit_of(scorer.atlas, choice)
     for seed in range(count):
-        work = in_turns(scorer.gaussian(edit, seed, base.facts.classes))
+        work = lock_each_step(scorer.gaussian(edit, seed, base.facts.classes))
         scores = yield from nested(work, done=seed, total=count, partial=list(runs))
         runs.append(scores.score)
     return runs

@@ -14,7 +14,7 @@ from engram_core.tuning.sweep import Sweep
 
 from ..choice.search import Plan, Rule
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 
 __all__ = [
     "SHAMS",
@@ -53,7 +53,7 @@ def sweep_of(base: Base, plan: Plan) -> Sweep:
 
 def search(work: Sweep) -> Steps[pd.DataFrame]:
     """Measure every setting of a search."""
-    return in_turns(work.steps())
+    return lock_each_step(work.steps())
 
 
 def seconds(base: Base, plan: Plan) -> float:
@@ -83,7 +83,7 @@ def measure_control(base: Base, plan: Plan, found: Recommendation) -> Steps[pd.D
         base.sample, base.atlas, found.setting, **_chosen(plan.targets, plan.together), layers=found.layers,
         seeds=range(SHAMS), others=plan.others, seed=plan.seed, **_work(base),
     )  # fmt: skip
-    return (yield from in_turns(work))
+    return (yield from lock_each_step(work))
 
 
 def others_to_try(base: Base, plan: Plan) -> tuple[tuple[str, ...], ...]:
@@ -113,4 +113,4 @@ def confirm_on_others(base: Base, plan: Plan, found: Recommendation) -> Steps[pd
         base.sample, base.atlas, found.setting, **_chosen(targets, plan.together), layers=found.layers,
         found_on=plan.concepts, others=others_asked(base), seed=plan.seed, **_work(base),
     )  # fmt: skip
-    return (yield from in_turns(work))
+    return (yield from lock_each_step(work))

@@ -20,7 +20,7 @@ from engram_core.progress import Step, Steps, nested, once
 
 from ..choice.choice import Choice
 from ..server.base import Base
-from ..server.turns import HEAVY, in_turns
+from ..server.fair_lock import COMPUTE_LOCK, lock_each_step
 from .visitor import Visitor, edit_key, edited_view
 
 __all__ = [
@@ -113,7 +113,7 @@ def continue_both(base: Base, choice: Choice, prompt: str, **options: Any) -> It
     # A view of its own: the visitor's next click must not change the sentence midway.
     pairs = side_by_side(base.sample.model, edited_view(base, choice), _tokenizer(base), prompt, **options)
     while True:
-        with HEAVY.ahead:
+        with COMPUTE_LOCK.ahead:
             pair = next(pairs, None)  # type: ignore[call-overload]
         if pair is None:
             break
@@ -127,7 +127,7 @@ def continue_both(base: Base, choice: Choice, prompt: str, **options: Any) -> It
 
 def next_table(base: Base, visitor: Visitor, prompt: str, *, chat: bool) -> pd.DataFrame:
     """Return the likeliest next tokens before and after; see `next_tokens` of the core."""
-    with HEAVY.ahead, visitor.view() as view:
+    with COMPUTE_LOCK.ahead, visitor.view() as view:
         return next_tokens(base.sample.model, view, _tokenizer(base), prompt, k=8, chat=chat)
 
 
@@ -135,7 +135,7 @@ def answer_chances(
     base: Base, visitor: Visitor, prompt: str, answer: str, *, chat: bool
 ) -> tuple[float, float]:
     """Return the probability of the right answer before and after; see `probability_of_answer`."""
-    with HEAVY.ahead, visitor.view() as view:
+    with COMPUTE_LOCK.ahead, visitor.view() as view:
         before, after = (
             probability_of_answer(model, _tokenizer(base), prompt, answer, template=chat)
             for model in (base.sample.model, view)
@@ -154,7 +154,9 @@ def changes(base: Base, choice: Choice, text: str, *, by: str | None = None) -> 
         reading = token_changes_steps(base.sample.model, view, _tokenizer(base), text, by=by)
         return (yield from nested(reading, what=what))
 
-    return (yield from in_turns(once(base.remembered, ("changes", edit_key(base, choice), text, by), work)))
+    return (
+        yield from lock_each_step(once(base.remembered, ("changes", edit_key(base, choice), text, by), work))
+    )
 
 
 def reactivation(base: Base, choice: Choice, concept: str, text: str) -> Steps[pd.DataFrame]:
@@ -166,7 +168,7 @@ def reactivation(base: Base, choice: Choice, concept: str, text: str) -> Steps[p
         return nested(reading, what=f"Where {concept} answers")
 
     key = ("reactivation", atlas.sharpness, concept, text)
-    return (yield from in_turns(once(base.remembered, key, work)))
+    return (yield from lock_each_step(once(base.remembered, key, work)))
 
 
 def energy(base: Base, choice: Choice, concept: str) -> Generator[Step[Any], None, pd.DataFrame]:
@@ -177,7 +179,7 @@ def energy(base: Base, choice: Choice, concept: str) -> Generator[Step[Any], Non
         return nested(module_energy_steps(atlas, concept), what=f"Measuring the engram of {concept}")
 
     key = ("energy", atlas.sharpness, concept)
-    return (yield from in_turns(once(base.remembered, key, work)))
+    return (yield from lock_each_step(once(base.remembered, key, work)))
 
 
 def rest(base: Base, choice: Choice) -> Steps[pd.DataFrame]:
@@ -219,7 +221,7 @@ def answers(
                 yield Step(done, total, f"Asking the edited model about {name}", long=True)
                 view = edited_view(base, choice)  # of many concepts it takes longer than all the questions
             model = base.sample.model if view is None else view  # of what is remembered, none is asked
-            asking = in_turns(
+            asking = lock_each_step(
                 once(base.remembered, key, partial(recall_steps, model, tokenizer, texts, concepts=[name]))
             )
             what = f"Asking the {side} model about {name}"

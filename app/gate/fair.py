@@ -1,8 +1,8 @@
 """Whose run comes next: those who ask for little go first, and of them those who had little.
 
 Without it twenty visits that ask all the time leave nothing to the five that ask now and then. A run counts
-in its first seconds only, since what takes longer waits for its own turns inside (`app.server.turns`); that
-of a greedy visit counts until it has ended, or many of them would pile up all the same.
+in its first seconds only, since what takes longer waits for its own turns inside (`app.server.fair_lock`);
+that of a greedy visit counts until it has ended, or many of them would pile up all the same.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from ..choice.short_address import query_of
 from ..figures.words.as_text import plain
 from ..options import server_options
 from ..session import arrival, state
-from ..session.written_address import left_out, next_address
+from ..session.written_address import keys_without_room, next_address
 from .downloads import offered_items
 from .report import report_page
 
@@ -41,7 +41,7 @@ def share_menu(page: str) -> None:
             "press the :material/content_copy: at the right end of the line."
         )
         st.code(link, language=None, wrap_lines=True)
-        if missing := left_out():
+        if missing := keys_without_room():
             st.caption(
                 plain(
                     f"The link leaves out {', '.join(missing)}: with it, it would be longer than mails and "

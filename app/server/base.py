@@ -11,8 +11,8 @@ from engram_core.concepts.sample import Sample
 
 from ..choice.choice import Facts
 from .choices import parts_of
+from .fair_lock import COMPUTE_LOCK
 from .results import Remembered
-from .turns import HEAVY
 
 __all__ = ["Base"]
 
@@ -55,7 +55,7 @@ class Base:
         return self.explorer.get("load_code") or f"sample = ec.load_sample({self.facts.name!r})"
 
     @property
-    def of_text(self) -> bool:
+    def is_text(self) -> bool:
         """Whether this is a language model."""
         return self.facts.kind == "text"
 
@@ -84,7 +84,7 @@ class Base:
         """Return the atlas under a sharpness; nothing is solved again. The last few are kept."""
         if (power, clip) == (1.0, False):
             return self.atlas
-        with HEAVY:
+        with COMPUTE_LOCK:
             atlas = self._variants.pop((power, clip), None) or self.atlas.sharpen(power, clip=clip)
             self._variants[power, clip] = atlas
             while len(self._variants) > _MOST_VARIANTS:

@@ -11,7 +11,7 @@ import torch
 
 from engram_core.errors import EngramError
 from engram_core.hub.downloads import find_folder
-from engram_core.opening.examine import Examined, is_path, limits_of
+from engram_core.opening.examine import Examined, examination_limits, is_path
 from engram_core.opening.samples import missing_samples, sample_names
 from engram_core.sandboxing.limits import run_limited
 
@@ -114,7 +114,7 @@ def examine_apart(
         answer = run_limited(
             "engram_core.opening.examine:examine",
             arguments,
-            limits=limits_of(model, concepts),
+            limits=examination_limits(model, concepts),
             doing=doing,
             stop=stop,
         )

@@ -12,7 +12,7 @@ from engram_core.errors import EngramError
 from engram_core.libraries import first_line, foreign_errors
 from engram_core.opening.checkup import CheckUp
 
-from .loading import Loading
+from .background_load import BackgroundLoad
 from .model_request import ModelRequest
 
 __all__ = ["CheckedModel", "ModelCheck"]
@@ -38,7 +38,7 @@ class CheckedModel:
         """The name in the list of models."""
         return self.wanted.name() if self.sample is None else self.sample.name
 
-    def loading(self) -> Loading:
+    def load_in_background(self) -> BackgroundLoad:
         """Start to record and solve it: what was checked, whatever has become of its files."""
 
         def load() -> Sample:
@@ -46,7 +46,7 @@ class CheckedModel:
                 raise EngramError("The check-up found a problem with it. Correct that, and check again.")
             return self.sample
 
-        return Loading(load, start={"load_code": self.wanted.code})
+        return BackgroundLoad(load, start={"load_code": self.wanted.code})
 
 
 class ModelCheck:

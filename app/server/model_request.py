@@ -16,9 +16,9 @@ from engram_core.concepts.sample import Sample
 from engram_core.errors import DataError, EngramError
 from engram_core.opening.examine import Examined, content_of
 
+from .background_load import BackgroundLoad
 from .content import content_at, is_sample, model_content, path_of, same_path
 from .examined import examine_apart
-from .loading import Loading
 
 __all__ = ["ModelRequest"]
 
@@ -152,7 +152,7 @@ class ModelRequest:
                 text = text.replace(shown, path.name)
         return text
 
-    def loading(self, name: str) -> Loading:
+    def load_in_background(self, name: str) -> BackgroundLoad:
         """Start to try, load, record and solve it, if it still has that name."""
 
         def load(progress: Callable[[int, int | None, str], None]) -> Sample:
@@ -165,7 +165,7 @@ class ModelRequest:
                     raise
                 raise EngramError(self._without_paths(str(error))) from None
 
-        return Loading(load, start={"load_code": self.code}, reports=True)
+        return BackgroundLoad(load, start={"load_code": self.code}, reports=True)
 
 
 def _apart(sample: Sample) -> Sample:

@@ -11,9 +11,9 @@ from engram_core.opening.in_memory import in_memory, names_in_memory
 
 from ..options import server_options
 from .bounded_store import BoundedStore
-from .loading import Loading
 from .model_check import ModelCheck
 from .model_request import ModelRequest
+from .running_load import BackgroundLoad
 
 __all__ = [
     "CHECK_MINUTES",
@@ -22,7 +22,7 @@ __all__ = [
     "MOST_MODELS",
     "forget",
     "forget_all",
-    "loading",
+    "running_load",
     "model_checks",
     "models_in_memory",
     "opened_models",
@@ -38,15 +38,15 @@ CHECK_MINUTES = 10
 
 # By name, and shared by the visitors of one server, so that a link to one works for whoever has the link.
 @st.cache_resource
-def opened_models() -> BoundedStore[Callable[[], Loading]]:
+def opened_models() -> BoundedStore[Callable[[], BackgroundLoad]]:
     """Return the models that were opened on this server, each as what starts to load it."""
-    store: BoundedStore[Callable[[], Loading]] = BoundedStore(MOST_MODELS, 60 * MINUTES)
+    store: BoundedStore[Callable[[], BackgroundLoad]] = BoundedStore(MOST_MODELS, 60 * MINUTES)
     options = server_options()
     if options.concepts:
         # The Python beside a figure names both, and a public screen shows no paths.
         request = ModelRequest.of(options.model, options.concepts, hidden=options.demo)
         name = request.name()
-        store.keep(name, partial(request.loading, name))
+        store.keep(name, partial(request.running_load, name))
     return store
 
 
@@ -59,13 +59,13 @@ def model_checks() -> BoundedStore[ModelCheck]:
 
 # Shared by all visitors. It returns at once: the work goes on in the thread it started.
 @st.cache_resource(max_entries=6, show_spinner=False)
-def _loading(name: str, version: int) -> Loading:
+def _running_load(name: str, version: int) -> BackgroundLoad:
     held = in_memory(name)
     if held is not None and held.version == version:
         sample = held.sample
-        return Loading(lambda: sample, start={"load_code": held.code})
+        return BackgroundLoad(lambda: sample, start={"load_code": held.code})
     load = opened_models().get(name)
-    return load() if load else Loading.of_sample(name)
+    return load() if load else BackgroundLoad.of_sample(name)
 
 
 def models_in_memory() -> list[str]:
@@ -78,16 +78,16 @@ def _version(name: str) -> int:
     return 0 if held is None else held.version
 
 
-def loading(name: str) -> Loading:
+def running_load(name: str) -> BackgroundLoad:
     """Return a model on its way, or there."""
-    return _loading(name, _version(name))
+    return _running_load(name, _version(name))
 
 
 def forget(name: str) -> None:
     """Let go of a model that was loaded, or could not be."""
-    _loading.clear(name, _version(name))
+    _running_load.clear(name, _version(name))
 
 
 def forget_all() -> None:
     """Let go of all models that were loaded."""
-    _loading.clear()
+    _running_load.clear()

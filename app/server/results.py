@@ -15,7 +15,7 @@ from pandas.api.types import is_numeric_dtype
 import engram_core as ec
 from engram_core.concepts.tasks import Subject
 
-from .turns import HEAVY
+from .fair_lock import COMPUTE_LOCK
 
 __all__ = ["Remembered", "size_of"]
 
@@ -58,7 +58,7 @@ class Remembered:
         """Return the result of a key, made now, alone on the machine, if it is not there yet."""
         value = self.get(key)
         if value is None:
-            with HEAVY:
+            with COMPUTE_LOCK:
                 value = self.get(key)
                 if value is None:
                     value = make()

@@ -13,10 +13,10 @@ from ..choice.address import KINDS, values_of
 from ..choice.choice import Facts
 from ..choice.short_address import unpacked
 from ..options import server_options
-from .awaited import awaited_address, awaited_model, held_address, move_on, note_shown, set_aside
+from .awaited import awaited_address, awaited_model, move_on, note_shown, set_aside, untouched_address
 from .state import clear_inputs, model, models, put, reset, tidy_for
 from .visitor_models import admit
-from .written_address import dismiss_address, first_run, keep_address, note_written
+from .written_address import first_run, forget_address_problems, note_read_address, note_written
 
 __all__ = ["arrive", "go", "model_changed", "open_address", "pending", "settle"]
 
@@ -43,14 +43,14 @@ def arrive() -> str | None:
     found = unpacked(written)
     first = first_run()
     if first:
-        keep_address(found)
+        note_read_address(found)
         put(**values_of(found))
         set_aside(found)
     elif found and _by_history():
         _take_over(found)
     elif _PENDING in st.session_state:
         pass  # what is about to be opened says what becomes of a choice that waits
-    elif held_address() and admit(awaited_model()):
+    elif untouched_address() and admit(awaited_model()):
         _take_over(awaited_address())
     note_written(written)
     return found.get("page", [""])[-1] if first else None
@@ -75,7 +75,7 @@ def _take_over(address: Mapping[str, Sequence[str]]) -> None:
     for key, kind in KINDS.items():
         if key in st.session_state and key not in values and key not in (*choices.DEFAULTS, "model"):
             st.session_state[key] = blank.get(key, False if kind is bool else None)
-    keep_address(address)
+    note_read_address(address)
     put(**values)
 
 
@@ -90,7 +90,7 @@ def go(page: str, **values: Any) -> None:
 
     Call it outside callbacks; it ends the run.
     """
-    dismiss_address()
+    forget_address_problems()
     st.session_state[_PENDING] = (page, values)
     st.rerun()
 
@@ -126,7 +126,7 @@ def pending() -> str | None:
 def model_changed() -> None:
     """Start afresh: another model has other concepts, layers and inputs."""
     reset()
-    dismiss_address()
+    forget_address_problems()
     move_on()
     clear_inputs()
 

@@ -20,7 +20,7 @@ from .visitor_models import admit
 __all__ = [
     "awaited_address",
     "awaited_model",
-    "held_address",
+    "untouched_address",
     "move_on",
     "note_shown",
     "set_aside",
@@ -54,7 +54,7 @@ def set_aside(address: Mapping[str, Sequence[str]]) -> None:
         )
 
 
-def held_address() -> dict[str, list[str]] | None:
+def untouched_address() -> dict[str, list[str]] | None:
     """Return the address to be left alone: its model is awaited, and nothing was chosen since."""
     if _AWAITED not in st.session_state:
         return None
@@ -69,7 +69,7 @@ def held_address() -> dict[str, list[str]] | None:
 
 def note_shown() -> None:
     """Note what the model that is shown instead starts with: what differs from it later was chosen."""
-    if held_address() is not None:
+    if untouched_address() is not None:
         st.session_state.setdefault(_SHOWN, defaults(model()) | edit_values())
 
 
@@ -84,7 +84,7 @@ def unknown_model() -> str | None:
     name = st.session_state.get("model")
     if name is not None and name not in models() and awaited_model() != name:
         set_aside(parse_qs(to_query(values(str(name))), keep_blank_values=True))
-    if not held_address():
+    if not untouched_address():
         return None
     said = f"There is no model “{awaited_model()[:40]}” on this server. Shown instead: {model()}."
     if server_options().demo:

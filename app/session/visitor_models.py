@@ -12,7 +12,6 @@ from engram_core.errors import EngramError
 
 from ..options import server_options
 from ..server.bounded_store import FullError
-from ..server.loading import Loading
 from ..server.model_check import ModelCheck
 from ..server.opened_models import (
     CHECK_MINUTES,
@@ -22,6 +21,7 @@ from ..server.opened_models import (
     models_in_memory,
     opened_models,
 )
+from ..server.running_load import BackgroundLoad
 
 __all__ = [
     "admit",
@@ -86,7 +86,7 @@ def note_use(name: str) -> None:
     opened_models().get(name, visitor_id())
 
 
-def open_model(name: str, load: Callable[[], Loading]) -> None:
+def open_model(name: str, load: Callable[[], BackgroundLoad]) -> None:
     """Make a visitor's own model one that can be chosen.
 
     Raises:

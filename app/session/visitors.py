@@ -12,7 +12,7 @@ from ..compute.visitor import Visitor
 from ..figures.words.as_text import plain
 from ..options import server_options
 from ..server.base import Base
-from ..server.opened_models import forget, loading
+from ..server.opened_models import forget, running_load
 from .state import note_names
 from .visitor_models import note_use
 
@@ -30,7 +30,7 @@ def base_of(name: str) -> Base:
         EngramError: if the model cannot be loaded; the next call tries again.
     """
     note_use(name)
-    work = loading(name)
+    work = running_load(name)
     if not work.wait(0.15):
         place = st.empty()
         with place.container():

@@ -13,15 +13,15 @@ from ..choice.address import to_query
 from ..choice.choice import Facts
 from ..choice.short_address import PACKED, expanded, shortened
 from ..options import server_options
-from .awaited import held_address
+from .awaited import untouched_address
 from .state import all_names, models, values
 
 __all__ = [
     "address_problems",
-    "dismiss_address",
+    "forget_address_problems",
     "first_run",
-    "keep_address",
-    "left_out",
+    "note_read_address",
+    "keys_without_room",
     "next_address",
     "note_written",
     "write_address",
@@ -41,18 +41,18 @@ def note_written(address: Mapping[str, Sequence[str]]) -> None:
     st.session_state[_WRITTEN] = address
 
 
-def keep_address(address: Mapping[str, Sequence[str]]) -> None:
+def note_read_address(address: Mapping[str, Sequence[str]]) -> None:
     """Keep an address as it came, for the message about it."""
     st.session_state[_ADDRESS] = {key: list(texts) for key, texts in address.items()}
 
 
-def dismiss_address() -> None:
+def forget_address_problems() -> None:
     """Forget the address as it came, and with it the message about it."""
     st.session_state[_ADDRESS] = {}
 
 
 def _shortened() -> tuple[dict[str, list[str]], tuple[str, ...]]:
-    whole = held_address() or parse_qs(to_query(values()), keep_blank_values=True)
+    whole = untouched_address() or parse_qs(to_query(values()), keep_blank_values=True)
     return shortened(whole, all_names())
 
 
@@ -61,7 +61,7 @@ def next_address() -> dict[str, list[str]]:
     return _shortened()[0]
 
 
-def left_out() -> tuple[str, ...]:
+def keys_without_room() -> tuple[str, ...]:
     """Return the keys of the choice that the address has no room for."""
     return _shortened()[1]
 

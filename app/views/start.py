@@ -62,7 +62,7 @@ def _example(base: Base) -> dict[str, Any]:
     """Return the example that comes with a model, or its first concept."""
     known = base.explorer.get("show") or {"concepts": [base.facts.classes[0]]}
     # What it does not name is named here: Live would show what the visitor had there.
-    return ({} if base.of_text else {"class": base.facts.classes[0], "image": 1}) | dict(known)
+    return ({} if base.is_text else {"class": base.facts.classes[0], "image": 1}) | dict(known)
 
 
 def _picture(base: Base) -> None:

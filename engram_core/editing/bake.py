@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from ..models.view import own_copy
+from ..models.view import independent_copy
 from ..progress import Progress
 from .change import Change
 from .weights import write_matrix
@@ -24,10 +24,10 @@ def baked(base: nn.Module, change: Change, *, progress: Progress | None = None) 
         CoverageError: if an edited layer is quantised, so that no weight can be written into it.
     """
     for layer in change.layers:
-        change.atlas.slot(layer).check_bake(base)
-    model = own_copy(base)
+        change.atlas.linear_map(layer).check_bake(base)
+    model = independent_copy(base)
     for done, layer in enumerate(change.layers, start=1):
-        write_matrix(model, change.atlas.slot(layer), change.matrix(layer), own=True)
+        write_matrix(model, change.atlas.linear_map(layer), change.matrix(layer), own=True)
         if progress is not None:
             progress(done, len(change.layers), layer)
     return model

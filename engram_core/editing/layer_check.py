@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import EffectError
-from ..models.linear_maps.derived import DerivedMap, held_layer
+from ..models.linear_maps.derived import DerivedMap, replacing_layer
 from ..models.linear_maps.linear import LinearMap
 from ..models.view import shared_copy, submodule
 
@@ -70,7 +70,7 @@ class LayerCheck:
     def _shell(self, of: nn.Module) -> Callable[..., Any]:
         """Return the layer's own code with the parameters it has in `of`, free of hooks and set forwards."""
         module = submodule(of, self.linear_map.module)
-        held = held_layer(module) if self.form == "weights" else None
+        held = replacing_layer(module) if self.form == "weights" else None
         if held is not None:
             module = held
         elif isinstance(self.linear_map, DerivedMap):

@@ -11,7 +11,7 @@ from torch import nn
 
 from ..errors import DataError, EngramError, suggest
 from ..models.identity import counters
-from ..models.view import base_of, own_copy, shared_copy, walk
+from ..models.view import base_of, independent_copy, shared_copy, walk
 from ..numerics.precision import exactly, exactly_all
 from ..progress import Progress
 from .bake import baked
@@ -171,7 +171,7 @@ class LiveEdit:
         """
         base = base_of(self._view)
         if not self.on:
-            return own_copy(base)
+            return independent_copy(base)
         self.atlas.identity.check(base)
         return baked(base, self._change(), progress=progress)
 

@@ -48,7 +48,7 @@ def place(change: Change, fused: tuple[str, ...] = ()) -> Placement:
     for layer in change.layers:
         if change.factors[layer] or not change.keeps:
             source = (atlas.source_key(layer), change.factors[layer])
-            shared.setdefault(source, []).append(atlas.slot(layer))
+            shared.setdefault(source, []).append(atlas.linear_map(layer))
     held = [
         linear_map.outputs * linear_map.width for linear_maps in shared.values() for linear_map in linear_maps
     ]

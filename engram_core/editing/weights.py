@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from ..models.layers import LinearMap
-from ..models.view import own_parameter, submodule
+from ..models.view import parameter_of_base, submodule
 from ..numerics.precision import exactly
 
 __all__ = ["adopt_weights", "restore_weights", "write_matrix"]
@@ -18,7 +18,7 @@ def write_matrix(model: nn.Module, linear_map: LinearMap, matrix: Tensor, *, own
     Only if `own` says that nobody else holds the parameters, and only fused experts, are they written in
     place: a copy of the whole block for every expert would take hours.
     """
-    if linear_map.hold(model, matrix, own=own):
+    if linear_map.install(model, matrix, own=own):
         return
     weight, bias = linear_map.split(matrix)
     module = submodule(model, linear_map.module)
@@ -34,7 +34,7 @@ def write_matrix(model: nn.Module, linear_map: LinearMap, matrix: Tensor, *, own
 
 def adopt_weights(view: nn.Module, other: nn.Module, linear_map: LinearMap) -> bool:
     """Let `view` hold the parameters that another view of the same model holds; False if it holds none."""
-    if type(linear_map).hold is not LinearMap.hold:
+    if type(linear_map).install is not LinearMap.install:
         return False
     mine, theirs = submodule(view, linear_map.module), submodule(other, linear_map.module)
     found = False
@@ -55,7 +55,7 @@ def restore_weights(view: nn.Module, base: nn.Module, linear_map: LinearMap) -> 
     for name in linear_map.parameter_names():
         mine, attribute = _owner(edited, name)
         theirs, _ = _owner(original, name)
-        mine._parameters[attribute] = own_parameter(view, theirs._parameters[attribute])
+        mine._parameters[attribute] = parameter_of_base(view, theirs._parameters[attribute])
 
 
 def _owner(module: nn.Module, path: str) -> tuple[nn.Module, str]:

@@ -76,9 +76,9 @@ def save_lora(
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     rows = []
-    biased = any(atlas.slot(name).bias for name in chosen)
+    biased = any(atlas.linear_map(name).bias for name in chosen)
     for done, name in enumerate(chosen, start=1):
-        linear_map = atlas.slot(name)
+        linear_map = atlas.linear_map(name)
         left, right, error = _truncated(*engram.factors(name), rank)
         rows.append((name, right.shape[-2], error))
         path = adapted_path(atlas.model, linear_map.module)
@@ -184,13 +184,13 @@ def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list
             adapter would be another edit.
     """
     chosen = atlas.select(layers)
-    reasons = {name: why_no_lora(atlas.slot(name), atlas.model) for name in chosen}
+    reasons = {name: why_no_lora(atlas.linear_map(name), atlas.model) for name in chosen}
     left_out = [name for name in chosen if reasons[name]]
     if left_out:
         shown = ", ".join(left_out[:3]) + (" …" if len(left_out) > 3 else "")
         raise CoverageError(
             f"A LoRA adapter cannot hold {len(left_out)} of the {len(chosen)} layers ({shown}, of kind "
-            f"{atlas.slot(left_out[0]).kind}): {reasons[left_out[0]]}. The base with it would not be the "
+            f"{atlas.linear_map(left_out[0]).kind}): {reasons[left_out[0]]}. The base with it would not be the "
             "edited model. Write the whole edited model with save_edited (on the command line: --folder), or "
             "name other layers only."
         )

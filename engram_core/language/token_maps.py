@@ -137,7 +137,7 @@ def reactivation_map_steps(
     tokens = [token_text(tokenizer, number) for number in encoded.ids]
     chosen = atlas.select(layers)
     kinds = module_kinds(atlas.layers)
-    heard = _inputs(base, [atlas.slot(name) for name in chosen], encoded.ids)
+    heard = _inputs(base, [atlas.linear_map(name) for name in chosen], encoded.ids)
     frames, stopped, reader = [], stopper(stop), _Reader(atlas, concept)
     for done, layer in enumerate(chosen):
         if stopped():
@@ -201,7 +201,7 @@ class _Reader:
 
     def ratios(self, layer: str, x: Tensor) -> Tensor:
         """Return ``‖E_c x‖ / ‖W x‖`` of every row; NaN where W gives no response at all."""
-        linear_map, matrix = self._atlas.slot(layer), self._atlas.matrix(layer)[0]
+        linear_map, matrix = self._atlas.linear_map(layer), self._atlas.matrix(layer)[0]
         rows = homogeneous_rows(x[None].to(matrix.dtype), linear_map.bias)[0]
         trace = self._atlas.trace(layer, self._concept)
         if trace.folded and self._atlas.sharpness.plain:

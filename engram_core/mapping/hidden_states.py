@@ -52,20 +52,20 @@ def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str)
         CoverageError: for a fused expert, which does not read every input.
         NonFiniteError: if the states are NaN or infinite.
     """
-    slot = atlas.slot(layer)
-    if slot.routed:
+    linear_map = atlas.linear_map(layer)
+    if linear_map.routed:
         raise CoverageError(f"Layer {layer!r} is a fused expert and reads only what is routed to it.")
     sums: Tensor | None = None
     counts = torch.zeros(len(inputs), 1, dtype=torch.float64)
 
-    def hear(slot: LinearMap, x: Tensor, owner: Tensor) -> None:
+    def hear(linear_map: LinearMap, x: Tensor, owner: Tensor) -> None:
         nonlocal sums
-        if slot.whole:
+        if linear_map.whole:
             # One row per input: the whole of what it puts in.
-            count = slot.positions(x)[0]
+            count = linear_map.positions(x)[0]
             rows, owners = x.reshape(count, -1), owner.reshape(count, -1).amax(1)
         else:
-            rows, owners = slot.rows(x)[0], owners_of(slot, x, owner)
+            rows, owners = linear_map.rows(x)[0], owners_of(linear_map, x, owner)
         used = owners >= 0
         rows, owners = rows[used].double().cpu(), owners[used].cpu()
         if sums is None:
@@ -73,7 +73,7 @@ def hidden_states(model: nn.Module, atlas: Atlas, inputs: MapInputs, layer: str)
         sums.index_add_(0, owners, rows)
         counts.index_add_(0, owners, torch.ones(len(owners), 1, dtype=torch.float64))
 
-    listen(model, inputs, [slot], hear)
+    listen(model, inputs, [linear_map], hear)
     if sums is None:
         raise CoverageError(f"Layer {layer!r} was not reached by any of the inputs.")
     values = (sums / counts.clamp(min=1)).numpy()

@@ -195,7 +195,7 @@ Hear = Callable[[LinearMap, Tensor, Tensor], None]
 
 
 @exactly
-def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[LinearMap], hear: Hear) -> None:
+def listen(model: nn.Module, inputs: MapInputs, linear_maps: Sequence[LinearMap], hear: Hear) -> None:
     """Run a model over inputs and hand what each layer reads to `hear`.
 
     Args:
@@ -211,21 +211,25 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[LinearMap], hear
     owner: list[Tensor | Owner] = []
     calls: dict[str, int] = {}
 
-    def hook(slot: LinearMap) -> Callable[..., None]:
+    def hook(linear_map: LinearMap) -> Callable[..., None]:
         def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
             if x is None:
-                raise DataError(f"Layer {slot.name!r} was called without a tensor; nothing to measure.")
+                raise DataError(f"Layer {linear_map.name!r} was called without a tensor; nothing to measure.")
             x = x.detach()
-            call = calls.get(slot.name, 0)
-            calls[slot.name] = call + 1
+            call = calls.get(linear_map.name, 0)
+            calls[linear_map.name] = call + 1
             one = owner[0]
-            hear(slot, x, one.rows(slot.name, call, slot.positions(x)) if isinstance(one, Owner) else one)
+            hear(
+                linear_map,
+                x,
+                one.rows(linear_map.name, call, linear_map.positions(x)) if isinstance(one, Owner) else one,
+            )
 
         return read
 
-    for slot in slots:
-        submodule(view, slot.port).register_forward_pre_hook(hook(slot), with_kwargs=True)
+    for linear_map in linear_maps:
+        submodule(view, linear_map.port).register_forward_pre_hook(hook(linear_map), with_kwargs=True)
     place = device_of(base_of(model))
     with torch.no_grad():
         for _, batch, owners in _stream(model, inputs):
@@ -237,9 +241,9 @@ def listen(model: nn.Module, inputs: MapInputs, slots: Sequence[LinearMap], hear
             view(*there.args, **there.kwargs)
 
 
-def owners_of(slot: LinearMap, x: Tensor, owner: Tensor) -> Tensor:
+def owners_of(linear_map: LinearMap, x: Tensor, owner: Tensor) -> Tensor:
     """Return the number of the input behind every row of a layer."""
-    return spread_owner(slot.placed(owner, x), slot.positions(x), slot.name)
+    return spread_owner(linear_map.placed(owner, x), linear_map.positions(x), linear_map.name)
 
 
 # -- what the model says ---------------------------------------------------------------------------

@@ -132,8 +132,8 @@ class TraceMeter:
         names = some_concepts(atlas.concepts) if concepts is None else concepts
         self.concepts = tuple(chosen_concepts(atlas, names))
         chosen = atlas.select(layers)
-        self.layers = tuple(name for name in chosen if not atlas.slot(name).routed)
-        self.left_out = tuple(name for name in chosen if atlas.slot(name).routed)
+        self.layers = tuple(name for name in chosen if not atlas.linear_map(name).routed)
+        self.left_out = tuple(name for name in chosen if atlas.linear_map(name).routed)
         if not self.layers:
             raise CoverageError(
                 "Every chosen layer is a fused expert, which reads only the tokens that are routed to it; "
@@ -161,18 +161,18 @@ class TraceMeter:
         sums = {name: torch.zeros(shape, dtype=torch.float64) for name in self.layers}
         weights = {name: torch.zeros(len(inputs), dtype=torch.float64) for name in self.layers}
 
-        def hear(slot: LinearMap, x: Tensor, owner: Tensor) -> None:
-            step = slot.piece(x)
-            if slot.positions(x)[0] != x.shape[0]:  # a picture without a batch dimension
+        def hear(linear_map: LinearMap, x: Tensor, owner: Tensor) -> None:
+            step = linear_map.piece(x)
+            if linear_map.positions(x)[0] != x.shape[0]:  # a picture without a batch dimension
                 step = x.shape[0]
             for start in range(0, x.shape[0], step):
-                self._hear(slot, x[start : start + step], owner[start : start + step], sums, weights)
+                self._hear(linear_map, x[start : start + step], owner[start : start + step], sums, weights)
 
-        listen(model, inputs, [self.atlas.slot(name) for name in self.layers], hear)
+        listen(model, inputs, [self.atlas.linear_map(name) for name in self.layers], hear)
         values = np.zeros((shape[0], len(self.layers), shape[1]), np.float32)
         for i, name in enumerate(self.layers):
             mean = sums[name] / weights[name].clamp(min=1e-300).unsqueeze(-1)
-            values[:, i] = (mean.sqrt() if self.atlas.slot(name).whole else mean).numpy()
+            values[:, i] = (mean.sqrt() if self.atlas.linear_map(name).whole else mean).numpy()
             if not np.isfinite(values[:, i]).all():
                 raise NonFiniteError(
                     f"Layer {name!r} reads NaN or infinity for some inputs of the map. If the model is "
@@ -181,22 +181,27 @@ class TraceMeter:
         return TraceStrengths(values, self.layers, self.concepts, inputs)
 
     def _hear(
-        self, slot: LinearMap, x: Tensor, owner: Tensor, sums: dict[str, Tensor], weights: dict[str, Tensor]
+        self,
+        linear_map: LinearMap,
+        x: Tensor,
+        owner: Tensor,
+        sums: dict[str, Tensor],
+        weights: dict[str, Tensor],
     ) -> None:
-        rows, owners = slot.rows(x), owners_of(slot, x, owner)
+        rows, owners = linear_map.rows(x), owners_of(linear_map, x, owner)
         used = owners >= 0
         if not bool(used.all()):
             rows, owners = rows[:, used], owners[used]
-        maps = self._map(slot.name)
-        whole, energies = maps.energies(homogeneous_rows(rows.to(maps.whole.dtype), slot.bias))
+        maps = self._map(linear_map.name)
+        whole, energies = maps.energies(homogeneous_rows(rows.to(maps.whole.dtype), linear_map.bias))
         whole, energies, owners = whole.double().cpu(), energies.double().cpu(), owners.cpu()
-        if not slot.whole:
+        if not linear_map.whole:
             energies = (energies / whole.clamp(min=1e-300).unsqueeze(-1)).sqrt()
             # A row to which the layer answers nothing at all has no ratio.
             whole = torch.where(whole > 0, 1.0, whole)
             energies = energies * (whole > 0).unsqueeze(-1)
-        sums[slot.name].index_add_(0, owners, energies)
-        weights[slot.name].index_add_(0, owners, whole)
+        sums[linear_map.name].index_add_(0, owners, energies)
+        weights[linear_map.name].index_add_(0, owners, whole)
 
     def _map(self, layer: str) -> _Maps:
         found = self._maps.get(layer)

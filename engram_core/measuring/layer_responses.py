@@ -141,14 +141,16 @@ class _Probes:
     """Held-out inputs of all concepts in one layer, ready to be answered by any matrix."""
 
     def __init__(self, atlas: Atlas, layer: str, held: Recording, names: Sequence[str]):
-        slot = atlas.slot(layer)
-        bias = slot.bias
+        linear_map = atlas.linear_map(layer)
+        bias = linear_map.bias
         self.matrix = atlas.matrix(layer).double()
         reached = layer in held.source_of
-        source = held.sources[held.source_of[layer]] if reached else Source(slot.columns, slot.groups)
+        source = (
+            held.sources[held.source_of[layer]] if reached else Source(linear_map.columns, linear_map.groups)
+        )
         self._parts: list[tuple[bool, Tensor]] = []
         for name in names:
-            statistics = source.of(name)
+            statistics = source.statistics_of(name)
             if statistics.folded:
                 self._parts.append((True, homogeneous_moment(statistics, bias)))
             else:

@@ -67,7 +67,7 @@ def gaussian_view(
     view = shared_copy(base)
     for layer, noise in gaussian_matrices(atlas, sizes or edit_sizes(atlas, edit), seed):
         matrix = atlas.rest(layer) + noise if edit.from_nothing else atlas.weights(layer) - noise
-        write_matrix(view, atlas.slot(layer), matrix)
+        write_matrix(view, atlas.linear_map(layer), matrix)
     return view
 
 

@@ -141,7 +141,7 @@ def shared_copy(model: nn.Module) -> nn.Module:
     return view
 
 
-def own_copy(model: nn.Module) -> nn.Module:
+def independent_copy(model: nn.Module) -> nn.Module:
     """Copy `model` with its parameters; what cannot be copied (locks, files …) is shared.
 
     Args:
@@ -167,7 +167,7 @@ def base_of(model: nn.Module) -> nn.Module:
     return model if window is None or window.base is None else window.base
 
 
-def own_parameter(view: nn.Module, parameter: nn.Parameter | None) -> nn.Parameter | None:
+def parameter_of_base(view: nn.Module, parameter: nn.Parameter | None) -> nn.Parameter | None:
     """Return what an unedited view has in the place of a parameter of its base: that, or a twin of it.
 
     Args:

@@ -62,7 +62,7 @@ class Examined:
             raise EngramError(f"The check-up gave no answer that can be understood ({error!r}).") from None
 
 
-def limits_of(model: str, concepts: str) -> Limits:
+def examination_limits(model: str, concepts: str) -> Limits:
     """Return what a process may take that examines them.
 
     Args:

@@ -91,7 +91,7 @@ class Prepared:
         good = all(isinstance(v, (int, float)) and math.isfinite(v) for v in told.values())
         return {name: float(value) for name, value in told.items()} if good else None
 
-    def keep_scores(self, scores: Mapping[str, float]) -> None:
+    def write_scores(self, scores: Mapping[str, float]) -> None:
         """Keep the base's scores beside the atlas, if that is kept.
 
         Args:

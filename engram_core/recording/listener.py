@@ -246,7 +246,7 @@ class Listener:
         parts = [
             (self.groups[g], part) for g, part in self._parts(linear_map, x, rows, owner) if part.shape[1]
         ]
-        folding = [stream.source.of(name).folds(part.shape[1]) for name, part in parts]
+        folding = [stream.source.statistics_of(name).folds(part.shape[1]) for name, part in parts]
         # Parts may stay as views of one owned tensor only if all of it stays: a few rows must not
         # hold a whole batch in memory.
         copies = not owned or any(folding)
@@ -256,7 +256,7 @@ class Listener:
                 _check_finite(kept, linear_map.name, name)
             if copies and not folds and kept.data_ptr() == part.data_ptr():
                 kept = kept.clone()
-            stream.source.of(name).add(kept)
+            stream.source.statistics_of(name).add(kept)
 
     def _parts(
         self, linear_map: LinearMap, x: Tensor, rows: Tensor, owner: int | Tensor

@@ -258,7 +258,7 @@ def _finish(
             f"forward pass. {skipped}."
         )
     for concept in concepts:
-        if not any(s.source.of(concept).count for s in listener.streams if s.members):
+        if not any(s.source.statistics_of(concept).count for s in listener.streams if s.members):
             shown = ", ".join(heard[:4]) + (" …" if len(heard) > 4 else "")
             raise DataError(
                 f"Concept {concept!r} put no row into any layer: its inputs reach none of those that the "

@@ -86,7 +86,7 @@ class Recording:
                 joined = parts[0].copy()
                 for part in parts[1:]:
                     for name, statistics in part.statistics.items():
-                        joined.of(name).absorb(statistics)
+                        joined.statistics_of(name).absorb(statistics)
                 places[pair] = len(sources)
                 sources.append(joined)
             source_of[layer] = places[pair]

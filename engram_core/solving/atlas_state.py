@@ -110,7 +110,9 @@ def restored_parts(
     except ModelMismatchError as error:
         raise ModelMismatchError(f"{path} cannot be used here. {error}") from None
     pretrained = _pretrained(path, header.get("pretrained"), model, base)
-    known = {slot.name: slot for slot in find_linear_maps(base_of(model))}  # an edited view has other weights
+    known = {
+        linear_map.name: linear_map for linear_map in find_linear_maps(base_of(model))
+    }  # an edited view has other weights
     try:
         parts: dict[str, dict[str, Tensor]] = {}
         for full, tensor in tensors.items():
@@ -129,7 +131,7 @@ def restored_parts(
                 raise suggest("layer", layer, known)
         made = {
             "concepts": tuple(header["concepts"]),
-            "slots": {name: known[name] for name in header["layers"]},
+            "linear_maps": {name: known[name] for name in header["layers"]},
             "key_of": dict(header["layers"]),
             "spectra": spectra,
             "traces": traces,

@@ -80,7 +80,7 @@ class Engram:
 
     def matrix(self, layer: str) -> Tensor:
         """Return the engram with its bias column, (groups, out, D)."""
-        self.atlas.slot(layer)
+        self.atlas.linear_map(layer)
         total: Tensor | None = None
         for concept, strength in self.coefficients.items():
             part = self.atlas.dense(layer, concept, strength)
@@ -89,11 +89,11 @@ class Engram:
 
     def weight(self, layer: str) -> Tensor:
         """Return the dense ΔW in the shape of the layer's ``.weight`` (of its part, in attention)."""
-        return self.atlas.slot(layer).split(self.matrix(layer))[0]
+        return self.atlas.linear_map(layer).split(self.matrix(layer))[0]
 
     def bias(self, layer: str) -> Tensor | None:
         """Return the bias part, shape (out,), or None if the layer has no bias."""
-        return self.atlas.slot(layer).split(self.matrix(layer))[1]
+        return self.atlas.linear_map(layer).split(self.matrix(layer))[1]
 
     def factors(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return ``(left, right)`` with ``left @ right`` the engram, bias column included.
@@ -134,7 +134,7 @@ class Engram:
 
     def _small_factors(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return the factors, or the dense matrix twice where that is the smaller form."""
-        linear_map = self.atlas.slot(layer)
+        linear_map = self.atlas.linear_map(layer)
         rank = 0
         for concept in self.coefficients:
             trace = self.atlas.trace(layer, concept)
@@ -147,7 +147,7 @@ class Engram:
 
     def rank(self, layer: str) -> int:
         """Return an upper bound of the engram's rank in a layer, as its numbers of rows allow."""
-        linear_map = self.atlas.slot(layer)
+        linear_map = self.atlas.linear_map(layer)
         bound = 0
         for concept in self.coefficients:
             trace = self.atlas.trace(layer, concept)

@@ -52,7 +52,7 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         model: nn.Module,
         *,
         concepts: Iterable[str],
-        slots: Mapping[str, LinearMap],
+        linear_maps: Mapping[str, LinearMap],
         key_of: Mapping[str, Any],
         spectra: Mapping[Any, Spectrum],
         traces: Mapping[tuple[Any, str], Trace],
@@ -66,8 +66,8 @@ class SolvedAtlas(Mapping[str, "Engram"]):
     ):
         self.model = model
         self.concepts = tuple(concepts)
-        self.slots = dict(slots)
-        self.layers = list(self.slots)
+        self.linear_maps = dict(linear_maps)
+        self.layers = list(self.linear_maps)
         self.counts = dict(counts)
         self.coverage = coverage
         self.identity = identity
@@ -107,38 +107,38 @@ class SolvedAtlas(Mapping[str, "Engram"]):
 
     # -- the parts ------------------------------------------------------------------------------
 
-    def slot(self, layer: str) -> LinearMap:
-        """Return the slot of a layer; unknown names raise with the nearest known ones."""
-        if layer not in self.slots:
-            raise suggest("layer", layer, self.slots)
-        return self.slots[layer]
+    def linear_map(self, layer: str) -> LinearMap:
+        """Return the linear map of a layer; unknown names raise with the nearest known ones."""
+        if layer not in self.linear_maps:
+            raise suggest("layer", layer, self.linear_maps)
+        return self.linear_maps[layer]
 
     def spectrum(self, layer: str) -> Spectrum:
         """Return the decomposed total that a layer reads (shared by layers with one input)."""
-        self.slot(layer)
+        self.linear_map(layer)
         return self._spectra[self._key_of[layer]]
 
     def source_key(self, layer: str) -> Any:
         """Return a key that is equal for layers that read the same rows."""
-        self.slot(layer)
+        self.linear_map(layer)
         return self._key_of[layer]
 
     def trace(self, layer: str, concept: str) -> Trace:
         """Return a concept's trace in the rows that a layer reads."""
-        self.slot(layer)
+        self.linear_map(layer)
         if concept not in self.concepts:
             raise suggest("concept", concept, self.concepts)
         return self._traces[self._key_of[layer], concept]
 
     def weights(self, layer: str) -> Tensor:
         """Return the model's own ``[W | b]`` of a layer, (groups, out, D)."""
-        return self.slot(layer).matrix(self.model)
+        return self.linear_map(layer).matrix(self.model)
 
     def matrix(self, layer: str) -> Tensor:
         """Return what the engrams are parts of, (groups, out, D): ``[W | b]``, or what a fine-tune wrote."""
         if self.pretrained is None:
             return self.weights(layer)
-        self.slot(layer)
+        self.linear_map(layer)
         return self.pretrained.change(layer)
 
     def rest(self, layer: str) -> Tensor:
@@ -198,7 +198,7 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         """
         sharpness = power if isinstance(power, Sharpness) else Sharpness(power, clip, gain)
         other = type(self)(
-            self.model, concepts=self.concepts, slots=self.slots, key_of=self._key_of,
+            self.model, concepts=self.concepts, linear_maps=self.linear_maps, key_of=self._key_of,
             spectra=self._spectra, traces=self._traces, counts=self.counts, coverage=self.coverage,
             identity=self.identity, sharpness=sharpness, probes=self.probes, cache=self._cache,
             pretrained=self.pretrained,
@@ -220,9 +220,9 @@ class SolvedAtlas(Mapping[str, "Engram"]):
         """
         recording.identity.check(self.model)
         key_of, spectra, traces = {}, {}, {}
-        slots = {layer: self.slots[layer] for layer in self.select(layers)}
-        for layer in slots:
-            if layer not in recording.source_of and not self.slots[layer].routed:
+        linear_maps = {layer: self.linear_maps[layer] for layer in self.select(layers)}
+        for layer in linear_maps:
+            if layer not in recording.source_of and not self.linear_maps[layer].routed:
                 raise suggest("recorded layer", layer, recording.source_of)
             place = recording.source_of.get(layer)  # None: no token of these was sent to this expert
             key = (self._key_of[layer], place)
@@ -231,15 +231,19 @@ class SolvedAtlas(Mapping[str, "Engram"]):
                 continue
             spectra[key] = spectrum = self._spectra[self._key_of[layer]]
             for name in recording.concepts:
-                slot = self.slots[layer]
-                source = Source(slot.columns, slot.groups) if place is None else recording.sources[place]
-                statistics = source.of(name)
+                linear_map = self.linear_maps[layer]
+                source = (
+                    Source(linear_map.columns, linear_map.groups)
+                    if place is None
+                    else recording.sources[place]
+                )
+                statistics = source.statistics_of(name)
                 try:
                     traces[key, name] = spectrum.foreign_trace(name, statistics)
                 except EngramError as error:
                     raise type(error)(f"Layer {layer!r}: {error}") from None
         other = type(self)(
-            self.model, concepts=recording.concepts, slots=slots, key_of=key_of, spectra=spectra,
+            self.model, concepts=recording.concepts, linear_maps=linear_maps, key_of=key_of, spectra=spectra,
             traces=traces, counts=recording.counts, coverage=self.coverage, identity=self.identity,
             sharpness=self.sharpness, probes=(*recording.probes, *self.probes), pretrained=self.pretrained,
         )  # fmt: skip

@@ -124,7 +124,7 @@ def deep(path: Path, layers: int) -> Path:
 def test_a_folder_that_takes_long_holds_nobody_up_and_says_which_limit_it_exceeded(
     tmp_path, texts, monkeypatch
 ):
-    place, limits = deep(tmp_path / "deep", 20_000), trial.limits_of
+    place, limits = deep(tmp_path / "deep", 20_000), trial.examination_limits
     monkeypatch.setattr(
         trial, "limits_of", lambda m, c: Limits(9.0, 2 * GB) if m == str(place) else limits(m, c)
     )
@@ -356,4 +356,4 @@ def test_no_file_of_a_visitors_model_is_ever_mapped_by_the_server(folder, texts,
     assert seen and not any(seen)
     before = ec.model_hash(opened.sample.model)
     (folder / "model.safetensors").write_bytes(b"")
-    assert opened.loading().base().digest == before
+    assert opened.load_in_background().base().digest == before

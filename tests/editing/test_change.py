@@ -81,7 +81,7 @@ def test_small_edits_and_narrow_layers_go_into_the_weights(atlas, monkeypatch, s
 def test_weights_are_written_adopted_and_given_back_without_touching_the_base(atlas) -> None:
     base, before = atlas.model, {k: v.clone() for k, v in atlas.model.state_dict().items()}
     one, two = shared_copy(base), shared_copy(base)
-    linear_map = atlas.slot("0")
+    linear_map = atlas.linear_map("0")
     write_matrix(one, linear_map, 2 * atlas.matrix("0"))
     assert adopt_weights(two, one, linear_map)
     assert two[0].weight is one[0].weight and torch.equal(two[0].weight, 2 * base[0].weight)

@@ -19,10 +19,10 @@ def install(installation: Installation, name: str, edit: Edited) -> None:
     change, stacks = case.change(edit), Stacks(case.atlas)
     placed = place(change)
     products = {}
-    for source, slots in placed.products.items():
-        product = stacks.product(slots, change)
+    for source, linear_maps in placed.products.items():
+        product = stacks.product(linear_maps, change)
         assert product is not None
-        products[source] = (product, slots)
+        products[source] = (product, linear_maps)
     installation.put(change, placed, products, None)
     assert installation.form == placed.form and list(installation.products) == list(products)
 

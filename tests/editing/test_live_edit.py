@@ -115,7 +115,7 @@ def by_hand(atlas: ec.Atlas, edit: dict, layer: str) -> Tensor:
 
 def is_dense(view: nn.Module, layer: str) -> bool:
     control = ec.live_edit(view)
-    module = control.atlas.slot(layer).module
+    module = control.atlas.linear_map(layer).module
     mine, base = view.get_submodule(module), control.atlas.model.get_submodule(module)
     return any(p is not q for p, q in zip(mine.parameters(), base.parameters(), strict=True))
 
@@ -131,10 +131,10 @@ def test_view_and_baked_weights_are_what_the_edit_says(edit: dict, rows: int, sh
     view = atlas.apply(**edit)
     baked = ec.bake(view)
     for layer in atlas.layers:
-        slot = atlas.slot(layer)
-        assert relative(slot.matrix(baked), by_hand(atlas, edit, layer)) < 1e-9, layer
+        linear_map = atlas.linear_map(layer)
+        assert relative(linear_map.matrix(baked), by_hand(atlas, edit, layer)) < 1e-9, layer
         if is_dense(view, layer):
-            assert relative(slot.matrix(view), slot.matrix(baked)) < 1e-12
+            assert relative(linear_map.matrix(view), linear_map.matrix(baked)) < 1e-12
     expected = baked(case.inputs)
     assert relative(view(case.inputs), expected) < 1e-9
     with torch.no_grad():
@@ -306,7 +306,7 @@ def test_the_report_measures_the_change_that_was_made(edited: tuple[Case, ec.Atl
         changes, sizes = [], []
         for layer in report.layers:
             matrix = atlas.matrix(layer).double()
-            changes.append(atlas.slot(layer).matrix(baked).double() - matrix)
+            changes.append(atlas.linear_map(layer).matrix(baked).double() - matrix)
             sizes.append(matrix)
             change = float(changes[-1].norm() / matrix.norm())
             assert report.per_layer[layer] == pytest.approx(change, rel=1e-2, abs=1e-5)
@@ -324,10 +324,10 @@ def test_bfloat16_weights_are_rounded_once() -> None:
     strength = 0.004  # smaller than a bfloat16 step of most entries
     baked = ec.bake(atlas.apply(erase={"a": strength}))
     for layer in atlas.layers:
-        slot = atlas.slot(layer)
-        exact = slot.matrix(case.model) - strength * atlas["a"].matrix(layer)
+        linear_map = atlas.linear_map(layer)
+        exact = linear_map.matrix(case.model) - strength * atlas["a"].matrix(layer)
         assert exact.dtype == torch.float32
-        assert torch.equal(slot.matrix(baked), exact.bfloat16().float())
+        assert torch.equal(linear_map.matrix(baked), exact.bfloat16().float())
     assert all(p.dtype == torch.bfloat16 for p in baked.parameters())
     assert baked(case.inputs).dtype == torch.bfloat16
 

@@ -34,8 +34,8 @@ def change(atlas: ec.Atlas, taken: dict[str, float], keeps: bool = True, **facto
     return Change(atlas, layers, taken, dict.fromkeys(layers, 1.0) | factors, keeps)
 
 
-def names(slots) -> list[str]:
-    return [slot.name for slot in slots]
+def names(linear_maps) -> list[str]:
+    return [linear_map.name for linear_map in linear_maps]
 
 
 def test_small_edits_go_into_the_weights(wide: ec.Atlas) -> None:
@@ -46,17 +46,20 @@ def test_small_edits_go_into_the_weights(wide: ec.Atlas) -> None:
 def test_of_a_large_edit_few_rows_stay_thin_and_readers_of_one_input_share_them(wide, monkeypatch) -> None:
     monkeypatch.setattr(module, "_SMALL_EDIT", 0)
     found = place(change(wide, {"a": 1.0}))
-    assert not found.weights and [names(slots) for slots in found.products.values()] == [["q", "k"], ["out"]]
+    assert not found.weights and [names(linear_maps) for linear_maps in found.products.values()] == [
+        ["q", "k"],
+        ["out"],
+    ]
     # 2 · 3 rows of two concepts against 20 outputs; with three times as many the weights are smaller.
     both = place(change(wide, {"a": 1.0, "b": 2.0}))
-    assert [names(slots) for slots in both.products.values()] == [["q", "k"], ["out"]]
+    assert [names(linear_maps) for linear_maps in both.products.values()] == [["q", "k"], ["out"]]
 
 
 def test_rows_as_many_as_outputs_go_into_the_weights(monkeypatch) -> None:
     monkeypatch.setattr(module, "_SMALL_EDIT", 0)
     case = case_of("few rows")  # twice 2 rows: fewer than 8 outputs, and not than 2 · 2 · 2 of two concepts
     thin = place(case.change(EDITS["one"]))
-    assert [names(slots) for slots in thin.products.values()] == [["0"], ["2"]]
+    assert [names(linear_maps) for linear_maps in thin.products.values()] == [["0"], ["2"]]
     full = place(case.change(EDITS["two strengths"]))
     assert names(full.weights) == ["0", "2"] and not full.products
 

@@ -39,17 +39,17 @@ def test_one_strength_is_a_number_and_several_are_a_weight_for_every_row() -> No
 
 def test_few_outputs_are_edited_at_the_output_and_shared_inputs_at_the_input() -> None:
     stacks, change = Stacks(CASE.atlas), CASE.change(EDITS["one"])
-    slot = CASE.atlas.slot("0")  # 10 → 8
-    assert isinstance(stacks.product([slot], change), OutputEdit)
-    assert isinstance(stacks.product([slot, slot], change), InputEdit)
+    linear_map = CASE.atlas.linear_map("0")  # 10 → 8
+    assert isinstance(stacks.product([linear_map], change), OutputEdit)
+    assert isinstance(stacks.product([linear_map, linear_map], change), InputEdit)
 
 
 def test_concepts_that_were_seen_are_not_stacked_again() -> None:
     stacks = Stacks(CASE.atlas)
     whole = CASE.change(EDITS["two strengths"])
-    stacks.product([CASE.atlas.slot("0")], whole)
+    stacks.product([CASE.atlas.linear_map("0")], whole)
     (held,) = stacks._stacks.values()
-    stacks.product([CASE.atlas.slot("0")], CASE.change(EDITS["one"]))
+    stacks.product([CASE.atlas.linear_map("0")], CASE.change(EDITS["one"]))
     assert list(stacks._stacks.values())[0] is held and list(held.spans) == ["a", "c"]
-    stacks.product([CASE.atlas.slot("0")], CASE.change(EDITS["amplified"]))
+    stacks.product([CASE.atlas.linear_map("0")], CASE.change(EDITS["amplified"]))
     assert list(list(stacks._stacks.values())[0].spans) == ["a", "c", "b"]

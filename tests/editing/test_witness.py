@@ -34,7 +34,10 @@ def changed(atlas: ec.Atlas, taken: dict[str, float]) -> Change:
 def shown(atlas: ec.Atlas, taken: dict[str, float]) -> nn.Module | None:
     change, stacks = changed(atlas, taken), Stacks(atlas)
     placed = place(change)
-    products = {source: (stacks.product(slots, change), slots) for source, slots in placed.products.items()}
+    products = {
+        source: (stacks.product(linear_maps, change), linear_maps)
+        for source, linear_maps in placed.products.items()
+    }
     return witness(atlas.model, change, placed, products, stacks)
 
 

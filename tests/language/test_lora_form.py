@@ -14,12 +14,12 @@ from engram_core.errors import CoverageError
 from engram_core.language import save_lora
 
 
-def product(folder: Path, slot) -> torch.Tensor:
+def product(folder: Path, linear_map) -> torch.Tensor:
     """``B A`` of a layer from the file, with the bias column if the layer has a bias."""
     tensors = load_file(folder / "adapter_model.safetensors")
-    stem = f"base_model.model.{slot.module}"
+    stem = f"base_model.model.{linear_map.module}"
     whole = tensors[f"{stem}.lora_B.weight"].double() @ tensors[f"{stem}.lora_A.weight"].double()
-    if slot.bias:
+    if linear_map.bias:
         whole = torch.cat([whole, tensors[f"{stem}.lora_B.bias"].double()[:, None]], 1)
     return whole
 
@@ -34,7 +34,7 @@ def test_the_error_reported_for_a_rank_is_the_true_one_and_the_best_there_is(tmp
         best = float(singular[3:].norm() / singular.norm())
         assert report.loc[layer, "rank"] == 3
         assert report.loc[layer, "error"] == pytest.approx(best, abs=1e-4)
-        assert relative(product(tmp_path, atlas.slot(layer)), whole) == pytest.approx(best, abs=1e-4)
+        assert relative(product(tmp_path, atlas.linear_map(layer)), whole) == pytest.approx(best, abs=1e-4)
     assert report["error"].max() > 0.01
 
 

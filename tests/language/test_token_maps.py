@@ -40,7 +40,7 @@ def test_the_map_is_the_ratio_of_dense_answers(family, power):
     assert list(table["layer"].unique()) == atlas.layers
     for layer, frame in table.groupby("layer"):
         x = heard[layer].double()
-        if atlas.slot(layer).bias:
+        if atlas.linear_map(layer).bias:
             x = torch.cat([x, x.new_ones(len(x), 1)], 1)
         engram, matrix = atlas["sky"].matrix(layer)[0].double(), atlas.matrix(layer)[0].double()
         expected = (x @ engram.mT).norm(dim=1) / (x @ matrix.mT).norm(dim=1)

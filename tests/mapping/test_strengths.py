@@ -75,7 +75,7 @@ def test_sharp_low_rank_and_dense_engrams_and_every_layer_kind(request, name):
         [ec.Concept(c, concepts[c], singles[str(2 * i)].record) for i, c in enumerate(concepts)]
     )
     table = ec.responses(ec.Subject(case.model, only, subject.task), atlas, controls=0)
-    one_row = [i for i, layer in enumerate(atlas.layers) if "conv" in atlas.slot(layer).kind.casefold()]
+    one_row = [i for i, layer in enumerate(atlas.layers) if "conv" in atlas.linear_map(layer).kind.casefold()]
     one_row = one_row or [len(atlas.layers) - 1]
     for place in one_row:
         part = table[table.layer == atlas.layers[place]].pivot(

@@ -34,7 +34,7 @@ def atlas(digits_cnn: Case) -> ec.Atlas:
 
 
 def written(atlas: ec.Atlas, layer: str, view: nn.Module) -> Tensor:
-    return atlas.slot(layer).matrix(view).double()
+    return atlas.linear_map(layer).matrix(view).double()
 
 
 # -- the Gaussian sham -----------------------------------------------------------------------------

@@ -140,17 +140,17 @@ def test_two_modules_over_one_memory_are_tied(tie) -> None:
 def test_a_weight_kept_as_a_buffer_elsewhere_is_tied() -> None:
     model = body()
     model[1].register_buffer("copy", model[0].weight.data)
-    assert [slot.name for slot in find_slots(model)] == ["2"]
+    assert [linear_map.name for linear_map in find_slots(model)] == ["2"]
 
 
 def test_neighbours_in_one_memory_are_not_tied() -> None:
     memory = torch.randn(24, 12)
     model = body()
     model[0].weight, model[2].weight = nn.Parameter(memory[:12]), nn.Parameter(memory[12:])
-    assert [slot.name for slot in find_slots(model)] == ["0", "2"]
+    assert [linear_map.name for linear_map in find_slots(model)] == ["0", "2"]
     wide = torch.randn(12, 24)
     model[0].weight, model[2].weight = nn.Parameter(wide[:, :12]), nn.Parameter(wide[:, 12:])
-    assert [slot.name for slot in find_slots(model)] == ["0", "2"]
+    assert [linear_map.name for linear_map in find_slots(model)] == ["0", "2"]
 
 
 # -- layers without weights ---------------------------------------------------------------------------------

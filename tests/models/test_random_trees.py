@@ -366,7 +366,7 @@ def edited_by_hand(model: nn.Module, atlas: ec.Atlas, start: float, taken: dict[
                 module = plainly(model.get_submodule(name))
                 weight, bias = module.weight, module.bias  # type: ignore[assignment]
             weight.copy_(start * weight - sum(s * atlas[c].weight(name) for c, s in taken.items()))
-            if atlas.slot(name).bias:  # that of a transposed convolution is no part of its map
+            if atlas.linear_map(name).bias:  # that of a transposed convolution is no part of its map
                 bias.copy_(start * bias - sum(s * atlas[c].bias(name) for c, s in taken.items()))
     return model
 

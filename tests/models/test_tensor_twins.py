@@ -9,7 +9,7 @@ from stateful import A, One
 from torch import Tensor, nn
 
 from engram_core.models import tensor_twins
-from engram_core.models.view import own_copy, shared_copy
+from engram_core.models.view import independent_copy, shared_copy
 
 
 def memory() -> float:
@@ -106,7 +106,7 @@ def odd_tensors() -> dict[str, Tensor]:
 
 
 @pytest.mark.filterwarnings("ignore:.*(quantize|Sparse|sparse).*")
-@pytest.mark.parametrize("copies", [shared_copy, own_copy])
+@pytest.mark.parametrize("copies", [shared_copy, independent_copy])
 @pytest.mark.parametrize("as_buffer", [False, True])
 def test_tensors_of_every_kind_have_twins(copies, as_buffer: bool) -> None:
     model = One()
@@ -148,7 +148,7 @@ def test_tensors_that_share_memory_have_twins_that_do() -> None:
 def test_windows_on_parameters_stay_windows_on_them() -> None:
     model = One()
     model.turned, model.flat = model.fc.weight.detach().t(), model.fc.weight.detach().reshape(-1)[3:9]
-    view, own = shared_copy(model), own_copy(model)
+    view, own = shared_copy(model), independent_copy(model)
     assert view.fc.weight is model.fc.weight and view.turned.data_ptr() == model.fc.weight.data_ptr()
     assert own.fc.weight is not model.fc.weight and own.turned.data_ptr() == own.fc.weight.data_ptr()
     assert own.flat.data_ptr() == own.fc.weight.data_ptr() + 12

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 import engram_core as ec
 from engram_core.errors import EngramError
-from engram_core.models.view import base_of, evaluated, own_copy, refresh, shared_copy
+from engram_core.models.view import base_of, evaluated, independent_copy, refresh, shared_copy
 
 # -- what a forward pass writes --------------------------------------------------------------------
 
@@ -147,11 +147,11 @@ def test_off_is_the_base_whatever_the_views_own_passes_wrote(make) -> None:
     if make is not Bounded:  # whose pass writes the base itself, when the base itself is run
         model(A)
     ec.live_edit(view).off()
-    twin = own_copy(model)
+    twin = independent_copy(model)
     assert torch.equal(view(A), twin(A)) and torch.equal(view(B), twin(B))
     ec.live_edit(view).turn_on()
     ec.live_edit(view).set(erase={"a": 0.0})
-    assert torch.equal(view(A), own_copy(model)(A))
+    assert torch.equal(view(A), independent_copy(model)(A))
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=IDS)
@@ -186,7 +186,7 @@ def test_parameters_in_odd_places_are_shared_and_ties_hold() -> None:
     model.held = [model.fc.weight, nn.Parameter(torch.ones(3))]
     model.second = nn.Linear(12, 3)
     model.second.weight = model.fc.weight
-    view, own = shared_copy(model), own_copy(model)
+    view, own = shared_copy(model), independent_copy(model)
     assert view.held[0] is model.fc.weight and view.held[1] is model.held[1]
     assert own.held[0] is own.fc.weight is own.second.weight is not model.fc.weight
     assert list(own.state_dict()) == list(model.state_dict())
@@ -213,7 +213,7 @@ def test_pruned_and_normed_layers_bake(make) -> None:
     model = nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 3))
     make(model[0], "weight", **({"amount": 0.3} if make is prune.l1_unstructured else {}))
     model(A)
-    own = own_copy(model)
+    own = independent_copy(model)
     assert torch.equal(own(A), model(A))
     assert not {id(p) for p in own.parameters()} & {id(p) for p in model.parameters()}
 
@@ -224,7 +224,7 @@ def test_pruned_and_normed_layers_bake(make) -> None:
 def test_a_view_keeps_its_base_and_a_dropped_view_goes() -> None:
     model = One()
     atlas = atlas_of(model)
-    copied = own_copy(model)
+    copied = independent_copy(model)
     right = copied(A)
     view = atlas.apply(copied, erase="a")
     there = weakref.ref(copied)

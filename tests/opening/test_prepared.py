@@ -137,10 +137,10 @@ def test_scores_of_the_base_are_kept_with_it() -> None:
     mine = subject()
     with prepared(mine) as found:
         assert found.scores() is None
-        found.keep_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})  # nothing is kept yet
+        found.write_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})  # nothing is kept yet
         found.keep()
         assert found.scores() is None
-        found.keep_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})
+        found.write_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})
     with prepared(subject()) as again:
         assert again.kept and again.scores() == {"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01}
     other = replace(

@@ -57,7 +57,7 @@ def key(layer: str) -> str:
 
 
 def experts(atlas: ec.Atlas) -> list[str]:
-    return [name for name, slot in atlas.slots.items() if isinstance(slot, ExpertSlot)]
+    return [name for name, linear_map in atlas.linear_maps.items() if isinstance(linear_map, ExpertSlot)]
 
 
 def test_every_expert_has_the_engram_the_reference_gives_it(pair) -> None:
@@ -85,9 +85,9 @@ def test_the_edited_slices_are_theirs(pair) -> None:
     edited: nn.Module = editor.apply(result, alpha=0.6)
     baked = ec.bake(atlas.apply(erase={"target": 0.6}))
     for layer in experts(atlas):
-        slot = atlas.slot(layer)
-        assert relative(slot.matrix(baked), slot.matrix(edited)) <= 2e-3, layer
-        assert relative(slot.matrix(baked), slot.matrix(model)) > 1e-2, layer
+        linear_map = atlas.linear_map(layer)
+        assert relative(linear_map.matrix(baked), linear_map.matrix(edited)) <= 2e-3, layer
+        assert relative(linear_map.matrix(baked), linear_map.matrix(model)) > 1e-2, layer
 
 
 def test_the_edited_models_answer_alike(pair) -> None:

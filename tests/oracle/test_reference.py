@@ -48,23 +48,23 @@ def assert_same_engram(engram: ec.Engram, result, layers: Iterable[str] | None =
     """
     atlas, (concept,) = engram.atlas, engram.coefficients
     for layer in engram.layers if layers is None else layers:
-        info, slot = result.layers[layer], atlas.slot(layer)
+        info, linear_map = result.layers[layer], atlas.linear_map(layer)
         assert engram.weight(layer).shape == info.projection.shape
-        other = info.projection.mT if slot.kind == "Conv1D" else info.projection
-        if slot.bias:
+        other = info.projection.mT if linear_map.kind == "Conv1D" else info.projection
+        if linear_map.bias:
             other = torch.cat([other, result.bias[layer][:, None]], 1)
         other, mine = other * info.n / info.N, engram.matrix(layer)[0]
         total = sum(atlas.trace(layer, name).moment[0] for name in atlas)
         moment = atlas.trace(layer, concept).moment[0]
-        exact = slot.matrix(atlas.model)[0].double() @ moment @ pinv_under_cut(total)
+        exact = linear_map.matrix(atlas.model)[0].double() @ moment @ pinv_under_cut(total)
         assert relative(mine, exact) <= 1e-4, layer
         assert relative(other, exact) <= (1e-3 if clear_of_the_cut(atlas, layer) else 3e-2), layer
         assert relative(mine, other) <= max(1e-3, 1.1 * relative(other, exact)), layer
 
 
 def assert_same_weights(atlas: ec.Atlas, mine: nn.Module, other: nn.Module) -> None:
-    for layer, slot in atlas.slots.items():
-        assert relative(slot.matrix(mine), slot.matrix(other)) <= (
+    for layer, linear_map in atlas.linear_maps.items():
+        assert relative(linear_map.matrix(mine), linear_map.matrix(other)) <= (
             1e-3 if clear_of_the_cut(atlas, layer) else 1e-2
         ), layer
 
@@ -141,7 +141,7 @@ def test_gpt2_conv1d_has_the_same_engrams(gpt2: nn.Module, masked: bool, count: 
     masks = {"target": torch.rand(count, 7) < 0.7, "rest": torch.rand(count + 1, 7) < 0.7}
     concepts = {"target": {"input_ids": target}, "rest": {"input_ids": rest}}
     atlas = ec.extract(gpt2, ec.record(gpt2, concepts, masks=masks if masked else None))
-    assert len(atlas.layers) == 8 and atlas.slot("transformer.h.0.attn.c_attn").kind == "Conv1D"
+    assert len(atlas.layers) == 8 and atlas.linear_map("transformer.h.0.attn.c_attn").kind == "Conv1D"
     editor = reference.EngramEditor(gpt2)
     one = statistics(gpt2, [concepts["target"]], [masks["target"]] if masked else None)
     both = statistics(gpt2, concepts.values(), list(masks.values()) if masked else None)

@@ -23,7 +23,7 @@ from engram_core.language import LanguageConcepts, Recall, TextConcept, TextItem
 from engram_core.language import save_edited, save_lora
 from app.compute import export as take
 from app.server import uploaded
-from app.server.loading import Loading
+from app.server.background_load import Loading
 from app.choice.choice import clean
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 

@@ -170,16 +170,16 @@ def coverage(model: nn.Module) -> dict[str, LayerInfo]:
 
 
 def only_slot(layer: nn.Module) -> Slot:
-    (slot,) = find_slots(layer)
-    return slot
+    (linear_map,) = find_slots(layer)
+    return linear_map
 
 
-def through_slot(slot: Slot, model: nn.Module, x: Tensor) -> Tensor:
+def through_slot(linear_map: Slot, model: nn.Module, x: Tensor) -> Tensor:
     """Compute the layer as ``rows · matrixᵀ``: (groups, rows, outputs / groups)."""
-    rows = slot.rows(x)
-    if slot.bias:
+    rows = linear_map.rows(x)
+    if linear_map.bias:
         rows = torch.cat([rows, rows.new_ones(*rows.shape[:-1], 1)], -1)
-    return rows @ slot.matrix(model).mT
+    return rows @ linear_map.matrix(model).mT
 
 
 CRITERIA = {

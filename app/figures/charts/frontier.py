@@ -121,19 +121,19 @@ def _marks(
         if name.startswith("Nearest"):
             ring = {"color": colour, "size": size, "symbol": "circle-open-dot"}
         traces.append(plot.trace(same, name, mode="markers", marker=ring))
-        if name == "Recommended" and more.held is not None and len(same):
-            traces += _held(plot, same.iloc[0][f"damage{tail}"], same.iloc[0][f"lost{tail}"], more)
+        if name == "Recommended" and more.confirmed is not None and len(same):
+            traces += _confirmed(plot, same.iloc[0][f"damage{tail}"], same.iloc[0][f"lost{tail}"], more)
     return traces
 
 
-def _held(plot: Plot, damage: float, lost: float, more: Extras) -> list[dict[str, Any]]:
-    assert more.held is not None
+def _confirmed(plot: Plot, damage: float, lost: float, more: Extras) -> list[dict[str, Any]]:
+    assert more.confirmed is not None
     there = plot.at(
-        more.held[0], more.held[1], f"The same on {more.held_on}",
+        more.confirmed[0], more.confirmed[1], f"The same on {more.confirmed_on}",
         {"color": LOSS, "size": 13, "symbol": "square"},
     )  # fmt: skip
     ends = pd.DataFrame(
-        {f"damage{plot.tail}": [damage, more.held[0]], f"lost{plot.tail}": [lost, more.held[1]]}
+        {f"damage{plot.tail}": [damage, more.confirmed[0]], f"lost{plot.tail}": [lost, more.confirmed[1]]}
     )
     way = plot.trace(
         ends, "way", mode="lines", line={"color": LOSS, "width": 1.5, "dash": "dot"}, showlegend=False

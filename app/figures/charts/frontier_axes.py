@@ -27,8 +27,8 @@ class Extras:
         least: bound on what is forgotten, in the unit of the axis; None without.
         most: bound on the damage.
         control: rows of `engram_core.tuning.sweep.sham` at the recommended setting.
-        held: damage and lost (shares or nats) of the recommended setting on other concepts.
-        held_on: how many those are.
+        confirmed: damage and lost (shares or nats) of the recommended setting on other concepts.
+        confirmed_on: how many those are.
         picked: the setting under the visitor's hand.
         nearest: the setting that comes nearest to a rule that none keeps.
     """
@@ -36,8 +36,8 @@ class Extras:
     least: float | None = None
     most: float | None = None
     control: pd.DataFrame | None = None
-    held: tuple[float, float] | None = None
-    held_on: str = ""
+    confirmed: tuple[float, float] | None = None
+    confirmed_on: str = ""
     picked: Mapping[str, Any] | None = None
     nearest: Mapping[str, Any] | None = None
 
@@ -113,9 +113,9 @@ def axis_ranges(
     if more.control is not None and len(more.control):
         x += list(plot.x(more.control[f"damage{plot.tail}"]))
         y += list(plot.y(more.control[f"lost{plot.tail}"]))
-    if more.held is not None:
-        x.append(float(plot.x(more.held[0])))
-        y.append(float(plot.y(more.held[1])))
+    if more.confirmed is not None:
+        x.append(float(plot.x(more.confirmed[0])))
+        y.append(float(plot.y(more.confirmed[1])))
     if more.least is not None:
         y.append(more.least)
     if more.most is not None:

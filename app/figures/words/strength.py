@@ -12,7 +12,7 @@ from ...choice.search import FORGET, Plan, Rule
 from .settings import setting_in_words
 
 __all__ = [
-    "ABOUT", "HELP", "HOW", "MEASURE_NAMES", "duration", "say_control", "say_found", "say_held",
+    "ABOUT", "HELP", "HOW", "MEASURE_NAMES", "duration", "say_control", "say_recommended", "say_confirmed",
     "say_nearest", "say_plan", "say_table", "value_of",
 ]  # fmt: skip
 
@@ -113,14 +113,14 @@ def value_of(value: float, rule: Rule) -> str:
     """Write a mean of the rule's measure."""
     if math.isnan(value):
         return "–"
-    return f"{value:.2f} nats" if rule.of_loss else f"{value:.1%}"
+    return f"{value:.2f} nats" if rule.is_loss else f"{value:.1%}"
 
 
 def _gap(value: float, rule: Rule) -> str:
     if math.isnan(value):
         return "nothing known"
-    text = f"{value:.2f}" if rule.of_loss else f"{100 * value:.1f}"
-    return f"{text} {rule.unit}".replace("-", "−")
+    text = f"{value:.2f}" if rule.is_loss else f"{100 * value:.1f}"
+    return f"{text} {rule.bound_unit}".replace("-", "−")
 
 
 def _columns(rule: Rule) -> tuple[str, str]:
@@ -128,7 +128,7 @@ def _columns(rule: Rule) -> tuple[str, str]:
     return f"lost{tail}", f"damage{tail}"
 
 
-def say_found(
+def say_recommended(
     figures: Mapping[str, float], setting: Mapping[str, Any], rule: Rule, plan: Plan, tried: int
 ) -> str:
     """Say what the figure shows, in a sentence."""
@@ -146,8 +146,8 @@ def say_found(
 def say_rule(rule: Rule) -> str:
     """Say a rule."""
     if rule.kind == FORGET:
-        return f"forget at least {rule.bound:g} {rule.unit}, at the least damage"
-    return f"damage at most {rule.bound:g} {rule.unit}, and forget the most"
+        return f"forget at least {rule.bound:g} {rule.bound_unit}, at the least damage"
+    return f"damage at most {rule.bound:g} {rule.bound_unit}, and forget the most"
 
 
 def say_nearest(near: Mapping[str, Any] | None, rule: Rule, tried: int) -> str:
@@ -173,14 +173,14 @@ def say_control(control: pd.DataFrame, figures: Mapping[str, float], rule: Rule)
     )
 
 
-def say_held(held: pd.DataFrame, figures: Mapping[str, float], rule: Rule, plan: Plan) -> str:
+def say_confirmed(confirmed: pd.DataFrame, figures: Mapping[str, float], rule: Rule, plan: Plan) -> str:
     """Say what trying the setting on others means for the rule."""
     lost, damage = _columns(rule)
-    there, cost = float(held[lost].mean()), float(held[damage].mean())
+    there, cost = float(confirmed[lost].mean()), float(confirmed[damage].mean())
     bound = next(iter(rule.options.values()))
     kept = there >= bound - 1e-9 if rule.kind == FORGET else cost <= bound + 1e-9
     less, more = figures[lost] - there, cost - figures[damage]
-    small = 0.1 if rule.of_loss else 0.01
+    small = 0.1 if rule.is_loss else 0.01
     if less <= small and more <= small:
         means = "It holds up: no worse than where it was found."
     else:
@@ -195,8 +195,8 @@ def say_held(held: pd.DataFrame, figures: Mapping[str, float], rule: Rule, plan:
         else "The rule is not kept there: ask for more in the search, or search on more concepts."
     )
     return (
-        f"On {_sets(len(held), plan)} that took no part, {_gap(there, rule)} are forgotten at a damage of "
-        f"{_gap(cost, rule)} (found on {_sets(len(plan.targets), plan)}: {_gap(figures[lost], rule)} and "
+        f"On {_sets(len(confirmed), plan)} that took no part, {_gap(there, rule)} are forgotten at a damage "
+        f"of {_gap(cost, rule)} (found on {_sets(len(plan.targets), plan)}: {_gap(figures[lost], rule)} and "
         f"{_gap(figures[damage], rule)}). {means} {verdict}"
     )
 

@@ -40,7 +40,7 @@ def _of(base: Base, edit: Choice, erased: str, probed: str) -> None:
     """Draw the inputs of one concept that flip."""
     part = parts.Part("concept", f"Inputs of {probed} that flip", HOW["flips"], base, edit)
     key = "flips" if probed == erased else "flips_elsewhere"
-    if base.of_text:
+    if base.is_text:
         table = progress.run(text_answers(base, edit, probed), key=probed)
         lost = int((table["base"] & ~table["edited"]).sum())
         gained = int((~table["base"] & table["edited"]).sum())

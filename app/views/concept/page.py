@@ -99,5 +99,5 @@ def _head(base: Base, edit: Choice, name: str) -> None:
             filled("Erase {} in Live", name), key="to_live", icon=":material/bolt:", type="primary"
         )
     if pressed:
-        shown = {"about": name} if base.of_text else {"class": name, "image": 1, "drawn": ""}
+        shown = {"about": name} if base.is_text else {"class": name, "image": 1, "drawn": ""}
         send_to_live(edit, **shown)

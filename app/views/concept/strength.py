@@ -29,7 +29,7 @@ def draw(base: Base, edit: Choice, name: str) -> None:
         "curve",
         curve(
             table, name=label(name), others=f"mean of {plan.others} others",
-            unit="Exact recall (%)" if base.of_text else "Accuracy (%)", strength=strength,
+            unit="Exact recall (%)" if base.is_text else "Accuracy (%)", strength=strength,
         ),
         words=say_curve(name, table, strength),
         numbers=table[["strength", "forget", "retain", "lost", "damage"]],

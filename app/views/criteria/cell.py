@@ -99,7 +99,7 @@ def show(base: Base, row: Choice, chosen: Selection, edited: str, probed: str, *
         )
     with right:
         st.selectbox("Tested concept (row)", chosen.probed, key="probed", persist_state="session")
-    if base.of_text:
+    if base.is_text:
         _questions(base, row, probed, page)
     elif base.of_images:
         _images(base, row, probed, page)
@@ -203,6 +203,6 @@ def _questions(base: Base, row: Choice, probed: str, page: str) -> None:
 
 
 def _table(base: Base, row: Choice, table: pd.DataFrame, page: str, probed: str) -> None:
-    code = answers_code(probed, most=WRITTEN) if base.of_text else inputs_code(probed, base.one)
+    code = answers_code(probed, most=WRITTEN) if base.is_text else inputs_code(probed, base.one)
     name = f"Inputs of {probed}: {describe_edit(row)}"
     parts.Part(page, name, HOW["behind"], base, row).table("behind", table, words="", code=code)

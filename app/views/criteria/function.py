@@ -43,7 +43,7 @@ def draw(base: Base, choice: Choice, chosen: Selection, criterion: str) -> None:
         criteria_kept.draw(base, choice, chosen)
         return
     null = _null(criterion)
-    what = f"{'Recall' if base.of_text else 'Accuracy'} of each {'concept' if base.of_text else 'class'}"
+    what = f"{'Recall' if base.is_text else 'Accuracy'} of each {'concept' if base.is_text else 'class'}"
     name = f"{what} after erasing one"
     if criterion == "Sufficiency":
         name = f"{what} with only one isolated, {SHOWN[null]}"

@@ -53,7 +53,7 @@ def draw(base: Base, choice: Choice, chosen: Selection) -> None:
             Dots(f"others, {title}", 100 * of["others"].to_numpy(), BASE, symbol),
             Dots(f"isolated, {title}", 100 * of["kept"].to_numpy(), EDITED, symbol),
         ]
-    unit = "Exact recall (%)" if base.of_text else "Accuracy (%)"
+    unit = "Exact recall (%)" if base.is_text else "Accuracy (%)"
     part.figure(
         "kept_by_layer",
         dots(

@@ -153,4 +153,4 @@ def _matrix(
 
 
 def _score(base: Base) -> str:
-    return "Exact recall (%)" if base.of_text else "Accuracy (%)"
+    return "Exact recall (%)" if base.is_text else "Accuracy (%)"

@@ -60,7 +60,7 @@ def draw(base: Base, choice: Choice) -> None:
         Dots("erased", 100 * mine["score"], LOSS, "circle"),
         Dots(f"others (mean of {rest})", 100 * others["score"], EDITED, "square"),
     ]  # fmt: skip
-    unit = "Exact recall (%)" if base.of_text else "Accuracy (%)"
+    unit = "Exact recall (%)" if base.is_text else "Accuracy (%)"
     part.figure(
         "effect",
         dots(

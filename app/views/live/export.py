@@ -167,7 +167,7 @@ def _code(base: Base, choice: Choice, kind: str, rank: int | None, every: bool) 
     if kind == take.ATLAS:
         about = "" if every else f", concepts={list(choice.concepts)!r}"
         lines = [model_code(base.load_code, choice)]
-        if base.of_text:
+        if base.is_text:
             lines.append("from engram_core.language import about_texts")
             about += ", about=about_texts(sample.concepts, atlas)"
         return "\n".join([*lines, f'atlas.save("engrams.safetensors"{about})'])
@@ -184,7 +184,7 @@ def _code(base: Base, choice: Choice, kind: str, rank: int | None, every: bool) 
         ])  # fmt: skip
     code = edit_code(base.load_code, choice, classes)
     if hasattr(base.sample.model, "save_pretrained"):
-        tokenizer = ", sample.task.tokenizer" if base.of_text else ""
+        tokenizer = ", sample.task.tokenizer" if base.is_text else ""
         return (
             f"{code}\nfrom engram_core.language import save_edited\n"
             f'save_edited(edited, "edited-model"{tokenizer})'

@@ -122,8 +122,8 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
 
 def _scores(base: Base, choice: Choice) -> None:
     facts = base.facts
-    name = "Recall per concept" if base.of_text else "Accuracy per class"
-    how = HOW["recall" if base.of_text else "scores"]
+    name = "Recall per concept" if base.is_text else "Accuracy per class"
+    how = HOW["recall" if base.is_text else "scores"]
     part = parts.part(PAGE, name, how, base, choice)
     status, numbers, place = progress.Bar("scores"), st.empty(), st.empty()
 
@@ -139,7 +139,7 @@ def _scores(base: Base, choice: Choice) -> None:
         said = say_scores(
             facts.classes, base.scores, scores, gone, control,
             kept=choice.concepts if choice.keeps else (),
-            what="concept" if base.of_text else "class", score=base.sample.task.unit,
+            what="concept" if base.is_text else "class", score=base.sample.task.unit,
         )  # fmt: skip
         summary = stats(_summary(base, choice, scores, control))
         numbers.html(summary)
@@ -158,8 +158,8 @@ def _scores(base: Base, choice: Choice) -> None:
             counts=facts.held_out,
             marks=marks_of(choice),
             control=None if control is None else control.only(facts.classes, shown),
-            value=f"{'Exact recall' if base.of_text else 'Accuracy'} (%)",
-            row="Concept" if base.of_text else "Class",
+            value=f"{'Exact recall' if base.is_text else 'Accuracy'} (%)",
+            row="Concept" if base.is_text else "Class",
             unit=base.probe,
         )
         if not final:
@@ -209,7 +209,7 @@ def _summary(
         what = (
             ", ".join(names)
             if len(names) <= 3
-            else f"{len(names)} {'concepts' if base.of_text else 'classes'}"
+            else f"{len(names)} {'concepts' if base.is_text else 'classes'}"
         )
         count = sum(base.facts.held_out[name] for name in names)
         note = f"mean {base.sample.task.unit} of {what}, {count:,} {base.probe}s"

@@ -12,6 +12,6 @@ __all__ = ["side_of"]
 
 def side_of(base: Base) -> ModuleType:
     """Return the module that shows what a model reads and says: pictures, texts, or a table's values."""
-    if base.of_text:
+    if base.is_text:
         return text
     return images if base.of_images else values

@@ -145,7 +145,7 @@ def _behind(part: parts.Part, layer: str, names: list[str], nearest: pd.DataFram
 def _send(base: Base, names: list[str]) -> None:
     edit = replace(state.erasing_of(base.facts), concepts=tuple(names), single_strengths=())
     shown: dict[str, Any] = (
-        {"about": names[0]} if base.of_text else {"class": names[0], "image": 1, "drawn": ""}
+        {"about": names[0]} if base.is_text else {"class": names[0], "image": 1, "drawn": ""}
     )
     send_to_live(edit, **shown)
 

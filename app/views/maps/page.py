@@ -152,7 +152,7 @@ def _map(
         categories = says
         # A model may answer with a class that is no concept here.
         said = (*base.facts.classes, *sorted({*measured.base.answers, *measured.edited.answers}))
-        order = ("right", "wrong", "") if base.of_text else tuple(dict.fromkeys(said))
+        order = ("right", "wrong", "") if base.is_text else tuple(dict.fromkeys(said))
     elif colour == SPECIFIC:
         values, name = special, "Own trace − strongest other"
     else:

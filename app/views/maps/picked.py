@@ -56,7 +56,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
     inputs = measured.inputs
     names = {
         i: f"{inputs.concept[i]}, {base.one} {inputs.number[i]}"
-        + (f": {inputs.text[i]}" if base.of_text else "")
+        + (f": {inputs.text[i]}" if base.is_text else "")
         for i in shown
     }
     cards = ""
@@ -78,7 +78,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
             st.markdown(f"> {plain(inputs.text[chosen])}")
         st.caption(plain(f"base {measured.base.answers[chosen]} → edited {measured.edited.answers[chosen]}"))
     if st.button("Open in Live", key="_map_live", type="primary", width="stretch") and chosen in shown:
-        if base.of_text:
+        if base.is_text:
             send_to_live(choice, prompt=_prompt(measured, chosen), about=inputs.concept[chosen])
         send_to_live(choice, **{"class": inputs.concept[chosen], "image": inputs.number[chosen], "drawn": ""})
     taken = parts.Panel(

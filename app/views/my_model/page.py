@@ -267,7 +267,7 @@ def _report(opened: CheckedModel) -> None:
         st.info(plain(note))
     if st.button("Open it on all pages", type="primary", key="open_own", disabled=not check.ok):
         try:
-            visitor_models.open_model(opened.name, opened.loading)
+            visitor_models.open_model(opened.name, opened.load_in_background)
         except EngramError as error:
             st.warning(plain(error))
         else:

@@ -127,12 +127,12 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         label_visibility="collapsed",
         on_change=state.forget_own_strengths,
     )
-    keeping = mode == choices.KEEP
-    with st.container(key="kept" if keeping else "off"):
-        chosen = _concepts(facts, "Concepts to isolate" if keeping else "Concepts to erase")
+    isolating = mode == choices.KEEP
+    with st.container(key="kept" if isolating else "off"):
+        chosen = _concepts(facts, "Concepts to isolate" if isolating else "Concepts to erase")
     help_text = HOW["strength"]
     null: str | None = choices.FROM_NOTHING
-    if keeping:
+    if isolating:
         null = st.segmented_control(
             "Starting point",
             choices.NULLS,
@@ -143,16 +143,16 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         )
         st.caption(HOW["null"])
         help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
-    _strength(facts, keeping=keeping, help_text=help_text, find=find)
-    if len(chosen) > 1 and not (keeping and null == choices.IN_PLACE):
-        _own(facts, chosen)
+    _strength(facts, isolating=isolating, help_text=help_text, find=find)
+    if len(chosen) > 1 and not (isolating and null == choices.IN_PLACE):
+        _strength_of_each(facts, chosen)
 
 
-def _strength(facts: Facts, *, keeping: bool, help_text: Markdown, find: bool) -> None:
+def _strength(facts: Facts, *, isolating: bool, help_text: Markdown, find: bool) -> None:
     """Choose how strongly concepts are erased, or how strongly they are kept: two numbers, not one."""
-    key = "keep_strength" if keeping else "strength"
+    key = "keep_strength" if isolating else "strength"
     st.slider("Strength", *_reach(facts, key), step=0.05, key=key, persist_state="session", help=help_text)
-    if keeping:
+    if isolating:
         return
     st.caption(plain(facts.strength_source) if facts.strength_source else HOW["not_searched"])
     if find and not facts.strength_source:
@@ -171,7 +171,7 @@ def _reach(facts: Facts, key: str) -> tuple[float, float]:
     return facts.strengths[0], st.session_state[place]
 
 
-def _own(facts: Facts, chosen: list[str]) -> None:
+def _strength_of_each(facts: Facts, chosen: list[str]) -> None:
     """Let every chosen concept have a strength of its own."""
     if not st.toggle("A strength for each", key="own", persist_state="session", help=HOW["own"]):
         return

@@ -22,8 +22,8 @@ from ...figures.words.strength import ABOUT, duration, say_table
 from ...page import frame, parts, progress
 from ...server.base import Base
 from ..shared import controls
-from .ask import ask_plan, ask_rule
-from .found import Found, draw_found, draw_rest, figure_of
+from .result import SearchResult, draw_rest, draw_result, figure_of
+from .search_form import ask_plan, ask_rule
 
 __all__ = ["page"]
 
@@ -52,7 +52,7 @@ def page(base: Base) -> None:
 
 def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     work = strength.sweep_of(base, plan)
-    status, trial, numbers = st.empty(), st.empty(), st.empty()
+    status, confirm_place, numbers = st.empty(), st.empty(), st.empty()
     head, place, below = st.container(), st.empty(), st.container()
     early = _Early(base, rule, place)
     if not work.ended:
@@ -61,7 +61,7 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
     if table.empty:
         return
     verdict = strength.judged(table, rule)
-    control = held = None
+    control = confirmed = None
     if isinstance(verdict, Recommendation) and work.ended:
         with below:
             wanted = controls.control_wanted(base.facts)
@@ -70,12 +70,14 @@ def _search(base: Base, choice: Choice, plan: Plan, rule: Rule) -> None:
             control = _rows(strength.measure_control(base, plan, verdict), status, "Control", (plan, rule))
         if st.session_state.get("tried") is True and strength.others_to_try(base, plan):
             early.draw(table)
-            held = _rows(strength.confirm_on_others(base, plan, verdict), trial, "On others", (plan, rule))
-    found = Found(base, choice, plan, rule, table, verdict, control, held)
+            confirmed = _rows(
+                strength.confirm_on_others(base, plan, verdict), confirm_place, "On others", (plan, rule)
+            )
+    result = SearchResult(base, choice, plan, rule, table, verdict, control, confirmed)
     with head:
-        part = draw_found(found, numbers, place)
+        part = draw_result(result, numbers, place)
     with below:
-        draw_rest(found, part)
+        draw_rest(result, part)
 
 
 def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) -> None:
@@ -95,12 +97,12 @@ def _measure(base: Base, plan: Plan, work: Sweep, status: Any, early: _Early) ->
         return
     with status.container():
         # Another rule, or another mark that is picked, is no other search: what is stopped stays so.
-        bar, told = progress.Bar("search", of=plan), st.empty()
+        bar, message = progress.Bar("search", of=plan), st.empty()
     try:
         bar.advance(known / plan.settings, text=f"Searching: {about}")
         _bring(work, plan, known, bar, expected, early)
     except progress.Stopped:
-        told.markdown(plain(f"{so_far}The rest takes {about}."))
+        message.markdown(plain(f"{so_far}The rest takes {about}."))
         return
     status.empty()
 

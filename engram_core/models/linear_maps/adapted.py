@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...errors import CoverageError
 from ..view import submodule
-from .derived import DerivedMap, filled, held_layer, hold_forward, release_forward
+from .derived import DerivedMap, filled, replace_forward, replacing_layer, restore_forward
 
 __all__ = [
     "AdaptedMap",
@@ -135,7 +135,7 @@ class AdaptedMap(DerivedMap):
         """
         if not is_adapted(module):
             return module  # a baked copy
-        held = held_layer(module)
+        held = replacing_layer(module)
         return merged_layer(module) if held is None else held
 
     def weights(self, module: nn.Module) -> dict[str, nn.Parameter]:
@@ -162,8 +162,8 @@ class AdaptedMap(DerivedMap):
         layer = merged_layer(module) if is_adapted(module) else module
         return filled(layer, weight, bias, like)
 
-    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
-        hold_forward(module, self._layer(module, weight, bias))
+    def _install(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+        replace_forward(module, self._layer(module, weight, bias))
 
     def release(self, view: nn.Module) -> bool:
         """Put the wrapper back in force.
@@ -174,7 +174,7 @@ class AdaptedMap(DerivedMap):
         Returns:
             True: it can always be done.
         """
-        release_forward(submodule(view, self.module))
+        restore_forward(submodule(view, self.module))
         return True
 
     def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:

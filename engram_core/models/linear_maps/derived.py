@@ -125,7 +125,7 @@ class DerivedMap(LinearMap):
         """
         return self.inner.split(matrix)
 
-    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+    def install(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Put an edited matrix in force: in a view until `release`, in any other model for good.
 
         Args:
@@ -139,13 +139,13 @@ class DerivedMap(LinearMap):
         weight, bias = self.split(matrix)
         module = submodule(model, self.module)
         if base_of(model) is not model:
-            self._hold(module, weight, bias)
+            self._install(module, weight, bias)
         else:
             self._bake(model, module, weight, bias)
         return True
 
     @abstractmethod
-    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    def _install(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         """Make a view's module compute with these, in a way that `release` can undo."""
 
     @abstractmethod
@@ -177,14 +177,14 @@ def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None, like: Tensor) 
     return layer
 
 
-def hold_forward(module: nn.Module, layer: nn.Module) -> None:
+def replace_forward(module: nn.Module, layer: nn.Module) -> None:
     """Let a view's module compute what `layer` computes; `release_forward` ends it.
 
     Args:
         module: on a view.
         layer: computes from now on.
     """
-    release_forward(module)
+    restore_forward(module)
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         x = args[0] if args else next(v for v in kwargs.values() if isinstance(v, Tensor))
@@ -195,7 +195,7 @@ def hold_forward(module: nn.Module, layer: nn.Module) -> None:
     vars(module)["forward"] = forward
 
 
-def held_layer(module: nn.Module) -> nn.Module | None:
+def replacing_layer(module: nn.Module) -> nn.Module | None:
     """Return the layer that `hold_forward` put in a module's place, if any.
 
     Args:
@@ -204,13 +204,13 @@ def held_layer(module: nn.Module) -> nn.Module | None:
     return getattr(vars(module).get("forward"), "layer", None)
 
 
-def release_forward(module: nn.Module) -> None:
+def restore_forward(module: nn.Module) -> None:
     """Give a module back the forward it had before `hold_forward`.
 
     Args:
         module: on a view.
     """
-    if held_layer(module) is None:
+    if replacing_layer(module) is None:
         return
     before: Callable[..., Any] | None = vars(module).pop("forward").before
     if before is not None:

@@ -113,7 +113,7 @@ class ExpertMap(LinearMap):
         """
         _open(submodule(view, self.module))
 
-    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+    def install(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Put an edited matrix where only this slice is copied; False if there is no such place.
 
         Args:

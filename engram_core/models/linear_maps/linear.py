@@ -195,7 +195,7 @@ class LinearMap:
             view: a private view.
         """
 
-    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+    def install(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Take an edited matrix without replacing the parameters; False if this kind of map cannot.
 
         Args:

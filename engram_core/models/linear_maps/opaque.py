@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ...errors import CoverageError
 from ..view import base_of, shared_copy, submodule
-from .derived import filled, held_layer, hold_forward, release_forward
+from .derived import filled, replace_forward, replacing_layer, restore_forward
 from .linear import LinearMap
 
 __all__ = [
@@ -77,7 +77,7 @@ class OpaqueMap(LinearMap):
             model: the model.
         """
         module = submodule(model, self.module)
-        held = held_layer(module)
+        held = replacing_layer(module)
         if held is not None:
             plain = LinearMap("", "", "", self.outputs, self.columns, self.bias)
             return plain.matrix(held)
@@ -106,7 +106,7 @@ class OpaqueMap(LinearMap):
             "edited view, take the edit away as an adapter (save_lora), or name other layers (layers=…)."
         )
 
-    def hold(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
+    def install(self, model: nn.Module, matrix: Tensor, *, own: bool) -> bool:
         """Let a view compute with a matrix in float32 instead; anything else is refused.
 
         Args:
@@ -123,7 +123,7 @@ class OpaqueMap(LinearMap):
         weight, bias = self.split(matrix)
         layer = nn.Linear(1, 1, bias=bias is not None, device=matrix.device)
         layer.in_features, layer.out_features = self.columns, self.outputs
-        hold_forward(module, _Held(filled(layer, weight, bias, torch.empty(0, device=matrix.device))))
+        replace_forward(module, _Held(filled(layer, weight, bias, torch.empty(0, device=matrix.device))))
         return True
 
     def release(self, view: nn.Module) -> bool:
@@ -135,7 +135,7 @@ class OpaqueMap(LinearMap):
         Returns:
             True: it can always be done.
         """
-        release_forward(submodule(view, self.module))
+        restore_forward(submodule(view, self.module))
         return True
 
 

@@ -47,7 +47,7 @@ class ParametrizedMap(DerivedMap):
             twin._parameters[name] = nn.Parameter(tensor.detach(), requires_grad=False)
         return twin
 
-    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    def _install(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         if _KEPT not in vars(module):
             like = next(iter(self.weights(module).values()))
             below = module._modules["parametrizations"]
@@ -82,7 +82,7 @@ class ParametrizedMap(DerivedMap):
 
     def _bake(self, model: nn.Module, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         if parametrize.is_parametrized(module):
-            self._hold(module, weight, bias)
+            self._install(module, weight, bias)
             del vars(module)[_KEPT]
         else:
             filled(module, weight, bias, module.weight)  # type: ignore[arg-type]
@@ -130,7 +130,7 @@ class HookedMap(DerivedMap):
             call(twin, ())
         return twin
 
-    def _hold(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
+    def _install(self, module: nn.Module, weight: Tensor, bias: Tensor | None) -> None:
         if _KEPT not in vars(module):
             like = next(iter(self.weights(module).values()))
             hooks = hooks_of(module)

@@ -78,9 +78,9 @@ def test_a_rule_is_a_bound_in_the_unit_of_what_it_is_about():
     assert rule_of({}, FACTS, 0.972) == search.Rule(FORGET, 80.0, "score")
     assert rule_of({}, FACTS, 0.3).bound <= 30
     found = rule_of({"rule": DAMAGE, "damage": "1.5"}, FACTS, 1.0)
-    assert found.options == {"damage_at_most": 0.015} and found.unit == "points"
+    assert found.options == {"damage_at_most": 0.015} and found.bound_unit == "points"
     loss = rule_of({"measure": "nll", "forget": 6}, FACTS, 1.0)
-    assert loss.options == {"lost_at_least": 6.0} and loss.unit == "nats"
+    assert loss.options == {"lost_at_least": 6.0} and loss.bound_unit == "nats"
     for raw in ({"rule": "<b>", "forget": "nan"}, {"forget": 1e9, "measure": "mood"}):
         assert rule_of(raw, FACTS, 1.0) == rule_of({}, FACTS, 1.0)
     image = Facts("m", NAMES, dict.fromkeys(NAMES, 6), LAYERS)

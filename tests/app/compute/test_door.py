@@ -25,10 +25,10 @@ from app.compute import maps
 from app.launch import MAIN
 from app.server import memory, opened_models
 from app.server.base import Base
+from app.server.fair_lock import COMPUTE_LOCK
 from app.server.model_check import CheckedModel, ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of
-from app.server.turns import HEAVY
 from app.server.uploaded import upload
 from app.session import visitor_models
 from engram_core.measuring import shams
@@ -51,7 +51,7 @@ def opened(*names: str) -> CheckedModel:
 
 @pytest.fixture(scope="module")
 def two() -> Base:
-    return opened("3", "7").loading().base()
+    return opened("3", "7").load_in_background().base()
 
 
 def test_the_answers_of_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(two):
@@ -68,7 +68,7 @@ def test_the_answers_of_a_cell_are_named_by_the_outputs_and_not_by_the_concepts(
 
 
 def test_the_map_draws_inputs_that_are_answered_with_no_concept(two):
-    visitor_models.open_model("two-digits", opened("3", "7").loading)
+    visitor_models.open_model("two-digits", opened("3", "7").load_in_background)
     try:
         app = AppTest.from_file(str(MAIN), default_timeout=600)
         address = {
@@ -125,7 +125,7 @@ def test_work_that_was_left_goes_on_where_it_was_and_others_have_their_turns(two
     work = partial(measures.measure_function, two, choice, "necessity", FROM_NOTHING, chosen, controls=2)
     left, seen = work(), []
     for step in left:
-        assert HEAVY._owner is None, "nobody has the turn between two steps"
+        assert COMPUTE_LOCK._owner is None, "nobody has the turn between two steps"
         seen.append(step)
         if step.done >= 3:
             break

@@ -21,7 +21,7 @@ from app.compute.visitor import edited_view
 from app.launch import MAIN
 from app.options import ServerOptions, environment
 from app.server import opened_models
-from app.server.turns import HEAVY
+from app.server.fair_lock import COMPUTE_LOCK
 from app.session import visitors
 from engram_core.errors import EngramError
 from engram_core.vision.hub import load_image_model
@@ -40,12 +40,12 @@ def own_place(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture(scope="module")
 def authors():
-    return opened_models.loading("authors-lm").base()  # the very one that the pages use
+    return opened_models.running_load("authors-lm").base()  # the very one that the pages use
 
 
 @pytest.fixture(scope="module")
 def digits():
-    return opened_models.loading("digits-mlp").base()
+    return opened_models.running_load("digits-mlp").base()
 
 
 def silent(share: float, doing: str) -> None:
@@ -127,7 +127,7 @@ def test_the_engrams_load_and_carry_settings_and_texts(authors, digits, tmp_path
         atlas = ec.Atlas.load(taken.path, base.sample.model)
         assert list(atlas) == list(base.atlas) and atlas.sharpness.power == 2.0
         assert atlas.about["settings"]["layers"] == base.atlas.layers
-        assert ("texts" in atlas.about) == base.of_text
+        assert ("texts" in atlas.about) == base.is_text
         name = base.atlas.concepts[1]
         chosen = clean({"concepts": [name], "power": "2"}, base.facts)
         few = take.make(base, chosen, take.ATLAS, every=False, step=silent)
@@ -191,7 +191,7 @@ def test_a_visitor_who_moves_on_leaves_nothing_and_holds_nobody_up(digits, own_p
     with pytest.raises(Gone):
         take.make(digits, choice, take.MODEL, step=leave)
     assert not list(own_place.iterdir())
-    others = threading.Thread(target=lambda: HEAVY.acquire() or HEAVY.release(), daemon=True)
+    others = threading.Thread(target=lambda: COMPUTE_LOCK.acquire() or COMPUTE_LOCK.release(), daemon=True)
     others.start()
     others.join(10)
     assert not others.is_alive()
@@ -201,7 +201,9 @@ def test_between_two_layers_somebody_else_has_a_turn(digits):
     choice, turns = clean({"concepts": ["7"]}, digits.facts), []
 
     def step(share: float, doing: str) -> None:
-        other = threading.Thread(target=lambda: (HEAVY.acquire(), turns.append(doing), HEAVY.release()))
+        other = threading.Thread(
+            target=lambda: (COMPUTE_LOCK.acquire(), turns.append(doing), COMPUTE_LOCK.release())
+        )
         other.start()
         other.join(10)
         assert not other.is_alive(), "the lock is held while others wait"

@@ -24,7 +24,7 @@ from app.launch import MAIN, SETTINGS
 from app.options import ServerOptions, environment
 from app.page.report import Item, figure_page, report_page
 from app.server import opened_models
-from app.server.loading import Loading
+from app.server.background_load import BackgroundLoad
 from app.server.model_check import ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.results import Remembered, size_of
@@ -133,14 +133,14 @@ def test_a_model_that_fails_in_any_way_is_a_sentence_and_is_tried_again(monkeypa
     def broken():  # noqa: ANN202
         raise KeyError("/secret/weights")
 
-    visitor_models.open_model("broken-1", lambda: Loading(broken))
+    visitor_models.open_model("broken-1", lambda: BackgroundLoad(broken))
     try:
         app = open_page("live", model="broken-1")
         assert "broken-1 could not be prepared" in app.warning[0].value and "KeyError" in app.warning[0].value
         for key, value in environment(ServerOptions(demo=True)).items():
             monkeypatch.setenv(key, value)
         assert "/secret" not in app.run().warning[0].value
-        visitor_models.open_model("broken-1", lambda: Loading.of_sample("digits-mlp"))
+        visitor_models.open_model("broken-1", lambda: BackgroundLoad.of_sample("digits-mlp"))
         monkeypatch.undo()
         app.run()
         assert not app.exception and not app.warning and app.pills(key="concepts").options
@@ -153,7 +153,7 @@ def test_two_visitors_who_open_the_same_own_model_share_it_and_not_their_edits()
 
     def load():  # noqa: ANN202
         calls.append(1)
-        return Loading.of_sample("digits-mlp")
+        return BackgroundLoad.of_sample("digits-mlp")
 
     try:
         visitor_models.open_model("mine-2visit", load)

@@ -24,7 +24,7 @@ from servers import Server, running
 from socket_visitor import Shown, SocketVisitor
 
 import engram_core as ec
-from app.server.turns import Turns
+from app.server.fair_lock import FairLock
 from engram_core.language import complete
 
 SECONDS = float(os.environ.get("ENGRAM_ISOLATION_SECONDS", "25"))
@@ -306,7 +306,7 @@ def test_a_new_choice_ends_the_scoring_of_the_one_before(tmp_path: Path):
 
 
 def test_turns_are_taken_in_order_and_an_answer_goes_ahead():
-    turns, order = Turns(), []
+    turns, order = FairLock(), []
     waiting = []
 
     def work(name: str, lock: Any) -> None:

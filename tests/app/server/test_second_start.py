@@ -8,7 +8,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from app.server.loading import Loading
+from app.server.background_load import BackgroundLoad
 from engram_core.cli import app
 from engram_core.opening import prepared as preparing
 from engram_core.storing import cache
@@ -26,13 +26,13 @@ def refuse(*_args: object, **_options: object) -> None:
 
 
 def test_a_second_server_and_a_command_take_what_the_first_server_made(monkeypatch) -> None:
-    work = Loading.of_sample("digits-mlp")
+    work = BackgroundLoad.of_sample("digits-mlp")
     first = work.base()
     work.join()
     assert [e.of for e in cache.entries()] == ["digits-mlp"]
     monkeypatch.setattr(preparing, "record", refuse)
-    monkeypatch.setattr(Loading, "_scored", refuse)
-    second = Loading.of_sample("digits-mlp").base()
+    monkeypatch.setattr(BackgroundLoad, "_scored", refuse)
+    second = BackgroundLoad.of_sample("digits-mlp").base()
     assert second.scores == first.scores and second.pace == first.pace and second.facts == first.facts
     assert second.skipped == first.skipped and second.digest == first.digest and second.intact()
     probe = first.sample.concepts["7"].probe
@@ -52,7 +52,7 @@ def test_the_page_is_there_before_everything_is_on_the_disk(monkeypatch) -> None
         raise preparing.ModelMismatchError("changed")
 
     monkeypatch.setattr(preparing.Prepared, "keep", fails)
-    work = Loading.of_sample("digits-mlp")
+    work = BackgroundLoad.of_sample("digits-mlp")
     base = work.base()
     work.join()
     assert not work.failed and work.base() is base and not cache.entries()

@@ -18,8 +18,8 @@ from app.compute import cell_inputs as behind
 from app.compute import criteria as measures
 from app.compute import strength
 from app.launch import MAIN
-from app.server import loading as server_loading
-from app.server.loading import Loading
+from app.server import background_load as server_loading
+from app.server.background_load import BackgroundLoad
 from app.views.registry import REGISTRY
 from app.views.strength import page as strength_page
 from engram_core.language import LanguageConcepts, Recall, TextSet
@@ -302,7 +302,7 @@ def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open(monkeypa
     from app.server import opened_models
     from app.session import visitor_models
 
-    visitor_models.open_model("mine-abc123", lambda: Loading.of_sample("digits-mlp"))
+    visitor_models.open_model("mine-abc123", lambda: BackgroundLoad.of_sample("digits-mlp"))
     try:
         app = open_page({"page": "live", "model": "mine-abc123"})
         app.pills(key="concepts").set_value(["7"]).run()

@@ -261,7 +261,7 @@ def test_wrapped_convolutions(dora: bool) -> None:
     twin, x = merged(model), torch.randn(3, 3, 6, 6)
     data = {"a": torch.randn(4, 3, 6, 6), "b": torch.randn(6, 3, 6, 6) + 1}
     atlas, other = (ec.extract(m, ec.record(m, data)) for m in (model, twin))
-    assert atlas.slot("base_model.model.first").kind == "Conv2d + LoRA"
+    assert atlas.linear_map("base_model.model.first").kind == "Conv2d + LoRA"
     with torch.no_grad():
         view, wanted = atlas.apply(erase="b"), other.apply(erase="b")
         assert relative(view(x), wanted(x)) < 1e-4

@@ -33,9 +33,9 @@ def test_attention_maps_equal_its_unpacked_twin(options: dict, batch_first: bool
     view = shared_copy(layer)
     open_attention(view)
     heard: dict[str, Tensor] = {}
-    for slot in find_slots(layer):
-        port = view.get_submodule(slot.port)
-        port.register_forward_pre_hook(lambda _m, args, name=slot.name: heard.update({name: args[0]}))
+    for linear_map in find_slots(layer):
+        port = view.get_submodule(linear_map.port)
+        port.register_forward_pre_hook(lambda _m, args, name=linear_map.name: heard.update({name: args[0]}))
     turned = [x if batch_first else x.transpose(0, 1) for x in (query, key, value)]
     output, weights = view(*turned)
     expected, expected_weights = layer(*turned)
@@ -45,7 +45,10 @@ def test_attention_maps_equal_its_unpacked_twin(options: dict, batch_first: bool
         torch.testing.assert_close(heard[name], x)
 
     # The twin: four Linear maps with what the slots say their matrices are.
-    maps = {slot.name: through_slot(slot, layer, heard[slot.name])[0] for slot in find_slots(layer)}
+    maps = {
+        linear_map.name: through_slot(linear_map, layer, heard[linear_map.name])[0]
+        for linear_map in find_slots(layer)
+    }
     q, k, v = (maps[f"{part}_proj"].reshape(3, -1, 2, 4).transpose(1, 2) for part in "qkv")
     if layer.bias_k is not None:
         k = torch.cat([k, layer.bias_k.reshape(1, 1, 2, 4).transpose(1, 2).expand(3, -1, -1, -1)], 2)

@@ -54,11 +54,11 @@ def patches_by_derivative(layer: nn.Module, x: Tensor) -> list[Tensor]:
 def test_a_convolution_reads_what_multiplies_its_weight(axes: int, options: dict) -> None:
     layer = layer_of(FORWARD, axes, options).double()
     x = inputs_of(axes, 2, 0, torch.float64)
-    (slot,) = find_slots(layer)
-    for found, expected in zip(slot.rows(x), patches_by_derivative(layer, x), strict=True):
+    (linear_map,) = find_slots(layer)
+    for found, expected in zip(linear_map.rows(x), patches_by_derivative(layer, x), strict=True):
         torch.testing.assert_close(found, expected)
-    assert slot.positions(x) == (2, math.prod(layer(x).shape[2:]))
-    torch.testing.assert_close(slot.rows(x[0]), slot.rows(x[:1]))
+    assert linear_map.positions(x) == (2, math.prod(layer(x).shape[2:]))
+    torch.testing.assert_close(linear_map.rows(x[0]), linear_map.rows(x[:1]))
 
 
 @pytest.mark.parametrize("few", [False, True], ids=["many rows", "few rows"])
@@ -123,12 +123,12 @@ def test_a_mask_over_positions_counts_those_of_a_padded_sequence() -> None:
 
 
 def test_a_wrong_shape_is_named() -> None:
-    (slot,) = find_slots(nn.Conv1d(4, 6, 3))
+    (linear_map,) = find_slots(nn.Conv1d(4, 6, 3))
     with pytest.raises(DataError, match=r"reads inputs of shape \(inputs, 4, length\); found \(2, 5, 9\)"):
-        slot.rows(torch.zeros(2, 5, 9))
-    (slot,) = find_slots(nn.ConvTranspose2d(4, 6, 3))
+        linear_map.rows(torch.zeros(2, 5, 9))
+    (linear_map,) = find_slots(nn.ConvTranspose2d(4, 6, 3))
     with pytest.raises(DataError, match=r"\(inputs, 4, height, width\); found \(5, 5\)"):
-        slot.rows(torch.zeros(5, 5))
+        linear_map.rows(torch.zeros(5, 5))
 
 
 def test_a_convolution_of_another_kind_is_not_taken_for_one() -> None:

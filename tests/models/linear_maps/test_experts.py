@@ -90,7 +90,7 @@ def atlas(model) -> ec.Atlas:
 
 
 def expert_layers(atlas: ec.Atlas) -> list[str]:
-    return [name for name, slot in atlas.slots.items() if isinstance(slot, ExpertSlot)]
+    return [name for name, linear_map in atlas.linear_maps.items() if isinstance(linear_map, ExpertSlot)]
 
 
 def heard(model: nn.Module, ids: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
@@ -127,7 +127,7 @@ def test_every_expert_is_listed_by_its_number_and_the_router_with_its_reason(mod
 
 
 def test_a_suffix_without_a_number_selects_all_experts_and_with_one_that_expert(model) -> None:
-    names = [slot.name for slot in find_slots(model)]
+    names = [linear_map.name for linear_map in find_slots(model)]
     every = select_layers(names, ["experts.down_proj"])
     assert len(every) == 2 * EXPERTS and all("down_proj[" in name for name in every)
     assert len(select_layers(names, ["gate_up_proj[3]"])) == 2
@@ -175,15 +175,15 @@ def test_the_engram_of_an_expert_is_that_of_its_rows(model, atlas) -> None:
             layer = f"{block}.gate_up_proj[{expert}]"
             if layer not in atlas.layers:
                 continue
-            slot = atlas.slot(layer)
+            linear_map = atlas.linear_map(layer)
             weight = parameters[f"{block}.gate_up_proj"][expert].detach().double()
-            matrix = weight.t() if slot.transposed else weight
+            matrix = weight.t() if linear_map.transposed else weight
             moments = {}
             for name, call in calls.items():
                 hidden, chosen = call[block]
                 rows = hidden[(chosen == expert).any(-1)].double()
-                moments[name] = _homogeneous(rows, slot.bias)
-            if slot.bias:
+                moments[name] = _homogeneous(rows, linear_map.bias)
+            if linear_map.bias:
                 bias = parameters[f"{block}.gate_up_proj_bias"][expert].detach().double()
                 matrix = torch.cat([matrix, bias[:, None]], 1)
             sigma = sum(rows.mT @ rows for rows in moments.values())
@@ -277,12 +277,12 @@ def test_an_edited_slice_is_the_slice_less_its_engram_and_the_rest_stays(model, 
     view = atlas.apply(erase={"a": 0.8})
     baked = ec.bake(view)
     for layer in expert_layers(atlas):
-        slot = atlas.slot(layer)
+        linear_map = atlas.linear_map(layer)
         wanted = atlas.matrix(layer) - 0.8 * atlas["a"].matrix(layer)
-        assert relative(slot.matrix(baked), wanted) < 1e-5
+        assert relative(linear_map.matrix(baked), wanted) < 1e-5
     untouched = [s for s in find_slots(model) if s.name not in atlas.layers]
-    for slot in untouched:
-        assert torch.equal(slot.matrix(baked), slot.matrix(model))
+    for linear_map in untouched:
+        assert torch.equal(linear_map.matrix(baked), linear_map.matrix(model))
     assert relative(logits(view), logits(baked)) < 1e-4
 
 
@@ -338,13 +338,13 @@ def test_noise_of_the_same_size_can_be_put_on_slices(model, atlas) -> None:
 
 
 def test_a_parameter_that_others_hold_is_copied_before_it_is_written(model) -> None:
-    slot = next(s for s in find_slots(model) if isinstance(s, ExpertSlot))
+    linear_map = next(s for s in find_slots(model) if isinstance(s, ExpertSlot))
     twin = copy.deepcopy(model)
-    whole = slot.parameters(twin)[0]
+    whole = linear_map.parameters(twin)[0]
     kept = whole.detach().clone()
-    write_matrix(twin, slot, 2 * slot.matrix(model))
+    write_matrix(twin, linear_map, 2 * linear_map.matrix(model))
     assert torch.equal(whole, kept)
-    assert relative(slot.matrix(twin), 2 * slot.matrix(model)) < 1e-6
+    assert relative(linear_map.matrix(twin), 2 * linear_map.matrix(model)) < 1e-6
 
 
 def test_a_file_keeps_engrams_of_experts(model, atlas, tmp_path) -> None:

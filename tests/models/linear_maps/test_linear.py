@@ -38,9 +38,9 @@ def test_matrix_split_merge_gives_the_parameters_back(layer: nn.Module) -> None:
     for parameter in layer.parameters():
         nn.init.normal_(parameter)
     before = {name: p.detach().clone() for name, p in layer.named_parameters()}
-    for slot in find_slots(layer):
-        merged = slot.merge(layer, *slot.split(slot.matrix(layer)))
-        assert set(merged) == set(slot.parameter_names()[: 1 + slot.bias])
+    for linear_map in find_slots(layer):
+        merged = linear_map.merge(layer, *linear_map.split(linear_map.matrix(layer)))
+        assert set(merged) == set(linear_map.parameter_names()[: 1 + linear_map.bias])
         for name, tensor in merged.items():
             torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
     for name, parameter in layer.named_parameters():

@@ -164,12 +164,12 @@ def test_a_plain_layer_beside_quantised_ones_is_baked_alone() -> None:
 
 def test_a_matrix_is_asked_anew_when_the_stored_values_change() -> None:
     layer = Packed(nn.Linear(12, 5))
-    (slot,) = find_slots(nn.Sequential(layer))
+    (linear_map,) = find_slots(nn.Sequential(layer))
     model = nn.Sequential(layer)
-    first = slot.matrix(model)
+    first = linear_map.matrix(model)
     layer.weight.data[:, 4] += 1
-    assert relative(slot.matrix(model)[0, :, :-1], layer.weight * layer.scale) < 1e-6
-    assert not torch.equal(first, slot.matrix(model))
+    assert relative(linear_map.matrix(model)[0, :, :-1], layer.weight * layer.scale) < 1e-6
+    assert not torch.equal(first, linear_map.matrix(model))
 
 
 @pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)

@@ -192,8 +192,8 @@ def test_the_kind_names_the_parametrisation_and_its_parts_are_no_layers(form, na
 def test_looking_at_a_model_in_training_mode_writes_nothing() -> None:
     model = nn.Sequential(parametrizations.spectral_norm(nn.Linear(6, 5)), nn.Linear(5, 2)).train()
     before = state(model)
-    (slot, _) = find_slots(model)
-    slot.matrix(model)
+    (linear_map, _) = find_slots(model)
+    linear_map.matrix(model)
     list_layers(model)
     assert model.training and all(torch.equal(before[n], t) for n, t in model.state_dict().items())
 

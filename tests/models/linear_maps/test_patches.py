@@ -35,11 +35,13 @@ def test_rows_times_matrix_is_the_convolution(options: dict, memory: str) -> Non
     if memory == "channels_last":
         x = x.contiguous(memory_format=torch.channels_last)
     expected = layer(x)
-    slot = only_slot(layer)
-    found = through_slot(slot, layer, x)  # (groups, inputs · places, outputs / groups)
-    found = found.reshape(slot.groups, 2, -1, slot.outputs // slot.groups).permute(1, 0, 3, 2)
+    linear_map = only_slot(layer)
+    found = through_slot(linear_map, layer, x)  # (groups, inputs · places, outputs / groups)
+    found = found.reshape(linear_map.groups, 2, -1, linear_map.outputs // linear_map.groups).permute(
+        1, 0, 3, 2
+    )
     torch.testing.assert_close(found.reshape(expected.shape), expected)
-    assert slot.positions(x) == (2, expected.shape[2] * expected.shape[3])
+    assert linear_map.positions(x) == (2, expected.shape[2] * expected.shape[3])
 
 
 def test_a_convolution_reads_the_patches_of_its_unfolded_twin() -> None:
@@ -48,9 +50,9 @@ def test_a_convolution_reads_the_patches_of_its_unfolded_twin() -> None:
     twin.load_state_dict({"weight": layer.weight.flatten(1), "bias": layer.bias})
     x = torch.randn(4, 3, 8, 7)
     patches = F.unfold(x, (3, 2), padding=1, stride=2).mT
-    slot = only_slot(layer)
-    torch.testing.assert_close(slot.rows(x)[0], patches.reshape(-1, 18))
-    torch.testing.assert_close(slot.matrix(layer), only_slot(twin).matrix(twin))
+    linear_map = only_slot(layer)
+    torch.testing.assert_close(linear_map.rows(x)[0], patches.reshape(-1, 18))
+    torch.testing.assert_close(linear_map.matrix(layer), only_slot(twin).matrix(twin))
 
 
 def test_a_single_unbatched_image_is_read_as_one_input() -> None:

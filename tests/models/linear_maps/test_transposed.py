@@ -27,13 +27,15 @@ TRANSPOSED = [
 def test_the_stamps_of_a_transposed_convolution_sum_to_its_output(axes: int, options: dict) -> None:
     layer = layer_of(BACKWARD, axes, options).double()
     x = inputs_of(axes, 2, 0, torch.float64)
-    (slot,) = find_slots(layer)
-    assert not slot.bias and slot.positions(x) == (2, math.prod(x.shape[2:]))
-    stamps = slot.rows(x) @ slot.matrix(layer).mT  # (groups, inputs · positions, outputs / groups)
-    stamps = stamps.reshape(layer.groups, 2, -1, slot.outputs // layer.groups).permute(1, 0, 3, 2)
-    stamps = stamps.reshape(2, slot.outputs, *x.shape[2:])
+    (linear_map,) = find_slots(layer)
+    assert not linear_map.bias and linear_map.positions(x) == (2, math.prod(x.shape[2:]))
+    stamps = (
+        linear_map.rows(x) @ linear_map.matrix(layer).mT
+    )  # (groups, inputs · positions, outputs / groups)
+    stamps = stamps.reshape(layer.groups, 2, -1, linear_map.outputs // layer.groups).permute(1, 0, 3, 2)
+    stamps = stamps.reshape(2, linear_map.outputs, *x.shape[2:])
     taps = math.prod(layer.kernel_size)
-    one_hot = torch.eye(slot.outputs // layer.out_channels, dtype=torch.float64)
+    one_hot = torch.eye(linear_map.outputs // layer.out_channels, dtype=torch.float64)
     kernels = one_hot.reshape(taps, 1, *layer.kernel_size).repeat(layer.out_channels, *[1] * (axes + 1))
     name = f"conv_transpose{axes}d"
     found = getattr(F, name)(
@@ -41,7 +43,7 @@ def test_the_stamps_of_a_transposed_convolution_sum_to_its_output(axes: int, opt
         layer.dilation,
     )  # fmt: skip
     torch.testing.assert_close(found, layer(x))
-    torch.testing.assert_close(slot.rows(x[0]), slot.rows(x[:1]))
+    torch.testing.assert_close(linear_map.rows(x[0]), linear_map.rows(x[:1]))
 
 
 @pytest.mark.parametrize("few", [False, True], ids=["many rows", "few rows"])

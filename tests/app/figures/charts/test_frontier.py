@@ -13,7 +13,7 @@ from app.figures.charts.frontier import frontier_figure
 from app.figures.charts.frontier_axes import Extras, root
 from app.figures.charts.palette import CONTROL
 from app.figures.charts.settings import clicked_row, series_of
-from app.figures.words.strength import duration, say_held, say_nearest
+from app.figures.words.strength import duration, say_confirmed, say_nearest
 
 ROWS = [
     ("all", 1.0, False, 1.0, 0.20, -0.002),
@@ -89,7 +89,8 @@ def test_control_trial_and_picked_setting_stand_apart():
     setting = table.iloc[1].to_dict()
     figure = frontier_figure(
         table, ec.frontier(table), chosen=setting,
-        extras=Extras(control=control, held=(0.04, 0.85), held_on="6 others", picked=table.iloc[4].to_dict()),
+        extras=Extras(control=control, confirmed=(0.04, 0.85), confirmed_on="6 others",
+                      picked=table.iloc[4].to_dict()),
     )  # fmt: skip
     traces = drawn(figure)
     sham = traces["Control: random change as large (2 seeds)"]
@@ -133,10 +134,10 @@ def test_what_trying_it_on_others_means_is_said():
     rule = Rule("Forget at least", 80.0, "score")
     figures = {"lost": 0.9, "damage": 0.01}
     same = pd.DataFrame({"concept": ["c", "d"], "lost": [0.92, 0.9], "damage": [0.0, 0.01]})
-    text = say_held(same, figures, rule, plan())
+    text = say_confirmed(same, figures, rule, plan())
     assert "It holds up" in text and "kept there too" in text and "On 2 concepts" in text
     worse = same.assign(lost=[0.5, 0.7])
-    text = say_held(worse, figures, rule, plan())
+    text = say_confirmed(worse, figures, rule, plan())
     assert "by 30.0 points of forgetting" in text and "not kept" in text
 
 

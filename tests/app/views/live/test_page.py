@@ -225,7 +225,7 @@ def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
 
 
 def test_a_sample_that_cannot_be_loaded_is_tried_again(monkeypatch):
-    from app.server import loading as core_adapter
+    from app.server import background_load as core_adapter
     from app.server import opened_models
 
     def broken(name, **_told):

@@ -22,7 +22,7 @@ from app.launch import MAIN
 from app.options import ServerOptions, environment
 from app.server import model_facts as about
 from app.server import opened_models
-from app.server.loading import Loading
+from app.server.background_load import BackgroundLoad
 from app.server.model_check import ModelCheck
 from app.server.model_request import ModelRequest
 from app.server.uploaded import upload
@@ -109,7 +109,7 @@ def test_own_pictures_are_checked_and_opened():
     opened = checking.opened()
     assert opened.check.ok and list(opened.sample.concepts) == ["3", "7"]
     assert not Path(path).exists()
-    base = opened.loading().base()
+    base = opened.load_in_background().base()
     # The pictures are digits the model was trained on: bytes must become the inputs they were.
     assert base.facts.classes == ("3", "7") and min(base.scores.values()) == 1.0
     assert ModelRequest.of("digits-mlp", path, content).name() == opened.name
@@ -300,7 +300,7 @@ def test_what_is_opened_is_what_was_checked_whatever_becomes_of_its_files(tmp_pa
     with open(file, "r+b") as out:
         out.seek(size // 2)
         out.write(b"\xff" * (size - size // 2))
-    base = opened.loading().base()
+    base = opened.load_in_background().base()
     for name, tensor in base.sample.model.state_dict().items():
         assert tensor.equal(before[name]), name
     assert min(base.scores.values()) == 1.0
@@ -324,7 +324,7 @@ def test_a_server_refuses_what_is_not_what_it_was_started_with(tmp_path):
     name = wanted.name()
     texts(tmp_path, NAMES[:1])
     with pytest.raises(ec.errors.EngramError, match="changed since") as caught:
-        wanted.loading(name).base()
+        wanted.load_in_background(name).base()
     assert str(tmp_path) not in str(caught.value)
 
 
@@ -333,7 +333,7 @@ def test_a_public_screen_shows_no_path_of_an_own_model_that_cannot_be_opened(tmp
     for place, concepts in [(tmp_path / "mine", texts(tmp_path)), ("digits-mlp", tmp_path / "gone.zip")]:
         wanted = ModelRequest.of(str(place), str(concepts), hidden=True)
         with pytest.raises(ec.errors.EngramError) as caught:
-            wanted.loading(wanted.name()).base()
+            wanted.load_in_background(wanted.name()).base()
         said = str(caught.value)
         assert str(tmp_path) not in said and ("mine" in said or "gone.zip" in said)
 
@@ -466,8 +466,8 @@ def test_once_something_else_is_chosen_the_address_follows_again():
 # -- many visitors --------------------------------------------------------------------------------
 
 
-def sample() -> Loading:
-    return Loading.of_sample("digits-mlp")
+def sample() -> BackgroundLoad:
+    return BackgroundLoad.of_sample("digits-mlp")
 
 
 def test_an_own_model_is_listed_to_whoever_opened_it_or_came_by_its_link(tmp_path):

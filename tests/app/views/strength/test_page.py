@@ -17,7 +17,7 @@ from app.compute import plans, strength
 from app.launch import MAIN
 from app.page.snippets import sweep_code
 from app.server import opened_models
-from app.server.loading import Loading
+from app.server.background_load import BackgroundLoad
 from app.session import visitor_models, visitors
 from app.views.strength import page as strength_page
 from engram_core.concepts.tasks import Classification
@@ -77,8 +77,8 @@ def test_what_is_drawn_is_what_the_core_measures():
     )
     others = [name for name in base.facts.classes if name not in names]
     drawn = ec.draw_concepts(others, 6, seed=1)
-    held = ec.confirm(base.sample, base.atlas, rule.setting, concepts=drawn, found_on=names)
-    assert found["The same on 6 others"]["y"] == pytest.approx([100 * held["lost"].mean()])
+    confirmed = ec.confirm(base.sample, base.atlas, rule.setting, concepts=drawn, found_on=names)
+    assert found["The same on 6 others"]["y"] == pytest.approx([100 * confirmed["lost"].mean()])
     said = shown(app)
     assert f"Strength {rule.setting['strength']:g}" in said and "6 that took no part" in said
     # The Python that is taken away gives the same again.
@@ -90,7 +90,7 @@ def test_what_is_drawn_is_what_the_core_measures():
     plan = plans.plan_of({**SMALL, "count": 3, "beside": 4}, base.facts, (), base.explorer)
     lines = sweep_code(plan, search.Rule("Forget at least", 60.0, "score"), rule, 0, [(n,) for n in drawn])
     exec(compile(lines, "taken away", "exec"), made)
-    pd.testing.assert_frame_equal(made["held"], held)
+    pd.testing.assert_frame_equal(made["held"], confirmed)
 
 
 def test_a_rule_that_nothing_keeps_is_said_and_the_nearest_is_named():
@@ -186,7 +186,7 @@ def test_a_control_or_a_confirmation_that_was_stopped_is_missing_and_goes_on(wor
 
 
 def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
-    loading = Loading.of_sample("digits-mlp")
+    loading = BackgroundLoad.of_sample("digits-mlp")
     base = loading.base()
     base.facts, base.pace = replace(base.facts, slow=True, strength_source=""), 0.05
     visitor_models.open_model("large-1", lambda: loading)
@@ -204,7 +204,7 @@ def test_a_large_model_waits_for_a_hand_and_says_how_long_it_takes(monkeypatch):
 
 
 def test_a_model_that_nobody_searched_leads_here_and_keeps_the_edit(monkeypatch):
-    loading = Loading.of_sample("digits-mlp")
+    loading = BackgroundLoad.of_sample("digits-mlp")
     base = loading.base()
     base.facts = replace(base.facts, strength_source="", **start_values({}))
     visitor_models.open_model("mine-1", lambda: loading)

@@ -22,19 +22,19 @@ from ..choice.choice import Facts
 from . import memory
 from .base import Base
 from .choices import choices_of, parts_of
+from .fair_lock import lock_each_step
 from .model_facts import start_of
 from .process import prepare_process
-from .turns import in_turns
 from .warm_up import warm_up
 
-__all__ = ["Loading"]
+__all__ = ["BackgroundLoad"]
 
 _LOG = logging.getLogger(__name__)
 
 prepare_process()  # before the first weights are read
 
 
-class Loading:
+class BackgroundLoad:
     """A base on its way: the work goes on in a thread of its own, whoever watches or leaves.
 
     A page that is reloaded in the middle finds the same work going on, not a second one.
@@ -58,7 +58,7 @@ class Loading:
         self._thread.start()
 
     @classmethod
-    def of_sample(cls, name: str) -> Loading:
+    def of_sample(cls, name: str) -> BackgroundLoad:
         """Load a sample model by name."""
         return cls(lambda progress: load_sample(name, progress=progress), reports=True)
 
@@ -120,7 +120,7 @@ class Loading:
             self._ready.set()  # writing to the disk holds nobody up
             warm_up()
             found.keep()
-            found.keep_scores(base.scores | {"": base.pace})
+            found.write_scores(base.scores | {"": base.pace})
 
     def _prepare(self, sample: Sample, found: Prepared) -> Base:
         """Compute what the first switch would otherwise wait for."""
@@ -160,5 +160,5 @@ class Loading:
             self.fraction = 0.9 + 0.1 * step.share
             self.doing = f"Scoring the base model ({step.done:g} of {step.total} concepts)"
 
-        found = watch(in_turns(work), scored)
+        found = watch(lock_each_step(work), scored)
         return found.score, (time.perf_counter() - began) / max(1, sum(facts.held_out.values()))

@@ -6,63 +6,63 @@ import threading
 
 import pytest
 
+from app.server.fair_lock import FairLock, lock_each_step
 from app.server.results import Remembered
-from app.server.turns import Turns, in_turns
 from engram_core.progress import Step, drain, once
 
 SECONDS = 20
 
 
-def waiting(turns: Turns, order: list[str]) -> threading.Thread:
+def waiting(lock: FairLock, order: list[str]) -> threading.Thread:
     """Begin to ask for a turn in another thread, and return it when it stands in line or has had it."""
 
     def other() -> None:
-        with turns:
+        with lock:
             order.append("other")
 
     thread = threading.Thread(target=other)
     thread.start()
-    while thread.is_alive() and not turns._queue:
+    while thread.is_alive() and not lock._queue:
         thread.join(0.01)
     return thread
 
 
 def test_others_have_their_turns_between_two_steps():
-    turns, order, others = Turns(), [], []
+    lock, order, others = FairLock(), [], []
 
     def work():
-        others.append(waiting(turns, order))
+        others.append(waiting(lock, order))
         assert order == [], "within a step nobody else has a turn"
         yield Step(1, 2, "half", "a")
         order.append("work")
         return "ab"
 
-    steps = in_turns(work(), turns=turns)
+    steps = lock_each_step(work(), lock=lock)
     assert next(steps) == Step(1, 2, "half", "a")
     others[0].join(SECONDS)
     with pytest.raises(StopIteration, match="ab"):
         next(steps)
     assert order == ["other", "work"]
-    with turns:  # and it is nobody's turn any more
-        assert turns._depth == 1
+    with lock:  # and it is nobody's turn any more
+        assert lock._depth == 1
 
 
 def test_nobody_waits_for_a_step_that_is_long():
-    turns, order = Turns(), []
+    lock, order = FairLock(), []
 
     def work():
         yield Step(0, 2, "something long follows", long=True)
-        waiting(turns, order).join(SECONDS)
+        waiting(lock, order).join(SECONDS)
         order.append("long")
         yield Step(1, 2, "something short follows")
-        assert turns._owner == threading.get_ident()
+        assert lock._owner == threading.get_ident()
         return "done"
 
-    assert drain(in_turns(work(), turns=turns)) == "done" and order == ["other", "long"]
+    assert drain(lock_each_step(work(), lock=lock)) == "done" and order == ["other", "long"]
 
 
 def test_work_that_nobody_waits_for_ends_with_its_step():
-    turns, far = Turns(), []
+    lock, far = FairLock(), []
 
     def work():
         try:
@@ -72,12 +72,12 @@ def test_work_that_nobody_waits_for_ends_with_its_step():
         finally:
             far.append("ended")
 
-    steps = in_turns(work(), turns=turns)
+    steps = lock_each_step(work(), lock=lock)
     next(steps)
     next(steps)
     steps.close()
     assert far == [0, "ended"]
-    with turns:
+    with lock:
         pass
 
 
@@ -86,10 +86,10 @@ def test_what_goes_wrong_is_said_where_it_is_waited_for():
         yield Step(1, 4, "a quarter")
         raise ValueError("no such layer")
 
-    turns = Turns()
+    lock = FairLock()
     with pytest.raises(ValueError, match="no such layer"):
-        drain(in_turns(work(), turns=turns))
-    with turns:
+        drain(lock_each_step(work(), lock=lock))
+    with lock:
         pass
 
 
@@ -102,10 +102,10 @@ def test_only_a_whole_result_of_work_in_turns_is_kept_and_it_is_there_for_all():
             made.append(part)
         return "whole"
 
-    steps = in_turns(once(kept, "key", make))
+    steps = lock_each_step(once(kept, "key", make))
     next(steps)
     next(steps)
     steps.close()
     assert kept.get("key") is None and made == [0]
-    assert drain(in_turns(once(kept, "key", make))) == "whole" == kept.get("key")
-    assert made == [0, 0, 1, 2] and list(in_turns(once(kept, "key", make))) == []
+    assert drain(lock_each_step(once(kept, "key", make))) == "whole" == kept.get("key")
+    assert made == [0, 0, 1, 2] and list(lock_each_step(once(kept, "key", make))) == []

@@ -23,19 +23,27 @@ from ...figures.charts.frontier_axes import Extras
 from ...figures.charts.settings import clicked_row, table_row
 from ...figures.panels.hero import stats
 from ...figures.words.as_text import plain
-from ...figures.words.strength import HOW, say_control, say_found, say_held, say_nearest, say_table, value_of
+from ...figures.words.strength import (
+    HOW,
+    say_confirmed,
+    say_control,
+    say_nearest,
+    say_recommended,
+    say_table,
+    value_of,
+)
 from ...page import headings, parts
 from ...page.snippets import sweep_code
 from ...server.base import Base
 from ..shared.to_live import send_to_live
 
-__all__ = ["Found", "draw_found", "draw_rest", "figure_of"]
+__all__ = ["SearchResult", "draw_result", "draw_rest", "figure_of"]
 
 PAGE = "strength"
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What a search came to, as far as it is known.
 
     Attributes:
@@ -46,7 +54,7 @@ class Found:
         table: one row per setting.
         verdict: what the rule recommends, or that no setting keeps it.
         control: see `ec.sham`; None if it was not measured.
-        held: see `ec.confirm`; None if it was not measured.
+        confirmed: see `ec.confirm`; None if it was not measured.
     """
 
     base: Base
@@ -56,7 +64,7 @@ class Found:
     table: pd.DataFrame
     verdict: Recommendation | NoSettingError
     control: pd.DataFrame | None
-    held: pd.DataFrame | None
+    confirmed: pd.DataFrame | None
 
     @property
     def best(self) -> Recommendation | None:
@@ -107,9 +115,9 @@ class Found:
     def extras(self) -> Extras:
         """What is drawn beside the settings."""
         extras = replace(_bounds(self.rule), control=self.control, nearest=self.nearest)
-        if self.held is not None:
-            damage, lost = (float(self.held[f"{name}{self.tail}"].mean()) for name in ("damage", "lost"))
-            extras = replace(extras, held=(damage, lost), held_on=f"{len(self.held)} others")
+        if self.confirmed is not None:
+            damage, lost = (float(self.confirmed[f"{name}{self.tail}"].mean()) for name in ("damage", "lost"))
+            extras = replace(extras, confirmed=(damage, lost), confirmed_on=f"{len(self.confirmed)} others")
         marked = self.best.setting if self.best is not None else self.nearest
         row = self.names[self.picked]
         if marked is None or table_row(row) != table_row(marked):
@@ -121,7 +129,7 @@ class Found:
         """The figure in a sentence or three."""
         if self.best is None:
             return say_nearest(self.nearest, self.rule, len(self.table))
-        words = say_found(self.best.figures, self.best.setting, self.rule, self.plan, len(self.table))
+        words = say_recommended(self.best.figures, self.best.setting, self.rule, self.plan, len(self.table))
         if self.control is not None:
             words += say_control(self.control, self.best.figures, self.rule)
         return words
@@ -131,41 +139,41 @@ def _bounds(rule: Rule) -> Extras:
     return Extras(least=rule.bound) if rule.kind == FORGET else Extras(most=rule.bound)
 
 
-def figure_of(base: Base, table: pd.DataFrame, rule: Rule, found: Found | None = None) -> go.Figure:
+def figure_of(base: Base, table: pd.DataFrame, rule: Rule, result: SearchResult | None = None) -> go.Figure:
     """Return the figure of a search, finished or not."""
     return frontier_figure(
         table, frontier(table, measure=rule.measure), measure=rule.measure, unit=base.sample.task.unit,
-        chosen=None if found is None or found.best is None else found.best.setting,
-        extras=_bounds(rule) if found is None else found.extras,
+        chosen=None if result is None or result.best is None else result.best.setting,
+        extras=_bounds(rule) if result is None else result.extras,
     )  # fmt: skip
 
 
-def draw_found(found: Found, numbers: Any, place: Any) -> parts.Part:
+def draw_result(result: SearchResult, numbers: Any, place: Any) -> parts.Part:
     """Draw the recommendation and the figure; return the part of the page that they are.
 
     Args:
-        found: what it is.
+        result: what it is.
         numbers: place of the large numbers.
         place: place of the figure.
 
     Returns:
         The part of the page that they are, for its report.
     """
-    base, plan, rule, table = found.base, found.plan, found.rule, found.table
-    if found.best is not None:
-        numbers.html(stats(_summary(found, found.best)))
+    base, plan, rule, table = result.base, result.plan, result.rule, result.table
+    if result.best is not None:
+        numbers.html(stats(_summary(result, result.best)))
     else:
-        numbers.warning(plain(found.words))
-    shams = 0 if found.control is None else strength.SHAMS
-    part = parts.part(PAGE, "Forgetting against damage", HOW["frontier"], base, found.edit)
+        numbers.warning(plain(result.words))
+    shams = 0 if result.control is None else strength.SHAMS
+    part = parts.part(PAGE, "Forgetting against damage", HOW["frontier"], base, result.edit)
     part = replace(part, more={"search": plan.data, "rule": rule.options | {"measure": rule.measure}})
     key = f"frontier_{rule.measure}"
     part.figure(
         "frontier",
-        figure_of(base, table, rule, found),
-        words=found.words,
+        figure_of(base, table, rule, result),
+        words=result.words,
         numbers=table,
-        code=sweep_code(plan, rule, found.best, shams),
+        code=sweep_code(plan, rule, result.best, shams),
         place=place.container(),
         on_select=partial(_clicked, key, table),
         selection_mode="points",
@@ -175,45 +183,45 @@ def draw_found(found: Found, numbers: Any, place: Any) -> parts.Part:
     return part
 
 
-def draw_rest(found: Found, part: parts.Part) -> None:
+def draw_rest(result: SearchResult, part: parts.Part) -> None:
     """Draw what stands below the figure: the way to Live, the trial on others, the table.
 
     Args:
-        found: what was found.
-        part: from `draw_found`.
+        result: what was found.
+        part: from `draw_result`.
     """
-    plan, table = found.plan, found.table
-    _use(found)
-    _held(part, found)
+    plan, table = result.plan, result.table
+    _use(result)
+    _confirmed(part, result)
     with st.expander(f"Table of all settings ({len(table)})"):
         replace(part, text="Every setting of the search", how=HOW["table"]).table(
             "settings", table, words=say_table(len(table), plan.settings),
-            code=sweep_code(plan, found.rule, None, 0),
+            code=sweep_code(plan, result.rule, None, 0),
         )  # fmt: skip
 
 
-def _summary(found: Found, best: Recommendation) -> list[tuple[str, str, str]]:
-    tail, rule, figures = found.tail, found.rule, best.figures
+def _summary(result: SearchResult, best: Recommendation) -> list[tuple[str, str, str]]:
+    tail, rule, figures = result.tail, result.rule, best.figures
     where = in_words(best.setting).partition(", ")[2]
     rows = [("Recommended", f"Strength {best.setting['strength']:g}", where)]
     for text, side, note in (
         ("Erased", "forget", f"mean of the {len(best.found_on)} it was found on"),
-        ("Others", "retain", f"mean of those asked with each ({found.plan.others})"),
+        ("Others", "retain", f"mean of those asked with each ({result.plan.others})"),
     ):
         before, after = figures[f"base_{side}{tail}"], figures[f"{side}{tail}"]
-        if found.control is not None:
-            note += f"; control {value_of(float(found.control[f'{side}{tail}'].mean()), rule)}"
+        if result.control is not None:
+            note += f"; control {value_of(float(result.control[f'{side}{tail}'].mean()), rule)}"
         rows.append((text, f"{value_of(before, rule)} → {value_of(after, rule)}", note))
-    if found.held is not None:
+    if result.confirmed is not None:
         mean = {
-            side: value_of(float(found.held[f"{side}{tail}"].mean()), rule)
+            side: value_of(float(result.confirmed[f"{side}{tail}"].mean()), rule)
             for side in ("base_forget", "forget", "base_retain", "retain")
         }
         rows.append(
             (
                 "Validated on held-out concepts",
                 f"{mean['base_forget']} → {mean['forget']}",
-                f"mean of {len(found.held)} that took no part; the rest {mean['base_retain']} → "
+                f"mean of {len(result.confirmed)} that took no part; the rest {mean['base_retain']} → "
                 f"{mean['retain']}",
             )
         )
@@ -226,51 +234,51 @@ def _clicked(key: str, table: pd.DataFrame) -> None:
         st.session_state["setting"] = search.setting_text(row)
 
 
-def _use(found: Found) -> None:
+def _use(result: SearchResult) -> None:
     """Offer any setting for Live: the one that was clicked, or one from the list."""
-    names = {name: in_words(row) for name, row in found.names.items()}
+    names = {name: in_words(row) for name, row in result.names.items()}
     if st.session_state.get("setting") not in names:
         st.session_state["setting"] = None
     with st.container(horizontal=True, vertical_alignment="bottom"):
         st.selectbox(
             "Setting (a click on a mark picks it too)", list(names), key="setting", persist_state="session",
             format_func=lambda name: names.get(name, ""),
-            placeholder=("Recommended: " if found.best is not None else "") + names[found.start],
+            placeholder=("Recommended: " if result.best is not None else "") + names[result.start],
         )  # fmt: skip
         pressed = st.button(
             "Use this setting", icon=":material/bolt:", type="primary", key="use_setting",
             help="Applies it to the concepts under “Current edit”, or those searched on, and opens Live.",
         )  # fmt: skip
     if pressed:
-        shown = {} if found.choice.concepts else _input(found.base, found.edit.concepts[0])
-        send_to_live(found.edit, **shown)
+        shown = {} if result.choice.concepts else _input(result.base, result.edit.concepts[0])
+        send_to_live(result.edit, **shown)
 
 
 def _input(base: Base, concept: str) -> dict[str, Any]:
     """Return an input of a concept that the visitor did not choose, so that Live shows what was erased."""
-    if not base.of_text:
+    if not base.is_text:
         return {"class": concept, "image": 1, "drawn": ""}
     asked = texts.questions_of(base, concept)
     return {"about": concept} | ({"prompt": asked[-1].prompt} if asked else {})
 
 
-def _held(part: parts.Part, found: Found) -> None:
-    base, plan, best = found.base, found.plan, found.best
+def _confirmed(part: parts.Part, result: SearchResult) -> None:
+    base, plan, best = result.base, result.plan, result.best
     if best is None or st.session_state.get("tried") is not True:
         return
-    if found.held is None:
+    if result.confirmed is None:
         if not strength.others_to_try(base, plan):
             st.info("Too few concepts took no part in the search to try it on. Search on fewer.")
         return
     name = "Found on some, validated on held-out concepts"
     headings.heading(name, HOW["held"])
-    st.markdown(plain(say_held(found.held, best.figures, found.rule, plan)))
-    side = {key: value for key, value in best.figures.items() if key in found.held}
+    st.markdown(plain(say_confirmed(result.confirmed, best.figures, result.rule, plan)))
+    side = {key: value for key, value in best.figures.items() if key in result.confirmed}
     first = pd.DataFrame([{"concept": f"(the search: {', '.join(plan.concepts)})"} | side])
     replace(part, text=name, how=HOW["held"]).table(
-        "held", pd.concat([found.held, first], ignore_index=True),
+        "held", pd.concat([result.confirmed, first], ignore_index=True),
         words="One row for each that was erased, at the recommended setting; the last row is the search.",
         code=sweep_code(
-            plan, found.rule, best, 0, strength.others_to_try(base, plan), strength.others_asked(base)
+            plan, result.rule, best, 0, strength.others_to_try(base, plan), strength.others_asked(base)
         ),
     )  # fmt: skip

@@ -98,11 +98,11 @@ def _whole(key: str, text: Markdown, base: Base, start: int, **options: Any) -> 
 
 def _several(key: str, text: Markdown, options: Sequence[str], default: Sequence[str], **more: Any) -> None:
     """Draw a list of which none chosen means the default, written in grey."""
-    held = st.session_state.get(key)
+    confirmed = st.session_state.get(key)
     new = more.get("accept_new_options", False)
     kept = [
         part
-        for part in (held if isinstance(held, list | tuple) else ())
+        for part in (confirmed if isinstance(confirmed, list | tuple) else ())
         if part in options or (new and number(part, search.WEAKEST, search.STRONGEST, 0.0))
     ]
     st.session_state[key] = list(dict.fromkeys(kept))[: more.get("max_selections")]

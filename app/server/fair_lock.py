@@ -1,4 +1,4 @@
-"""Turns: a lock that is handed on in the order in which it was asked for, and long work that keeps to it."""
+"""A lock that is handed on in the order in which it was asked for, and long work that keeps to it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, TypeVar
 
 from engram_core.progress import Step
 
-__all__ = ["HEAVY", "Turns", "in_turns"]
+__all__ = ["COMPUTE_LOCK", "FairLock", "lock_each_step"]
 
 R = TypeVar("R")
 
 
-class Turns:
+class FairLock:
     """A re-entrant lock whose holders take turns.
 
     An ordinary lock goes to whichever thread asks at the right moment, often the one that has just let it
@@ -72,30 +72,32 @@ class Turns:
 
 
 class _Ahead:
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, lock: FairLock) -> None:
+        self._lock = lock
 
     def __enter__(self) -> None:
-        self._turns.acquire(ahead=True)
+        self._lock.acquire(ahead=True)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._turns.release()
+        self._lock.release()
 
 
 # Held only while one step is computed, so that visitors take turns instead of waiting for a whole run.
-HEAVY = Turns()
+COMPUTE_LOCK = FairLock()
 
 
-def in_turns(steps: Generator[Step[Any], None, R], *, turns: Turns = HEAVY) -> Generator[Step[Any], None, R]:
+def lock_each_step(
+    steps: Generator[Step[Any], None, R], *, lock: FairLock = COMPUTE_LOCK
+) -> Generator[Step[Any], None, R]:
     """Go through long work and take a turn for every step of it, so that others have theirs between two.
 
     A step that is long shares nothing and is done without a turn: nobody waits for it but who asked.
 
     Args:
         steps: the work.
-        turns: whose turns are kept.
+        lock: held for the time of one step.
 
     Yields:
         The same steps.
@@ -106,7 +108,7 @@ def in_turns(steps: Generator[Step[Any], None, R], *, turns: Turns = HEAVY) -> G
     long = False
     with closing(steps):
         while True:
-            with nullcontext() if long else turns:
+            with nullcontext() if long else lock:
                 try:
                     step = next(steps)
                 except StopIteration as end:
