@@ -218,7 +218,7 @@ def test_a_recording_in_steps_is_that_recording_and_shares_nothing_between_two(s
     rest = drain(steps)
     for mine, theirs in zip(rest.sources, whole.sources, strict=True):
         for name in whole.concepts:
-            assert torch.equal(mine.of(name).rows(), theirs.of(name).rows())
+            assert torch.equal(mine.statistics_of(name).rows(), theirs.statistics_of(name).rows())
 
 
 def test_the_inputs_of_a_map_come_in_steps(subject, atlas) -> None:

@@ -119,7 +119,7 @@ class BackgroundLoad:
             self._base = base
             self._ready.set()  # writing to the disk holds nobody up
             warm_up()
-            found.keep()
+            found.store()
             found.write_scores(base.scores | {"": base.pace})
 
     def _prepare(self, sample: Sample, found: Prepared) -> Base:
@@ -130,7 +130,7 @@ class BackgroundLoad:
         if facts.kind != "text":
             for done, concept in enumerate(facts.classes):
                 self.fraction = 0.85 + 0.05 * done / len(facts.classes)
-                self.doing = f"Preparing the edit of {concept}"
+                self.doing = f"Preparing the switch for {concept}"
                 for layer in atlas.layers:
                     atlas.dense(layer, concept)
         self.fraction, self.doing = 0.9, "Scoring the base model"

@@ -54,7 +54,7 @@ class RowAxes:
     blocks: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
     blind: frozenset[Key] = frozenset()
 
-    def of(self, layer: str, call: int, dimensions: int) -> tuple[Axis, ...] | None:
+    def axes_of(self, layer: str, call: int, dimensions: int) -> tuple[Axis, ...] | None:
         """Return the dimensions of one call; None if such a call was not heard.
 
         Args:

@@ -101,7 +101,7 @@ class Owner:
         if self.loose is not None:
             flat = torch.where(self.loose, self.inputs[:, None], -1)
             return spread_owner(flat, positions, layer).reshape(positions)
-        axes = None if self.axes is None else self.axes.of(layer, call, len(positions))
+        axes = None if self.axes is None else self.axes.axes_of(layer, call, len(positions))
         blind = set(self.positions) & (set() if self.axes is None else self.axes.blind)
         if axes is None or (blind and self.alone):
             return self._by_shape(layer, positions)

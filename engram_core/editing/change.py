@@ -72,7 +72,7 @@ class LayerFactors:
         self._atlas = atlas
         self._last: tuple[Any, dict[str, float]] | None = None  # the last adaptive ones, and of what
 
-    def of(self, edit: Edit, taken: Mapping[str, float]) -> dict[str, float]:
+    def factors(self, edit: Edit, taken: Mapping[str, float]) -> dict[str, float]:
         """Return `layer_factors` of an edit that takes away `taken`."""
         if edit.scaling == "plain" or not taken:
             return dict.fromkeys(edit.layers, 1.0)

@@ -189,7 +189,7 @@ class LiveEdit:
         layers = edit.layers
         if self._only is not None:
             layers = tuple(name for name in layers if name in self._only)
-        return Change(self.atlas, layers, taken, self._factors.of(edit, taken), not edit.from_nothing)
+        return Change(self.atlas, layers, taken, self._factors.factors(edit, taken), not edit.from_nothing)
 
     def _still_recorded(self) -> None:
         """Raise ModelMismatchError if the base was trained or loaded since it was recorded."""

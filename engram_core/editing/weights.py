@@ -22,7 +22,7 @@ def write_matrix(model: nn.Module, linear_map: LinearMap, matrix: Tensor, *, own
         return
     weight, bias = linear_map.split(matrix)
     module = submodule(model, linear_map.module)
-    for name, tensor in linear_map.merge(model, weight, bias).items():
+    for name, tensor in linear_map.replaced_parameters(model, weight, bias).items():
         owner, attribute = _owner(module, name)
         old = owner._parameters[attribute]
         assert old is not None

@@ -20,7 +20,7 @@ from torch import nn
 from ..errors import DependencyError, StorageError
 from ..libraries import TRANSFORMERS, need
 from ..progress import Progress
-from ..storing.cache import cache_folder, find, keep, only_one
+from ..storing.cache import cache_folder, find, only_one, store
 from ..storing.cache import sha256 as _sha256
 
 __all__ = ["PackagedModel", "cache_folder"]
@@ -145,7 +145,7 @@ class PackagedModel:
             model.save_pretrained(folder)
             tokenizer.save_pretrained(folder)
 
-        return keep(self.entry, write, size=_SIZE, kind="model", of=self.name, about="converted to float32")
+        return store(self.entry, write, size=_SIZE, kind="model", of=self.name, about="converted to float32")
 
 
 def _read(folder: Path, transformers: Any) -> tuple[nn.Module, Any]:

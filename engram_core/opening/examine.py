@@ -24,7 +24,7 @@ from .checkup import CheckUp, check_up
 from .load import load_subject
 from .samples import missing_samples, sample_names
 
-__all__ = ["Examined", "content_of", "examine", "is_path", "limits_of"]
+__all__ = ["Examined", "content_of", "examine", "is_path", "examination_limits"]
 
 _READ = (".json", ".txt", ".model", ".jinja", ".tiktoken")
 """Endings of the files beside the weights that are read."""

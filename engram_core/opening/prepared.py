@@ -22,7 +22,7 @@ from ..models.view import base_of
 from ..progress import Progress
 from ..recording.record import record
 from ..solving.filters import Sharpness
-from ..storing.cache import cache_folder, discard, find, keep, only_one, slug
+from ..storing.cache import cache_folder, discard, find, only_one, slug, store
 from ..storing.files import new_file
 from .keys import atlas_key, task_key
 
@@ -52,7 +52,7 @@ class Prepared:
     cut: float | None
     seconds: float
 
-    def keep(self) -> None:
+    def store(self) -> None:
         """Write it to the cache, if it took long enough to be worth it; problems are only logged.
 
         Raises:
@@ -72,7 +72,7 @@ class Prepared:
         spectra = {atlas.source_key(layer): atlas.spectrum(layer) for layer in atlas.layers}
         states = [spectrum.state(total=True)[0] for spectrum in spectra.values()]
         more = sum(t.numel() * t.element_size() for state in states for t in state.values())
-        found = keep(
+        found = store(
             self.entry,
             lambda folder: atlas.save(folder / _FILE, about={}, totals=True),
             size=int(1.1 * (atlas.nbytes + more)), kind="engrams", of=_name(self.subject), about=about,
@@ -124,7 +124,7 @@ def prepared(
 ) -> Iterator[Prepared]:
     """Yield a subject's atlas; another process that wants the same waits until the block has ended.
 
-    Whoever has something to show before it is written calls `Prepared.keep` afterwards, in the block.
+    Whoever has something to show before it is written calls `Prepared.store` afterwards, in the block.
 
     Args:
         subject: a sample, or any `Subject`.
@@ -180,7 +180,7 @@ def prepare(
         EngramError: see `record` and `extract`.
     """
     with prepared(subject, cut=cut, progress=progress, use_cache=use_cache) as found:
-        found.keep()
+        found.store()
         atlas = found.atlas
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
     return atlas if sharp == atlas.sharpness else atlas.sharpen(sharp)

@@ -26,7 +26,7 @@ TRANSFORMED = (
 
 # Distinct inputs kept in mind while looking for layers that share one. Fewer where they are large: readers of
 # one tensor mostly follow each other, and what is held comes on top of all that is kept.
-_HELD, _HELD_LARGE, _HELD_BYTES = 16, 4, 8 << 20
+_RECENT, _RECENT_LARGE, _RECENT_BYTES = 16, 4, 8 << 20
 
 
 @dataclass
@@ -37,7 +37,7 @@ class _Stream:
     members: dict[str, LinearMap]
     born: int  # number of the forward pass that created it
     address: int = 0
-    held: list[Tensor] = field(default_factory=list)
+    buffered: list[Tensor] = field(default_factory=list)
     owners: list[int | Tensor] = field(default_factory=list)  # of what is held
     seen: dict[str, int] = field(default_factory=dict)
     closed: bool = False  # no further layer may join
@@ -96,7 +96,7 @@ class Listener:
         found = linear_map.placed(owner.rows(linear_map.name, call, positions, read=read), x)
         return spread_owner(found, positions, linear_map.name).reshape(positions)
 
-    def forward(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
+    def run_batch(self, view: nn.Module, batch: Batch, owner: int | Tensor | Owner) -> None:
         """Run one batch; `owner` says which group each input or position belongs to (−1: none)."""
         self.pass_number += 1
         self.owner = owner
@@ -122,21 +122,21 @@ class Listener:
                 return
             stream = self._open(linear_map, Source(linear_map.columns, linear_map.groups))
         fresh = stream.born == self.pass_number and not stream.closed
-        if len(stream.members) == 1 and not fresh and not stream.held:
+        if len(stream.members) == 1 and not fresh and not stream.buffered:
             self._fold(stream, x, owner, owned=False)
             return
         position = stream.seen.get(linear_map.name, 0)
-        if position < len(stream.held):
-            if not (_same(stream.held[position], x) and _same_owner(stream.owners[position], owner)):
+        if position < len(stream.buffered):
+            if not (_same(stream.buffered[position], x) and _same_owner(stream.owners[position], owner)):
                 self._part(stream, linear_map)
                 self._hear(linear_map, x, owner)
                 return
         else:
-            stream.held.append(x.clone())
+            stream.buffered.append(x.clone())
             stream.owners.append(owner)
             stream.address = x.data_ptr()
         stream.seen[linear_map.name] = position + 1
-        if not fresh and all(stream.seen.get(m, 0) == len(stream.held) for m in stream.members):
+        if not fresh and all(stream.seen.get(m, 0) == len(stream.buffered) for m in stream.members):
             self._release(stream)
 
     def _hear_routed(self, linear_map: LinearMap, x: Tensor, tokens: Tensor, total: int) -> None:
@@ -175,10 +175,10 @@ class Listener:
         self.streams.append(stream)
         self.stream_of[linear_map.name] = stream
         young = [s for s in self.streams if s.born == self.pass_number and not s.closed]
-        held = sum(x.numel() * x.element_size() for s in young for x in s.held)
-        if len(young) > (_HELD if held <= _HELD_BYTES else _HELD_LARGE):
+        buffered = sum(x.numel() * x.element_size() for s in young for x in s.buffered)
+        if len(young) > (_RECENT if buffered <= _RECENT_BYTES else _RECENT_LARGE):
             oldest = young[0]
-            if all(oldest.seen.get(m, 0) == len(oldest.held) for m in oldest.members):
+            if all(oldest.seen.get(m, 0) == len(oldest.buffered) for m in oldest.members):
                 self._release(oldest)
                 oldest.closed = True
         return stream
@@ -189,9 +189,9 @@ class Listener:
             if stream.born != self.pass_number:
                 return None
             first = next(iter(stream.members.values()))
-            if stream.closed or not stream.held or first.row_key != linear_map.row_key:
+            if stream.closed or not stream.buffered or first.row_key != linear_map.row_key:
                 continue
-            same = stream.address == x.data_ptr() and _same(stream.held[0], x)
+            same = stream.address == x.data_ptr() and _same(stream.buffered[0], x)
             if same and _same_owner(stream.owners[0], owner):
                 return stream
         return None
@@ -199,7 +199,7 @@ class Listener:
     def _part(self, stream: _Stream, linear_map: LinearMap) -> None:
         """Give a layer a stream of its own, with the history it had in common."""
         seen = stream.seen.get(linear_map.name, 0)
-        agreed = list(zip(stream.held[:seen], stream.owners[:seen], strict=True))
+        agreed = list(zip(stream.buffered[:seen], stream.owners[:seen], strict=True))
         del stream.members[linear_map.name]
         stream.seen.pop(linear_map.name, None)
         alone = self._open(linear_map, stream.source.copy())
@@ -208,14 +208,14 @@ class Listener:
             self._fold(alone, x, owner, owned=False)
 
     def _release(self, stream: _Stream) -> None:
-        for x, owner in zip(stream.held, stream.owners, strict=True):
+        for x, owner in zip(stream.buffered, stream.owners, strict=True):
             self._fold(stream, x, owner, owned=True)
-        stream.held, stream.owners, stream.seen = [], [], {}
+        stream.buffered, stream.owners, stream.seen = [], [], {}
 
     def _end_of_pass(self) -> None:
         for stream in list(self.streams):
             for name, linear_map in list(stream.members.items()):
-                if stream.seen.get(name, 0) < len(stream.held) and len(stream.members) > 1:
+                if stream.seen.get(name, 0) < len(stream.buffered) and len(stream.members) > 1:
                     self._part(stream, linear_map)
             self._release(stream)
         # A split during this loop opened streams that hold nothing; the list above is complete.

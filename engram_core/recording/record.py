@@ -187,7 +187,7 @@ def _batch_steps(
             keeper.before(batch, owner)
             try:
                 with usage.watching(batch.args, batch.kwargs):
-                    listener.forward(view, batch.to(place).unshared(), owner)
+                    listener.run_batch(view, batch.to(place).unshared(), owner)
             except EngramError:
                 raise
             except MODEL_ERRORS as error:

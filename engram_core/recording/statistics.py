@@ -154,7 +154,7 @@ class Source:
         """Rows over all concepts and the background."""
         return sum(s.count for s in self.statistics.values())
 
-    def of(self, concept: str) -> Statistics:
+    def statistics_of(self, concept: str) -> Statistics:
         """Return the concept's statistics, empty ones if it has put no row here."""
         return self.statistics.setdefault(concept, Statistics(self.groups, self.columns))
 

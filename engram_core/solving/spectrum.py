@@ -67,9 +67,9 @@ class Spectrum:
             )
         self._solved: DualForm | PrimalForm
         if self.count < self.width and not any(s.folded for s in parts.values()):
-            self._solved = DualForm.of(parts, bias=bias, cut=self.cut)
+            self._solved = DualForm.decompose(parts, bias=bias, cut=self.cut)
         else:
-            self._solved = PrimalForm.of(total_moment(parts.values(), bias), cut=self.cut)
+            self._solved = PrimalForm.decompose(total_moment(parts.values(), bias), cut=self.cut)
 
     @property
     def form(self) -> str:

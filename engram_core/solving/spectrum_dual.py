@@ -46,7 +46,7 @@ class DualForm:
         self._solution: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def of(cls, parts: Mapping[str, Statistics], *, bias: bool, cut: float) -> DualForm:
+    def decompose(cls, parts: Mapping[str, Statistics], *, bias: bool, cut: float) -> DualForm:
         """Return the solved total of statistics that are all kept as rows.
 
         Args:

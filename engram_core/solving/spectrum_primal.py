@@ -28,7 +28,7 @@ class PrimalForm:
         self._vectors, self._reciprocals = vectors, reciprocals
 
     @classmethod
-    def of(cls, total: Tensor, *, cut: float) -> PrimalForm:
+    def decompose(cls, total: Tensor, *, cut: float) -> PrimalForm:
         """Return the solved total.
 
         Args:

@@ -33,7 +33,7 @@ __all__ = [
     "age",
     "find",
     "is_whole",
-    "keep",
+    "store",
     "only_one",
     "sha256",
     "slug",
@@ -253,7 +253,7 @@ def _made(root: Path) -> bool:
     return True
 
 
-def keep(
+def store(
     name: str, write: Callable[[Path], None], *, size: int, kind: str, of: str, about: str = ""
 ) -> Path | None:
     """Keep something; what was used longest ago goes if there is no room for it otherwise.

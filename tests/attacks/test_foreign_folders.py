@@ -126,7 +126,7 @@ def test_a_folder_that_takes_long_holds_nobody_up_and_says_which_limit_it_exceed
 ):
     place, limits = deep(tmp_path / "deep", 20_000), trial.examination_limits
     monkeypatch.setattr(
-        trial, "limits_of", lambda m, c: Limits(9.0, 2 * GB) if m == str(place) else limits(m, c)
+        trial, "examination_limits", lambda m, c: Limits(9.0, 2 * GB) if m == str(place) else limits(m, c)
     )
     long = ModelCheck(ModelRequest.of(str(place), str(texts)))
     while long.running and not long.doing.startswith("Reading the model"):

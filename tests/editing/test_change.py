@@ -37,7 +37,7 @@ GIVEN = {
 
 def change(atlas: ec.Atlas, edit: Edit) -> Change:
     taken = edit.taken(atlas.concepts)
-    return Change(atlas, edit.layers, taken, LayerFactors(atlas).of(edit, taken), not edit.from_nothing)
+    return Change(atlas, edit.layers, taken, LayerFactors(atlas).factors(edit, taken), not edit.from_nothing)
 
 
 @pytest.mark.parametrize("options", GIVEN.values(), ids=GIVEN.keys())
@@ -60,10 +60,10 @@ def test_the_edited_matrix_is_the_formula(atlas, options) -> None:
 def test_adaptive_factors_are_those_of_any_multiple_of_the_strengths(atlas, monkeypatch) -> None:
     factors = LayerFactors(atlas)
     one, two = (Edit.of(atlas, erase={"a": s, "b": 2 * s}, scaling="adaptive") for s in (1.0, 3.0))
-    found = factors.of(one, one.taken(atlas.concepts))
+    found = factors.factors(one, one.taken(atlas.concepts))
     assert found == layer_factors(atlas, one) and max(found.values()) == 1.0
     monkeypatch.setattr("engram_core.editing.change.layer_factors", None)  # not asked again
-    assert factors.of(two, two.taken(atlas.concepts)) == found
+    assert factors.factors(two, two.taken(atlas.concepts)) == found
 
 
 @pytest.mark.parametrize(("smallest", "weights"), [(1 << 22, ["0", "2", "3"]), (0, ["2", "3"])])
@@ -149,15 +149,17 @@ def test_factors_are_made_once_for_all_strengths_that_are_multiples(monkeypatch)
     monkeypatch.setattr("engram_core.editing.change.layer_factors", lambda *a: (made.append(1), real(*a))[1])
     factors = LayerFactors(case.atlas)
     edit = Edit.of(case.atlas, erase={"a": 1.0, "b": 2.0}, scaling="adaptive")
-    first = factors.of(edit, {"a": 1.0, "b": 2.0})
+    first = factors.factors(edit, {"a": 1.0, "b": 2.0})
     twice = replace(edit, erase=(("a", 2.0), ("b", 4.0)))
-    assert factors.of(twice, {"a": 2.0, "b": 4.0}) == first == pytest.approx(real(case.atlas, twice))
+    assert factors.factors(twice, {"a": 2.0, "b": 4.0}) == first == pytest.approx(real(case.atlas, twice))
     assert len(made) == 1
     first["0"] = -1.0  # what is handed out is the caller's
     other = replace(edit, erase=(("a", 2.0), ("b", 1.0)))
-    assert factors.of(other, {"a": 2.0, "b": 1.0}) == real(case.atlas, other) and len(made) == 2
-    assert factors.of(replace(edit, adaptive_power=3.0), {"a": 1.0, "b": 2.0}) != real(case.atlas, edit)
-    assert factors.of(replace(edit, scaling="plain"), {"a": 1.0}) == {"0": 1.0, "2": 1.0} and len(made) == 3
+    assert factors.factors(other, {"a": 2.0, "b": 1.0}) == real(case.atlas, other) and len(made) == 2
+    assert factors.factors(replace(edit, adaptive_power=3.0), {"a": 1.0, "b": 2.0}) != real(case.atlas, edit)
+    assert (
+        factors.factors(replace(edit, scaling="plain"), {"a": 1.0}) == {"0": 1.0, "2": 1.0} and len(made) == 3
+    )
 
 
 def test_a_clipped_filter_has_factors_of_its_own_for_every_strength() -> None:
@@ -165,6 +167,8 @@ def test_a_clipped_filter_has_factors_of_its_own_for_every_strength() -> None:
     case = case_of("many rows")
     clipped = case.atlas.sharpen(1.5, clip=True)
     factors, edit = LayerFactors(clipped), Edit.of(clipped, erase={"a": 1.0}, scaling="adaptive")
-    assert factors.of(edit, {"a": 1.0}) == layer_factors(clipped, edit)
+    assert factors.factors(edit, {"a": 1.0}) == layer_factors(clipped, edit)
     strong = replace(edit, erase=(("a", 4.0),))
-    assert factors.of(strong, {"a": 4.0}) == layer_factors(clipped, strong) != layer_factors(clipped, edit)
+    assert (
+        factors.factors(strong, {"a": 4.0}) == layer_factors(clipped, strong) != layer_factors(clipped, edit)
+    )

@@ -24,7 +24,7 @@ def assert_same(found: ec.Recording, expected: ec.Recording) -> None:
         mine, theirs = (r.sources[r.source_of[layer]] for r in (found, expected))
         for name in found.counts:
             assert found.rows(layer, name) == expected.rows(layer, name) > 0
-            moments = [homogeneous_moment(s.of(name), True) for s in (mine, theirs)]
+            moments = [homogeneous_moment(s.statistics_of(name), True) for s in (mine, theirs)]
             assert relative(*moments) < 1e-5, (layer, name)
 
 

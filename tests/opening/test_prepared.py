@@ -101,7 +101,9 @@ def test_an_entry_of_another_kind_in_its_place_is_made_again(records) -> None:
     first = ec.prepare(subject())
     (entry,) = entries()
     clear()
-    cache.keep(entry.name, lambda f: (f / "engrams.safetensors").write_bytes(b"no"), size=2, kind="x", of="x")
+    cache.store(
+        entry.name, lambda f: (f / "engrams.safetensors").write_bytes(b"no"), size=2, kind="x", of="x"
+    )
     assert_same(ec.prepare(subject()), first)
     assert len(records) == 2 and len(entries()) == 1
 
@@ -129,7 +131,7 @@ def test_a_model_that_is_written_to_while_it_is_recorded_is_not_kept(monkeypatch
     with prepared(mine) as found:
         weights.numpy()[1, 2] += 1.0  # no change counter sees it
         with pytest.raises(ModelMismatchError, match="changed"):
-            found.keep()
+            found.store()
     assert not entries()
 
 
@@ -138,7 +140,7 @@ def test_scores_of_the_base_are_kept_with_it() -> None:
     with prepared(mine) as found:
         assert found.scores() is None
         found.write_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})  # nothing is kept yet
-        found.keep()
+        found.store()
         assert found.scores() is None
         found.write_scores({"a": 0.5, "b": 0.25, "c": 1.0, "": 0.01})
     with prepared(subject()) as again:

@@ -36,8 +36,8 @@ def rows(request) -> Tensor:
 def form(kind: type, rows: Tensor) -> DualForm | PrimalForm:
     if kind is DualForm:
         part = Statistics(1, WIDTH, len(rows), [rows[None]], dtype=rows.dtype)
-        return DualForm.of({"all": part}, bias=False, cut=CUT)
-    return PrimalForm.of((rows.mT @ rows)[None], cut=CUT)
+        return DualForm.decompose({"all": part}, bias=False, cut=CUT)
+    return PrimalForm.decompose((rows.mT @ rows)[None], cut=CUT)
 
 
 @pytest.mark.parametrize("kind", [DualForm, PrimalForm])

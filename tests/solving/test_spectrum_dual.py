@@ -38,7 +38,7 @@ def test_rows_are_held_once_and_duals_are_made_when_asked_for() -> None:
     recording = ec.record(layer, {"a": rows[:8], "b": rows[8:]})
     atlas = ec.extract(layer, recording)
     for name in "ab":
-        kept, seen = atlas.trace(LAYER, name).rows, recording.sources[0].of(name).rows()
+        kept, seen = atlas.trace(LAYER, name).rows, recording.sources[0].statistics_of(name).rows()
         assert kept.untyped_storage().data_ptr() == seen.untyped_storage().data_ptr()
         assert torch.equal(kept, seen)
     before = atlas.nbytes

@@ -25,8 +25,8 @@ from engram_core.storing.cache import (
     clear,
     entries,
     find,
-    keep,
     only_one,
+    store,
 )
 
 
@@ -348,6 +348,6 @@ def test_a_disk_that_runs_full_keeps_nothing_and_says_so_once(root, caplog) -> N
         raise OSError(28, "No space left on device")
 
     for _ in range(2):
-        assert keep("one", write, size=2000, kind="engrams", of="x") is None
+        assert store("one", write, size=2000, kind="engrams", of="x") is None
     assert not list(root.iterdir())
     assert sum("No space left on device" in r.message for r in caplog.records) == 1

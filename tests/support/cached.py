@@ -8,7 +8,7 @@ import pytest
 
 from engram_core.storing import cache
 from engram_core.storing.cache import (
-    keep,
+    store,
 )
 
 DATA = bytes(range(256)) * 40
@@ -19,7 +19,7 @@ def put(name: str, size: int = len(DATA), **options: str) -> Path | None:
         (folder / "data").write_bytes((DATA * (size // len(DATA) + 1))[:size])
         (folder / "more").write_text("more")
 
-    return keep(name, write, size=size, **({"kind": "engrams", "of": "a model"} | options))
+    return store(name, write, size=size, **({"kind": "engrams", "of": "a model"} | options))
 
 
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -50,7 +50,7 @@ class AttentionMap(LinearMap):
             return "out_proj.weight", "out_proj.bias"
         return ("in_proj_weight" if self.packed else f"{self.part}_proj_weight"), "in_proj_bias"
 
-    def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    def replaced_parameters(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
         """Write this map's rows into copies of the packed parameters as they are in `model` now.
 
         Args:

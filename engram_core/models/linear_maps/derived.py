@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ..view import base_of, submodule
 from .linear import LinearMap
 
-__all__ = ["DerivedMap", "filled", "hold_forward", "held_layer", "release_forward"]
+__all__ = ["DerivedMap", "filled", "replace_forward", "replacing_layer", "restore_forward"]
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def filled(layer: nn.Module, weight: Tensor, bias: Tensor | None, like: Tensor) 
 
 
 def replace_forward(module: nn.Module, layer: nn.Module) -> None:
-    """Let a view's module compute what `layer` computes; `release_forward` ends it.
+    """Let a view's module compute what `layer` computes; `restore_forward` ends it.
 
     Args:
         module: on a view.
@@ -196,7 +196,7 @@ def replace_forward(module: nn.Module, layer: nn.Module) -> None:
 
 
 def replacing_layer(module: nn.Module) -> nn.Module | None:
-    """Return the layer that `hold_forward` put in a module's place, if any.
+    """Return the layer that `replace_forward` put in a module's place, if any.
 
     Args:
         module: on a view.
@@ -205,7 +205,7 @@ def replacing_layer(module: nn.Module) -> nn.Module | None:
 
 
 def restore_forward(module: nn.Module) -> None:
-    """Give a module back the forward it had before `hold_forward`.
+    """Give a module back the forward it had before `replace_forward`.
 
     Args:
         module: on a view.

@@ -84,7 +84,7 @@ class ExpertMap(LinearMap):
         column = bias.detach()[self.expert].to(wide)
         return torch.cat([matrix, column.reshape(1, -1, 1)], -1)
 
-    def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    def replaced_parameters(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
         """Write this expert into copies of the parameters as they are in `model` now.
 
         Args:

@@ -148,7 +148,7 @@ class LinearMap:
         bias = matrix[..., -1].reshape(-1) if self.bias else None
         return self._matrix_to_weight(matrix[..., : self.columns]), bias
 
-    def merge(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
+    def replaced_parameters(self, model: nn.Module, weight: Tensor, bias: Tensor | None) -> dict[str, Tensor]:
         """Return the owning module's parameters with this map's part replaced, by attribute name.
 
         Args:
@@ -209,7 +209,7 @@ class LinearMap:
         return False
 
     def release(self, view: nn.Module) -> bool:
-        """Undo `hold`; False if there is nothing to undo.
+        """Undo `install`; False if there is nothing to undo.
 
         Args:
             view: a private view.

@@ -158,7 +158,7 @@ def test_an_expert_reads_the_tokens_that_the_router_sends_to_it(model) -> None:
                     assert not len(mine)
                     continue
                 source = recording.sources[recording.source_of[layer]]
-                statistics = source.of(concept)
+                statistics = source.statistics_of(concept)
                 assert statistics.count == len(mine)
                 if statistics.folded:
                     assert statistics.moment is not None
@@ -202,7 +202,8 @@ def test_recording_concepts_in_one_pass_or_apart_gives_the_same(model) -> None:
         for concept in CONCEPTS:
             assert apart.rows(layer, concept) == mixed.rows(layer, concept), (layer, concept)
             one, two = (
-                homogeneous_moment(r.sources[r.source_of[layer]].of(concept), True) for r in (apart, mixed)
+                homogeneous_moment(r.sources[r.source_of[layer]].statistics_of(concept), True)
+                for r in (apart, mixed)
             )
             assert relative(one, two) < 1e-5, (layer, concept)
 

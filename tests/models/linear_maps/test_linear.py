@@ -39,7 +39,7 @@ def test_matrix_split_merge_gives_the_parameters_back(layer: nn.Module) -> None:
         nn.init.normal_(parameter)
     before = {name: p.detach().clone() for name, p in layer.named_parameters()}
     for linear_map in find_slots(layer):
-        merged = linear_map.merge(layer, *linear_map.split(linear_map.matrix(layer)))
+        merged = linear_map.replaced_parameters(layer, *linear_map.split(linear_map.matrix(layer)))
         assert set(merged) == set(linear_map.parameter_names()[: 1 + linear_map.bias])
         for name, tensor in merged.items():
             torch.testing.assert_close(tensor, before[name], rtol=0, atol=0)
