@@ -1,9 +1,10 @@
 """Engram Explorer's core: record a model, extract every concept's engram, edit, measure."""
 
 from .atlas import Atlas, extract
+from .concepts.classification import Classification
 from .concepts.concepts import BACKGROUND, Concept, ConceptSet
 from .concepts.sample import Sample
-from .concepts.tasks import Classification, Scores, Subject, Task
+from .concepts.tasks import Scores, Subject, Task
 from .editing.edit import Edit
 from .editing.live_edit import LiveEdit, bake, live_edit
 from .errors import (

@@ -211,8 +211,9 @@ def extract(
     spectra = {key: spectrum for key, (spectrum, _) in found.items()}
     traces = {(key, name): trace for key, (_, each) in found.items() for name, trace in each.items()}
     return Atlas(
-        model, concepts=names, linear_maps={name: linear_maps[name] for name in chosen}, key_of=key_of, spectra=spectra,
-        traces=traces, counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},
+        model, concepts=names, linear_maps={name: linear_maps[name] for name in chosen}, key_of=key_of,
+        spectra=spectra, traces=traces,
+        counts={n: recording.counts[n] for n in (*names, BACKGROUND) if n in recording.counts},
         coverage=recording.layers, identity=recording.identity, sharpness=sharp,
         probes=recording.probes, pretrained=pretrained,
     )  # fmt: skip

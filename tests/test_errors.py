@@ -10,8 +10,9 @@ from helpers import structured
 from torch import Tensor, nn
 
 import engram_core as ec
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import (
     ConceptOutsideTotalError,
     DataError,

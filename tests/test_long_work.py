@@ -12,7 +12,8 @@ import torch
 from helpers import Case, subject_of
 
 import engram_core as ec
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.classification import Classification
+from engram_core.concepts.tasks import Subject
 from engram_core.mapping.strengths import points_steps, trace_strengths_steps
 from engram_core.mapping.trace_meter import TraceMeter
 from engram_core.measuring.by_layer import layer_effects_steps

@@ -22,7 +22,7 @@ from engram_core.language import about_texts, adapter_folders, atlas_settings, s
 from engram_core.language.export import edit_record
 from engram_core.language.lora import check_lora
 from engram_core.progress import Progress
-from engram_core.storing.files import Scratch
+from engram_core.storing.workplaces import Scratch
 
 from ..choice.choice import ERASE, Choice
 from ..server.base import Base

@@ -130,7 +130,7 @@ class BackgroundLoad:
         if facts.kind != "text":
             for done, concept in enumerate(facts.classes):
                 self.fraction = 0.85 + 0.05 * done / len(facts.classes)
-                self.doing = f"Preparing the switch for {concept}"
+                self.doing = f"Preparing the edit of {concept}"
                 for layer in atlas.layers:
                     atlas.dense(layer, concept)
         self.fraction, self.doing = 0.9, "Scoring the base model"

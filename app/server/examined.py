@@ -13,7 +13,7 @@ from engram_core.errors import EngramError
 from engram_core.hub.downloads import find_folder
 from engram_core.opening.examine import Examined, examination_limits, is_path
 from engram_core.opening.samples import missing_samples, sample_names
-from engram_core.sandboxing.limits import run_limited
+from engram_core.sandboxing.limited_process import run_limited
 
 __all__ = ["PLACES", "Places", "examine_apart"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engram_core.errors import EngramError
-from engram_core.storing.files import Scratch
+from engram_core.storing.workplaces import Scratch
 
 __all__ = ["upload"]
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..storing.cache import Entry, age, cache_folder, cache_limit, clear, entries
+from ..storing.cache import Entry, age, clear, entries
+from ..storing.cache_settings import cache_folder, cache_limit
 from .options import AsJson
 from .printing import out_console, print_json
 from .tables import print_table

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from .batch import Batch, Key, check_values, pieces
+from .batch_axis import argument_names, cut_of
 from .concepts import BACKGROUND, ConceptSet
 from .inputs import Inputs, is_set, sets_of
-from .layer_axes import RowAxes, apart, find_row_axes, prefix
 from .masks import as_mask, is_one_tower, lies_along, no_mask, positions_of
-from .row_axes import Prober, argument_names, cut_of
+from .row_axes import RowAxes, apart, find_row_axes, prefix
 from .row_owners import Owner
+from .trial_runs import Prober
 
 __all__ = ["Part", "Reader", "lying"]
 
@@ -51,7 +52,7 @@ class Reader:
     Args:
         model: the model that the batches are for.
         batch_size: most inputs in one call.
-        axis: see `row_axes.cut_of`.
+        axis: see `batch_axis.cut_of`.
     """
 
     def __init__(self, model: nn.Module, *, batch_size: int = 256, axis: int | str | None = "auto"):

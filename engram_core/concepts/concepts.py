@@ -51,7 +51,7 @@ class ConceptSet(Mapping[str, Concept]):
         background: inputs that enter the total Σ but are no concept (None: none).
         batch_axis: the dimension along which a set's inputs lie: 0; 1 for sequence-first data; None if every
             set is one input that is never divided (a graph, a picture without a batch dimension); or
-            ``"auto"``: found out on the model that runs them (see `row_axes.cut_of`).
+            ``"auto"``: found out on the model that runs them (see `batch_axis.cut_of`).
     """
 
     texts: Any = None

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .batch import Batch, Key
-from .layer_axes import prefix
+from .row_axes import prefix
 
 __all__ = ["as_mask", "is_one_tower", "lies_along", "no_mask", "positions_of"]
 

@@ -1,305 +1,220 @@
-"""Find out on the model itself what its inputs are: along which dimension they lie, and who reads them.
+"""Find out which layers read the positions of an argument, and along which of their dimensions.
 
-Sizes say nothing: 300 may be pictures, positions or nodes. So a few inputs are run together and apart. What
-may be divided gives every layer the same rows either way.
+A few inputs are run with fewer positions, and with one input more: a decoder whose source is shortened goes
+on reading all of its target, however alike their lengths are.
 """
 
 from __future__ import annotations
 
-import inspect
-import weakref
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..errors import EngramError
-from ..models.layers import LinearMap, find_linear_maps
-from ..models.linear_maps.experts import open_experts
-from ..models.packed_attention import open_attention
-from ..models.unwritten import Unwritten
-from ..models.view import base_of, shared_copy, submodule
-from ..numerics.precision import callers_device
-from .batch import Batch, Cut, Key
-from .inputs import MODEL_ERRORS
+from .batch import Batch, Key
+from .trial_runs import Call, Heard, Prober
 
-__all__ = ["Call", "Heard", "Prober", "argument_names", "cut_of", "too_many_arguments"]
+__all__ = ["Axis", "RowAxes", "apart", "prefix", "find_row_axes"]
 
-_FEW, _FIRST = 8, 3  # inputs that are tried together, and how many of them make the first part
-_TRIES = 8  # ways to divide the arguments that are tried
-# Rows of one input differ by rounding when it runs in other company: by this share of their size at most.
-_ALIKE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.float16: 2e-2, torch.bfloat16: 5e-2}
+_FEW = 3  # inputs that are run to find out
+_TRIES = 12  # sets of arguments that are shortened together, at most
+_ENDINGS = ("attention_mask", "input_ids", "inputs_embeds", "token_type_ids", "position_ids", "hidden_states",
+            "padding_mask", "mask", "ids")  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a layer: the shape that indexes its rows, and two numbers that stand for each row."""
-
-    positions: tuple[int, ...]
-    marks: Tensor
-    """(…, 2) float64; of a convolution, one for every place of its input instead."""
-    rounding: float = 1e-3
-    """By which share of their size rows of one input may differ that were computed in other company."""
-
-
-Heard = dict[str, list[Call]]
-"""The calls of every layer in one pass."""
-
-
-class Prober:
-    """A view of a model that is run on a few inputs to hear what its layers read.
+class Axis:
+    """One of the dimensions that index a layer's rows.
 
     Attributes:
-        blocks: for every expert, the block it belongs to.
+        inputs: whether it follows the number of inputs.
+        of: the arguments whose positions it follows.
+        major: where it is more than one of these, or inputs cut in parts: whether the inputs vary slowest;
+            None if that could not be found out.
     """
 
-    def __init__(self, model: nn.Module):
-        base = base_of(model)
-        self._linear_maps = find_linear_maps(base)
-        self._view = shared_copy(base)
-        open_attention(self._view)
-        open_experts(self._view, self._linear_maps)
-        self._view.eval()
-        self._unwritten = Unwritten(self._view, base)
-        self._place = next((p.device for p in base.parameters()), torch.device("cpu"))
-        self._heard: Heard = {}
-        self.blocks = {
-            linear_map.name: linear_map.module for linear_map in self._linear_maps if linear_map.routed
-        }
-        for linear_map in self._linear_maps:
-            submodule(self._view, linear_map.port).register_forward_pre_hook(
-                self._hook(linear_map), with_kwargs=True
-            )
+    inputs: bool = False
+    of: frozenset[Key] = frozenset()
+    major: bool | None = True
 
-    def _hook(self, linear_map: LinearMap) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-            if x is None:
-                return
-            positions = (int(args[2]),) if linear_map.routed else linear_map.positions(x)
-            self._heard.setdefault(linear_map.name, []).append(
-                Call(positions, _marks(linear_map, x), _ALIKE.get(x.dtype, 1e-3))
-            )
 
-        return hook
+@dataclass(frozen=True)
+class RowAxes:
+    """What indexes the rows of every layer, call by call.
 
-    def run(self, batch: Batch, *, seed: int = 0) -> Heard | None:
-        """Return what the layers read, or None if the model cannot run these inputs.
+    Attributes:
+        layers: the dimensions of every call in one pass.
+        blocks: the one dimension of the tokens that a block of experts distributes.
+        blind: arguments whose positions could not be told from others.
+    """
+
+    layers: Mapping[str, list[tuple[Axis, ...]]]
+    blocks: Mapping[str, tuple[Axis, ...]] = field(default_factory=dict)
+    blind: frozenset[Key] = frozenset()
+
+    def axes_of(self, layer: str, call: int, dimensions: int) -> tuple[Axis, ...] | None:
+        """Return the dimensions of one call; None if such a call was not heard.
 
         Args:
-            batch: the inputs.
-            seed: of torch, for models that draw.
+            layer: name of the layer.
+            call: which of its calls in a pass, from 0.
+            dimensions: how many index its rows.
         """
-        self._heard = {}
-        devices = [self._place] if self._place.type == "cuda" else []
-        try:
-            with torch.random.fork_rng(devices), torch.no_grad():
-                torch.manual_seed(seed)
-                call = batch.to(self._place).unshared()
-                with self._unwritten, callers_device():
-                    self._view(*call.args, **call.kwargs)
-        except (*MODEL_ERRORS, EngramError):
-            return None
-        return self._heard
+        calls = [axes for axes in self.layers.get(layer, []) if len(axes) == dimensions]
+        if call < len(self.layers.get(layer, ())) and len(self.layers[layer][call]) == dimensions:
+            return self.layers[layer][call]
+        return calls[0] if calls and all(axes == calls[0] for axes in calls) else None
 
-    def may_cut(self, batch: Batch, cut: Cut) -> bool | None:
-        """Return whether a few inputs give the same rows together and apart; None if they fail together.
 
-        Args:
-            batch: the inputs.
-            cut: how they would be divided.
-        """
-        tried = replace(batch, cut=cut)
-        size = tried.leading()[1].shape[cut.axis or 0]
-        if not size:
-            return None
-        few = (
-            torch.linspace(0, size - 1, min(size, _FEW)).round().long() if size > 1 else torch.zeros(2).long()
-        )
-        together = self.run(tried.take(few))
-        if together is None:
-            return None
-        first = min(_FIRST, len(few) - 1)
-        parts = [self.run(tried.take(index)) for index in (few[:first], few[first:])]
-        if any(part is None for part in parts):
-            return False
-        # Learned queries are the same in every part. So are the rows of an argument that goes along whole,
-        # which would count once in every part.
-        every = all(key in (cut.along or ()) for key, v in batch.items() if isinstance(v, Tensor))
-        if _alike(together, parts, constant=every):
+def prefix(name: str) -> str:
+    """Return what arguments of one tower have in common: "decoder_" of "decoder_attention_mask".
+
+    Args:
+        name: of an argument.
+    """
+    return next((name.removesuffix(end) for end in _ENDINGS if name.endswith(end)), name)
+
+
+def find_row_axes(
+    probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]
+) -> RowAxes | None:
+    """Find out what indexes the rows of every layer.
+
+    Args:
+        probe: of the model.
+        batch: some inputs; how they are divided must be known.
+        keys: the arguments whose positions are masked.
+        names: of all arguments.
+
+    Returns:
+        None if the model cannot run a few of the inputs.
+    """
+    whole = batch.cut.axis is None
+    index = torch.arange(min(batch.size, _FEW))
+    few = batch.take(index)
+    heard = probe.run(few)
+    if heard is None:
+        return None
+    more = heard if whole else probe.run(batch.take(torch.cat([index, index[:1]])))
+    if more is None:
+        return None
+    shorter = {key: None if whole else _shortened(probe, few, heard, key, names) for key in keys}
+    layers: dict[str, list[tuple[Axis, ...]]] = {}
+    for name, calls in heard.items():
+        others = [more, *(found for found in shorter.values() if found is not None)]
+        if any(len(other.get(name, [])) != len(calls) for other in others):
+            continue  # it is not called alike: not known
+        layers[name] = [
+            _axes(
+                few.size,
+                calls[i],
+                more[name][i],
+                {k: s[name][i] for k, s in shorter.items() if s is not None},
+            )
+            for i in range(len(calls))
+        ]
+    # An expert that is sent nothing in one of the passes reads the same tokens as its neighbours.
+    blocks = {block: layers[name][0] for name, block in probe.blocks.items() if name in layers}
+    return RowAxes(layers, blocks, frozenset(key for key, found in shorter.items() if found is None))
+
+
+def _axes(inputs: int, call: Call, more: Call, shorter: Mapping[Key, Call]) -> tuple[Axis, ...]:
+    found = []
+    for place, size in enumerate(call.positions):
+        of = {k for k, s in shorter.items() if _size(s, place) != size}
+        follows = _size(more, place) != size
+        major = _major(inputs, call, more, place) if follows else True
+        found.append(Axis(follows, frozenset(of), major))
+    return tuple(found)
+
+
+def _size(call: Call, place: int) -> int:
+    return call.positions[place] if place < len(call.positions) else -1
+
+
+def _major(inputs: int, call: Call, more: Call, place: int) -> bool | None:
+    """Whether the inputs vary slowest in a dimension: `more` has the first input once again, at the end."""
+    if any(tuple(one.marks.shape[:-1]) != one.positions for one in (call, more)):
+        return True  # patches: the inputs are a dimension of their own
+    one, two = call.marks.movedim(place, 0), more.marks.movedim(place, 0)
+    before, after = len(one), len(two)
+    if before != inputs * (after - before) or one.shape[1:] != two.shape[1:]:
+        return None
+
+    def near(a: Tensor, b: Tensor) -> bool:
+        return bool((a - b).norm() <= call.rounding * max(float(a.norm()), 1e-30))
+
+    if near(one, two[:before]):
+        return True
+    parts = two.reshape(after - before, inputs + 1, *two.shape[1:])[:, :inputs]
+    return False if near(one, parts.reshape(one.shape)) else None
+
+
+def _shortened(probe: Prober, batch: Batch, heard: Heard, key: Key, names: Mapping[Key, str]) -> Heard | None:
+    """Return what is heard when one argument has fewer positions, with as few others as the model allows."""
+    for group in _groups(batch, key, names):
+        for index in _fewer(batch, key):
+            found = probe.run(batch.map(lambda k, v, g=group, i=index: _part(batch, k, v, g, i)))  # type: ignore[misc]
+            if found is not None and any(
+                [c.positions for c in found.get(name, [])] != [c.positions for c in calls]
+                for name, calls in heard.items()
+            ):
+                return found
+    return None
+
+
+def _part(batch: Batch, key: Key, value: object, group: frozenset[Key], index: Tensor) -> object:
+    if key not in group or not isinstance(value, Tensor):
+        return value
+    return value.index_select(1 - int(batch.cut.axis or 0), index.to(value.device))
+
+
+def _fewer(batch: Batch, key: Key) -> Iterator[Tensor]:
+    """Yield which positions are left: half, so that a layer that reads every second one shows it, or so."""
+    length = _length(batch, key)
+    for left in dict.fromkeys(((length + 1) // 2, length - 1)):
+        if 0 < left < length:
+            yield torch.arange(left)
+    yield torch.cat([torch.arange(length), torch.tensor([length - 1])])
+
+
+def _length(batch: Batch, key: Key) -> int:
+    value = dict(batch.items())[key]
+    return int(value.shape[1 - int(batch.cut.axis or 0)])
+
+
+def _groups(batch: Batch, key: Key, names: Mapping[Key, str]) -> Iterator[frozenset[Key]]:
+    """Yield sets of arguments to shorten: those of one tower by their names, then by and by more."""
+    place = 1 - int(batch.cut.axis or 0)
+    fits = [
+        k
+        for k, v in batch.items()
+        if isinstance(v, Tensor) and v.ndim > 1 and v.shape[place] == _length(batch, key) and k != key
+    ]
+    own = [k for k in fits if prefix(names[k]) == prefix(names[key])]
+    rest = sorted(fits, key=lambda k: k not in own)
+    sets = [frozenset([key, *own])]
+    for count in range(len(rest) + 1):
+        sets += [frozenset([key, *some]) for some in itertools.combinations(rest, count)]
+    yield from list(dict.fromkeys(sets))[:_TRIES]
+
+
+def apart(probe: Prober, batch: Batch, keys: Sequence[Key], names: Mapping[Key, str]) -> bool:
+    """Return whether the first of some arguments of one length may have another one than the rest.
+
+    Args:
+        probe: of the model.
+        batch: some inputs.
+        keys: the arguments.
+        names: of all arguments.
+    """
+    few = batch.take(torch.arange(min(batch.size, _FEW)))
+    own = frozenset(k for k in keys if prefix(names[k]) == prefix(names[keys[0]]))
+    if len(own) == len(keys):
+        return False
+    for index in _fewer(few, keys[0]):
+        if probe.run(few.map(lambda k, v, i=index: _part(few, k, v, own, i))) is not None:  # type: ignore[misc]
             return True
-        again = self.run(tried.take(few), seed=1)
-        # What differs from itself tells nothing against it: such a model draws at random, or keeps a state.
-        return again is not None and not _alike(together, [again])
-
-    def same(self, one: Batch, other: Batch) -> bool:
-        """Return whether two calls give every layer the same rows.
-
-        Args:
-            one: calls of one pass.
-            other: calls of another.
-        """
-        first = self.run(one)
-        second = None if first is None else self.run(other)
-        return first is not None and second is not None and _alike(first, [second])
-
-
-def _marks(linear_map: LinearMap, x: Tensor) -> Tensor:
-    """Return two numbers for every row of a layer's input (for every place, where rows are patches)."""
-    places = len(getattr(getattr(linear_map, "inner", linear_map), "kernel", ()))
-    x = x.detach().movedim(x.ndim - 1 - places, -1)
-    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
-    generator = torch.Generator().manual_seed(0)
-    directions = torch.randn(x.shape[-1], 2, generator=generator, dtype=torch.float64)
-    return (
-        (x.to(kind) @ directions.to(x.device, kind)).double().cpu() if x.is_floating_point() else x.double()
-    )
-
-
-def _alike(whole: Heard, parts: list[Any], *, constant: bool = False) -> bool:
-    """Whether the parts together hold the rows of the whole, in any order, or each one all of a constant."""
-    for name in whole.keys() | {name for part in parts for name in part}:
-        together, apart = whole.get(name, []), [c for part in parts for c in part.get(name, [])]
-        if not together or not apart:
-            return False
-        rounding = together[0].rounding
-        left, right = (
-            torch.cat([c.marks.reshape(-1, c.marks.shape[-1]) for c in calls]) for calls in (together, apart)
-        )
-        if constant and _constant(together, [part.get(name, []) for part in parts]):
-            continue
-        if left.shape != right.shape:
-            # In half precision a router's choice may turn on rounding: a few rows more or less say nothing.
-            if rounding < _ALIKE[torch.float16] or abs(len(left) - len(right)) > len(left) / 4:
-                return False
-        elif not (left.sort(0).values - right.sort(0).values).norm() <= rounding * left.norm():
-            return False
-    return True
-
-
-def _constant(whole: list[Call], parts: list[list[Call]]) -> bool:
-    """Whether a layer reads the same whatever the inputs are, as learned queries do."""
-    return all(
-        len(part) == len(whole)
-        and all(
-            a.marks.shape == b.marks.shape and (a.marks - b.marks).norm() <= 1e-9 * a.marks.norm()
-            for a, b in zip(whole, part, strict=True)
-        )
-        for part in parts
-    )
-
-
-# -- the decision ----------------------------------------------------------------------------------
-
-_decided: weakref.WeakKeyDictionary[nn.Module, dict[tuple, Cut]] = weakref.WeakKeyDictionary()
-
-
-def argument_names(model: nn.Module, batch: Batch) -> dict[Key, str]:
-    """Return the name of every argument, as the model's forward calls it.
-
-    Args:
-        model: any model.
-        batch: the call.
-    """
-    names: dict[Key, str] = {key: key for key in batch.kwargs}
-    try:
-        known = list(inspect.signature(type(base_of(model)).forward).parameters.values())[1:]
-    except (TypeError, ValueError):
-        known = []
-    for place in range(len(batch.args)):
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        given = place < len(known) and known[place].kind in kinds
-        names[place] = known[place].name if given else str(place)
-    return names
-
-
-def too_many_arguments(model: nn.Module, batch: Batch) -> str:
-    """Return that a call has more positional arguments than the model takes; empty if it has not.
-
-    Args:
-        model: any model.
-        batch: the call.
-    """
-    known = inspect.signature(type(base_of(model)).forward).parameters.values()
-    if any(p.kind is inspect.Parameter.VAR_POSITIONAL for p in known):
-        return ""
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    takes = sum(p.kind in kinds for p in known) - 1
-    if len(batch.args) <= takes:
-        return ""
-    return (
-        f"it takes {takes} argument{'s' if takes != 1 else ''} and this batch has {len(batch.args)}. If the "
-        "last are labels, leave them out: (x for x, _ in loader)."
-    )
-
-
-def _form(batch: Batch) -> tuple:
-    """Return what sets of inputs have in common that are divided alike."""
-    lead = batch.leading()[1]
-    parts: list[tuple] = []
-    for label, tensor in batch.tensors():
-        shape = tensor.shape
-        same = tuple(tensor.ndim > d and lead.ndim > d and shape[d] == lead.shape[d] for d in (0, 1))
-        parts.append((label, tensor.ndim, tensor.dtype, tuple(shape[2:]), same))
-    return (len(batch.args), *parts)
-
-
-def cut_of(model: nn.Module, batch: Batch, axis: int | str | None = "auto") -> Cut:
-    """Return how a set of inputs is divided, found out once for a model and a form of inputs.
-
-    Args:
-        model: any model; its base is run on a few of the inputs.
-        batch: the set.
-        axis: the dimension along which the inputs lie, None if the set is one input, or ``"auto"``: the first
-            if the model gives the same rows for inputs that run apart; else, if a batch dimension can be put
-            before it, the set is one input without one; else the second, if the rows are the same along it;
-            else the set is one input.
-    """
-    if batch.cut.axis is None or axis is None:
-        return Cut(None)
-    base = base_of(model)
-    known = _decided.setdefault(base, {})
-    key = (axis, *_form(batch))
-    if key not in known:
-        known[key] = _find(base, batch, axis)
-    return known[key]
-
-
-def _find(model: nn.Module, batch: Batch, axis: int | str) -> Cut:
-    plain = Cut(0 if axis == "auto" else int(axis))
-    plain = replace(plain, along=frozenset(batch.along(int(plain.axis or 0))))
-    if not batch.leading()[1].numel():
-        return plain
-    try:
-        probe = Prober(model)
-    except EngramError:
-        return plain
-    runs = False
-    for place in (0, 1) if axis == "auto" else (int(axis),):
-        for cut in _ways(batch, place):
-            found = probe.may_cut(batch, cut)
-            if found:
-                return cut
-            runs |= found is False
-        if axis != "auto":
-            return plain
-        if place == 0 and probe.same(batch.map(_with_batch_dimension), batch):
-            return Cut(None)
-    # Inputs that the model cannot run at all are left to the recording, which says so.
-    return Cut(None) if runs or probe.run(batch) is not None else plain
-
-
-def _with_batch_dimension(_key: Key, value: Any) -> Any:
-    return value[None] if isinstance(value, Tensor) else value
-
-
-def _ways(batch: Batch, axis: int) -> Iterator[Cut]:
-    """Yield the ways to divide the arguments: all that may be, all but one, the leading one alone."""
-    along = batch.along(axis)
-    if not along:
-        return
-    ways = [along, *([k for k in along if k != other] for other in along[1:]), along[:1]]
-    for way in list(dict.fromkeys(map(frozenset, ways)))[:_TRIES]:
-        yield Cut(axis, way)
+    return False

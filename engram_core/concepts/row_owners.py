@@ -1,7 +1,7 @@
 """Say for every row of every layer which concept it belongs to, whatever shape the layer reads.
 
 A mask belongs to the positions of one argument of the model. Which layers read those positions, and along
-which of their dimensions, is found out on the model (see `layer_axes`).
+which of their dimensions, is found out on the model (see `row_axes`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import DataError
 from .batch import Key
-from .layer_axes import Axis, RowAxes
+from .row_axes import Axis, RowAxes
 
 __all__ = ["Owner", "spread_owner"]
 

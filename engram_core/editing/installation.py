@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from torch import nn
 
 from ..models.layers import LinearMap
-from ..models.linear_maps.experts import close_experts
+from ..models.linear_maps.expert_ports import close_experts
 from ..models.view import base_of, refresh, submodule
 from .change import Change
 from .input_edit import InputEdit, OutputEdit, edit_forward, restore_forward

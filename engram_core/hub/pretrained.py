@@ -16,7 +16,7 @@ import torch
 
 from ..errors import EngramError, StorageError, with_article
 from ..libraries import TRANSFORMERS, first_line, foreign_errors, maps_weights, need, quiet
-from ..storing.files import Scratch
+from ..storing.workplaces import Scratch
 from .folder import ModelFolder
 from .json_file import read_json
 

@@ -13,7 +13,7 @@ from ..atlas import Atlas
 from ..editing.live_edit import live_edit
 from ..errors import DataError, StorageError
 from ..models.identity import model_hash
-from ..models.linear_maps.adapted import inner_model, merged_model
+from ..models.linear_maps.adapted_models import inner_model, merged_model
 from ..models.view import base_of
 from ..numerics.precision import exactly
 from ..progress import Progress

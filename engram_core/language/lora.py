@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..atlas import Atlas
 from ..errors import CoverageError, DataError, StorageError
-from ..models.linear_maps.adapted import adapted_path
+from ..models.linear_maps.adapted_models import adapted_path
 from ..numerics.precision import exactly
 from ..progress import Progress
 from ..storing.files import new_files, reason
@@ -190,9 +190,9 @@ def lora_layers(atlas: Atlas, layers: str | Iterable[str] | None = None) -> list
         shown = ", ".join(left_out[:3]) + (" …" if len(left_out) > 3 else "")
         raise CoverageError(
             f"A LoRA adapter cannot hold {len(left_out)} of the {len(chosen)} layers ({shown}, of kind "
-            f"{atlas.linear_map(left_out[0]).kind}): {reasons[left_out[0]]}. The base with it would not be the "
-            "edited model. Write the whole edited model with save_edited (on the command line: --folder), or "
-            "name other layers only."
+            f"{atlas.linear_map(left_out[0]).kind}): {reasons[left_out[0]]}. The base with it would not be "
+            "the edited model. Write the whole edited model with save_edited (on the command line: "
+            "--folder), or name other layers only."
         )
     return chosen
 

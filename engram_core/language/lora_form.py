@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..models.linear_maps.adapted import inner_model
+from ..models.linear_maps.adapted_models import inner_model
 from ..models.linear_maps.conv import ConvMap
 from ..models.linear_maps.derived import DerivedMap
 from ..models.linear_maps.linear import Conv1DMap, LinearMap

@@ -20,8 +20,9 @@ from torch import nn
 from ..errors import DependencyError, StorageError
 from ..libraries import TRANSFORMERS, need
 from ..progress import Progress
-from ..storing.cache import cache_folder, find, only_one, store
+from ..storing.cache import find, only_one, store
 from ..storing.cache import sha256 as _sha256
+from ..storing.cache_settings import cache_folder
 
 __all__ = ["PackagedModel", "cache_folder"]
 

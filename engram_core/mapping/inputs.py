@@ -201,7 +201,7 @@ def listen(model: nn.Module, inputs: MapInputs, linear_maps: Sequence[LinearMap]
     Args:
         model: the base or an edited view; it is run through a private view of its own.
         inputs: what to run.
-        slots: the layers to listen to; no fused experts.
+        linear_maps: the layers to listen to; no fused experts.
         hear: see `Hear`; owners have the shape (inputs,) or (inputs, positions), or that which indexes the
             layer's rows; −1 does not count.
     """

@@ -6,7 +6,6 @@ itself. Every table has one row per concept (whose engram it is) and probe (whos
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +17,7 @@ from ..concepts.tasks import Subject
 from ..numerics.precision import exactly
 from ..progress import Memory, Progress, Recent, Step, drain
 from ..solving.choosing import chosen_concepts
+from .criteria_data import finite_number, function_data, layer_means, layers_data, response_data
 from .function import (
     function_steps,
     necessity,
@@ -35,7 +35,7 @@ from .layer_responses import (
 )
 from .options import check_options, check_subject
 from .shams import subset_shams_steps
-from .significance import CONTROL_SEEDS, SHAMS, TAILS
+from .significance import CONTROL_SEEDS, SHAMS
 
 __all__ = [
     "Criteria",
@@ -81,15 +81,15 @@ class Criteria:
         ``reactivation`` also have means[layer]: ``own`` and ``others``, and each sham's (``own_gaussian`` …).
         """
         found: dict[str, Any] = {
-            "necessity": _function_dict(self.necessity),
-            "sufficiency": _function_dict(self.sufficiency),
-            "specificity": {"means": _layer_means(self.specificity)},
-            "reactivation": {"means": _layer_means(self.reactivation)},
+            "necessity": function_data(self.necessity),
+            "sufficiency": function_data(self.sufficiency),
+            "specificity": {"means": layer_means(self.specificity)},
+            "reactivation": {"means": layer_means(self.reactivation)},
         }
         if full:
-            found["specificity"] |= _response_dict(self.specificity)
-            found["reactivation"] |= _response_dict(self.reactivation)
-            found["reactivation"]["explained"] = _by_layer(self.reactivation, "explained")
+            found["specificity"] |= response_data(self.specificity)
+            found["reactivation"] |= response_data(self.reactivation)
+            found["reactivation"]["explained"] = layers_data(self.reactivation, "explained")
         return {"summary": self.summary()} | found | self.settings
 
     def summary(self) -> dict[str, float | None]:
@@ -130,81 +130,7 @@ class Criteria:
                     f"selective_{kind}": own[f"selective_{kind}"].mean(),
                     f"selective_{kind}_p": own[f"selective_{kind}_p"].max(),
                 }
-        return {name: _number(value) for name, value in found.items()}
-
-
-def _number(value: float) -> float | None:
-    """JSON knows no infinity and no NaN."""
-    return float(value) if math.isfinite(value) else None
-
-
-def _matrix(frame: pd.DataFrame, column: str) -> dict[str, dict[str, float | None]]:
-    return {
-        concept: {p: _number(v) for p, v in zip(rows["probe"], rows[column], strict=True)}
-        for concept, rows in frame.groupby("concept", sort=False)
-    }
-
-
-def _by_layer(frame: pd.DataFrame, column: str) -> dict[str, Any]:
-    return {layer: _matrix(rows, column) for layer, rows in frame.groupby("layer", sort=False)}
-
-
-def _layer_means(frame: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """Return the mean over concepts of their own value and of that on the others' inputs, per layer."""
-    own = frame["concept"] == frame["probe"]
-    columns = {"": "value"} | {f"_{kind}": kind for kind in SHAMS if kind in frame}
-    return {
-        layer: {
-            side + tail: _number(rows[column][chosen.loc[rows.index]].mean())
-            for tail, column in columns.items()
-            for side, chosen in (("own", own), ("others", ~own))
-        }
-        for layer, rows in frame.groupby("layer", sort=False)
-    }
-
-
-def _function_dict(frame: pd.DataFrame) -> dict[str, Any]:
-    first = frame[frame["concept"] == frame["concept"].iloc[0]]
-    found: dict[str, Any] = {
-        "base": {p: _number(v) for p, v in zip(first["probe"], first["base"], strict=True)},
-        "matrix": _matrix(frame, "score"),
-        "says": _matrix(frame, "says"),
-        "selective": _per_concept(frame, "selective"),
-    }
-    details = [c.removeprefix("base_") for c in frame.columns if c.startswith("base_")]
-    if details:
-        found["details"] = {
-            name: {
-                "base": {p: _number(v) for p, v in zip(first["probe"], first[f"base_{name}"], strict=True)},
-                "matrix": _matrix(frame, name),
-            }
-            for name in details
-        }
-    if "gaussian" in frame:
-        found["control"] = _matrix(frame, "gaussian")
-        found["controls"] = _controls_dict(frame, _matrix)
-        for kind in SHAMS:
-            found["controls"][kind]["selective"] = {
-                name: _per_concept(frame, f"selective_{kind}{tail}") for name, tail in TAILS.items()
-            }
-    return found
-
-
-def _per_concept(frame: pd.DataFrame, column: str) -> dict[str, float | None]:
-    first = frame.drop_duplicates("concept")
-    return {c: _number(v) for c, v in zip(first["concept"], first[column], strict=True)}
-
-
-def _response_dict(frame: pd.DataFrame) -> dict[str, Any]:
-    found: dict[str, Any] = {"layers": _by_layer(frame, "value")}
-    if "gaussian" in frame:
-        found["control"] = _by_layer(frame, "gaussian")
-        found["controls"] = _controls_dict(frame, _by_layer)
-    return found
-
-
-def _controls_dict(frame: pd.DataFrame, shape: Any) -> dict[str, Any]:
-    return {kind: {n: shape(frame, kind + tail) for n, tail in TAILS.items()} for kind in SHAMS}
+        return {name: finite_number(value) for name, value in found.items()}
 
 
 @exactly

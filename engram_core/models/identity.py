@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from ..errors import ModelMismatchError
-from .linear_maps.adapted import adapter_states
+from .linear_maps.adapted_models import adapter_states
 from .linear_maps.frozen import stored_tensors
 from .linear_maps.parametrized import parametrization_buffers
 from .view import base_of, plain_path

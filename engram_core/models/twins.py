@@ -7,7 +7,6 @@ only that: what holds it is still copied. Whatever refers to a module of the tre
 from __future__ import annotations
 
 import copy
-import copyreg
 import enum
 import types
 import weakref
@@ -28,13 +27,13 @@ from .callable_twins import (
     reference_twin,
     weak_proxy_twin,
 )
+from .object_twins import object_twin
 from .tensor_twins import TensorTwins
 from .twin_kinds import (
     ATOMS,
     HOOKS,
     QUEUES,
     is_compiled,
-    is_made_of_attributes,
     is_plain,
     is_shared,
     slot_names,
@@ -100,7 +99,7 @@ class Twins:
         elif is_shared(kind):
             made = value
         else:
-            made = self._object(value)
+            made = object_twin(self, value)
         return self.keep(value, made)
 
     def keep(self, value: Any, made: Any) -> Any:
@@ -220,70 +219,6 @@ class Twins:
         made = self.keep(value, type(value)(value.maxsize))
         made.queue = self.twin(value.queue)
         return made
-
-    # -- everything else ------------------------------------------------------------------------
-
-    def _object(self, value: Any) -> Any:
-        kind = type(value)
-        if hasattr(kind, "__del__"):  # a copy would close, when it goes, what is the base's
-            return value
-        try:
-            if hasattr(kind, "__deepcopy__"):
-                return kind.__deepcopy__(value, self.memo)
-            reduce = copyreg.dispatch_table.get(kind)
-            reduced = value.__reduce_ex__(4) if reduce is None else reduce(value)
-            return value if isinstance(reduced, str) else self._rebuild(value, *reduced)
-        except EngramError:
-            raise
-        except Exception:  # whatever a class says against being copied
-            return self._by_attributes(value, kind)
-
-    def _rebuild(
-        self, value: Any, function: Callable[..., Any], args: tuple[Any, ...], state: Any = None,
-        items: Any = None, pairs: Any = None, setter: Any = None,
-    ) -> Any:  # fmt: skip
-        """Do what `__reduce_ex__` asks for, with twins."""
-        made = function(*[self.twin(arg) for arg in args])
-        self.keep(value, made)
-        if state is not None:
-            state = self.twin(state)
-            if setter is not None:
-                setter(made, state)
-            elif hasattr(made, "__setstate__"):
-                made.__setstate__(state)
-            else:
-                self._set_state(made, state)
-        for item in items or ():
-            made.append(self.twin(item))
-        for key, item in pairs or ():
-            made[self.twin(key)] = self.twin(item)
-        return made
-
-    @staticmethod
-    def _set_state(made: Any, state: Any) -> None:
-        attributes, slots = state if isinstance(state, tuple) and len(state) == 2 else (state, None)
-        if attributes:
-            made.__dict__.update(attributes)
-        for name, held in (slots or {}).items():
-            object.__setattr__(made, name, held)
-
-    def _by_attributes(self, value: Any, kind: type) -> Any:
-        """Copy an object that refuses to be copied by its attributes, if it is made of nothing else."""
-        self.memo.pop(id(value), None)
-        if not is_made_of_attributes(value):
-            return value
-        try:
-            made = self.keep(value, object.__new__(kind))
-            for name, held in list(getattr(value, "__dict__", {}).items()):
-                made.__dict__[name] = self.twin(held)
-            for name in slot_names(kind):
-                if hasattr(value, name):
-                    object.__setattr__(made, name, self.twin(getattr(value, name)))
-            return made
-        except EngramError:
-            raise
-        except Exception:
-            return value
 
 
 def _clone_generator(_twins: Twins, value: torch.Generator) -> torch.Generator:

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..concepts.classification import Classification
 from ..concepts.concepts import Concept, ConceptSet
 from ..concepts.inputs import is_set
 from ..concepts.sample import Sample
-from ..concepts.tasks import Classification, Subject, Task
+from ..concepts.tasks import Subject, Task
 from ..errors import DataError, EngramError
 from ..language.concepts import LanguageConcepts
 from ..language.recall_task import Recall

@@ -22,8 +22,10 @@ from ..models.view import base_of
 from ..progress import Progress
 from ..recording.record import record
 from ..solving.filters import Sharpness
-from ..storing.cache import cache_folder, discard, find, only_one, slug, store
+from ..storing.cache import find, only_one, slug, store
+from ..storing.cache_settings import cache_folder
 from ..storing.files import new_file
+from ..storing.workplaces import discard
 from .keys import atlas_key, task_key
 
 __all__ = ["Prepared", "prepare", "prepared"]
@@ -183,7 +185,7 @@ def prepare(
         found.store()
         atlas = found.atlas
     sharp = sharpness if isinstance(sharpness, Sharpness) else Sharpness(float(sharpness))
-    return atlas if sharp == atlas.sharpness else atlas.sharpen(sharp)
+    return atlas if sharp == atlas.sharpness else atlas.sharpen(sharp.power, clip=sharp.clip)
 
 
 def _on_cpu(subject: Subject) -> bool:

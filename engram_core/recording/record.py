@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from ..concepts.batch_axis import too_many_arguments
 from ..concepts.batches import Part, Reader
 from ..concepts.concepts import BACKGROUND, Concept, ConceptSet
 from ..concepts.inputs import MODEL_ERRORS, Inputs
 from ..concepts.mixing import BatchWithOwner, mixed, plain
-from ..concepts.row_axes import too_many_arguments
 from ..concepts.row_owners import Owner
 from ..errors import CoverageError, DataError, EngramError, suggest
 from ..models.identity import ModelIdentity

@@ -8,25 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import shutil
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError, StorageError, suggest
-from .files import discard, new_folder, reason, sweep
+from .cache_settings import DEFAULT_LIMIT, cache_folder, cache_limit, say_once
+from .files import new_folder, reason
 from .locks import locked
 from .manifests import MANIFEST, is_whole, read_manifest, sha256, write_manifest
+from .workplaces import discard, sweep
 
 __all__ = [
     "MANIFEST",
     "Entry",
-    "cache_folder",
-    "cache_limit",
     "clear",
     "discard",
     "entries",
@@ -39,65 +37,15 @@ __all__ = [
     "slug",
 ]
 
-_USED = "used"  # its time of change is when the entry was last opened
-_LIMIT = 8 << 30  # bytes
-_SHARE = 0.5  # of what is free beside the cache and what it holds, at most
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-
 _LOG = logging.getLogger(__name__)
-_said: set[str] = set()
+
+_USED = "used"  # its time of change is when the entry was last opened
+_SHARE = 0.5  # of what is free beside the cache and what it holds, at most
+
 _swept: set[Path] = set()
 
 
-def _say_once(text: str) -> None:
-    if text not in _said:
-        _said.add(text)
-        _LOG.warning(text)
-
-
 # -- where ----------------------------------------------------------------------------------------
-
-
-def cache_folder() -> Path | None:
-    """Return where things are kept, or None if there is no such place; it need not exist yet.
-
-    ``$ENGRAM_CACHE`` (``off``: nowhere), else a folder in the user's cache folder: ``$XDG_CACHE_HOME``,
-    ``~/.cache``, on Windows ``%LOCALAPPDATA%``.
-    """
-    chosen = os.environ.get("ENGRAM_CACHE", "")
-    if chosen.casefold() == "off":
-        return None
-    try:
-        if chosen:
-            return Path(chosen).expanduser().absolute()
-        general = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", "")
-        if os.path.isabs(general):  # the XDG specification: one that is not is ignored
-            return Path(general) / "engram-explorer"
-        home = Path.home()
-    except RuntimeError:  # neither HOME nor an entry in the list of users
-        _say_once("There is no home folder, so nothing is kept for the next start. Set ENGRAM_CACHE=FOLDER.")
-        return None
-    if not home.is_dir():
-        # A home that is not there is no accident on servers; it is not ours to make one.
-        _say_once(f"The home folder {home} does not exist, so nothing is kept for the next start. "
-                  "Set ENGRAM_CACHE=FOLDER.")  # fmt: skip
-        return None
-    return home / ".cache" / "engram-explorer"
-
-
-def cache_limit() -> int:
-    """Return how many bytes may be kept in all: ``$ENGRAM_CACHE_LIMIT`` (500MB, 2.5 GB), default 8 GB.
-
-    Raises:
-        DataError: if the variable is no size.
-    """
-    text = os.environ.get("ENGRAM_CACHE_LIMIT", "").strip()
-    if not text:
-        return _LIMIT
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)i?B?", text, re.IGNORECASE)
-    if found is None:
-        raise DataError(f"ENGRAM_CACHE_LIMIT must be a size such as 500MB or 2GB; found {text!r}.")
-    return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
 def slug(name: str) -> str:
@@ -247,7 +195,7 @@ def _made(root: Path) -> bool:
     try:
         root.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        _say_once(f"{root} cannot be written ({error.strerror}), so nothing is kept for the next start. "
+        say_once(f"{root} cannot be written ({error.strerror}), so nothing is kept for the next start. "
                   "Set ENGRAM_CACHE=FOLDER to keep it elsewhere.")  # fmt: skip
         return False
     return True
@@ -283,7 +231,7 @@ def store(
             write_manifest(parts, about_it)
     except (StorageError, OSError) as error:
         # The sentence of the writer names temporary files.
-        _say_once(f"Nothing could be kept for the next start in {root}: {reason(error.__cause__ or error)}.")
+        say_once(f"Nothing could be kept for the next start in {root}: {reason(error.__cause__ or error)}.")
         return None
     return folder if folder.is_dir() else None
 
@@ -292,13 +240,13 @@ def _room(root: Path, size: int) -> bool:
     try:
         limit = cache_limit()
     except DataError as error:
-        _say_once(f"{error} {_LIMIT >> 30} GB count.")
-        limit = _LIMIT
+        say_once(f"{error} {DEFAULT_LIMIT >> 30} GB count.")
+        limit = DEFAULT_LIMIT
     kept = entries()
     held = sum(entry.size for entry in kept)
     allowed = min(limit, int(_SHARE * (shutil.disk_usage(root).free + held)))
     if size > allowed:
-        _say_once(
+        say_once(
             f"{size / 2**20:,.0f} MB are not kept for the next start: {root} may hold "
             f"{allowed / 2**20:,.0f} MB (ENGRAM_CACHE_LIMIT, and half of what is free)."
         )

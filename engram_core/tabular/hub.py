@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import nn
 
+from ..concepts.classification import Classification
 from ..concepts.features import Features
 from ..concepts.sample import Sample
-from ..concepts.tasks import Classification
 from ..errors import DataError, StorageError
 from ..hub.downloads import find_folder, inspect_folder, model_story
 from ..vision.state_dict import load_state_dict

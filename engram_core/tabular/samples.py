@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from ..concepts.classification import Classification
 from ..concepts.sample import Sample
 from ..concepts.sample_files import REPAIR, checked_bytes, choose, read_story
-from ..concepts.tasks import Classification
 from ..errors import StorageError
 from ..progress import Progress
 from ..vision.state_dict import load_state_dict

@@ -11,14 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..concepts.classification import Classification
 from ..concepts.concepts import Concept, ConceptSet
 from ..concepts.sample import Sample
-from ..concepts.tasks import Classification
-from ..errors import DataError, StorageError, suggest
+from ..errors import StorageError
 from ..hub.downloads import ModelFolder, find_folder, inspect_folder, load_pretrained, model_story, need
 from ..hub.dtype import torch_type
 from ..hub.json_file import read_json
 from ..libraries import first_line
+from .class_names import check_class_names, match_classes
 from .image_folder import ImageForm, load_image_folder
 from .state_dict import MOST_SIDE, form_of_config, load_state_dict
 
@@ -106,7 +107,7 @@ def _plain(
     if not isinstance(told, list | tuple | range):
         raise StorageError(f"{file.parent / 'config.json'}: classes should be a list of names.")
     names = classes or tuple(map(str, told))
-    _check_names(names, outputs, file)
+    check_class_names(names, outputs, file)
     form = form or form_of_config(config, file)
     return ImageModel(model.to(device).eval(), names, form, form.mode, config, file.parent)
 
@@ -177,7 +178,7 @@ def _pretrained(
     names = classes or tuple(
         label if labels.count(label) == 1 else f"{label} ({i})" for i, label in enumerate(labels)
     )
-    _check_names(names, outputs, folder.path)
+    check_class_names(names, outputs, folder.path)
     channels = int(getattr(model.config, "num_channels", 3) or 3)
     if channels not in (1, 3):
         raise StorageError(f"{folder.path} reads pictures of {channels} channels; 1 and 3 are known here.")
@@ -221,13 +222,6 @@ def _check_sizes(file: Path, value: Any, where: str = "", depth: int = 0) -> Non
             raise StorageError(f"{file}: {where[:80]} is {str(value)[:40]}; at most {MOST_SIDE:,} are known.")
 
 
-def _check_names(names: tuple[str, ...], outputs: int, where: Path) -> None:
-    if len(names) != outputs or len(set(names)) != outputs:
-        raise StorageError(
-            f"{where} has {outputs} outputs, and {len(set(names))} different class names were found."
-        )
-
-
 def load_image_subject(
     path_or_name: str | os.PathLike[str],
     concepts: str | os.PathLike[str],
@@ -267,7 +261,7 @@ def load_image_subject(
         path_or_name, architecture=architecture, classes=classes, form=form, dtype=dtype, device=device
     )
     pictures = load_image_folder(concepts, found.prepare, mode=found.mode, held_out=held_out, seed=seed)
-    names = _match(list(pictures), found.classes)
+    names = match_classes(list(pictures), found.classes)
     kind = next(found.model.parameters()).dtype
     ready = ConceptSet(
         Concept(names[c.name], *(part.to(device, kind) for part in (c.record, c.probe)))  # type: ignore[union-attr]
@@ -286,30 +280,3 @@ def load_image_subject(
         config={"kind": "image-classifier", "model": found.config},
         **model_story(path_or_name, found.folder, found.model, concepts=len(ready), digits=2),
     )
-
-
-def _match(folders: list[str], classes: tuple[str, ...]) -> dict[str, str]:
-    """Return the model's class for every folder."""
-    known: dict[str, set[str]] = {}
-    for number, label in enumerate(classes):
-        for name in {label, *label.split(","), str(number)}:
-            known.setdefault(name.strip().casefold(), set()).add(label)
-    matched: dict[str, str] = {}
-    problems = []
-    for folder in folders:
-        hits = {folder} if folder in classes else known.get(folder.strip().casefold(), set())
-        if not hits:
-            problems.append(str(suggest("class", folder, classes)))
-        elif len(hits) > 1:
-            problems.append(f"Class folder {folder!r} could be {' or '.join(map(repr, sorted(hits)))}.")
-        elif next(iter(hits)) in matched.values():
-            problems.append(f"Class folder {folder!r} is a second one for {next(iter(hits))!r}.")
-        else:
-            matched[folder] = next(iter(hits))
-    if problems:
-        more = f"\n… and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise DataError(
-            f"{len(problems)} of {len(folders)} class folders are no output of this model:\n"
-            + "\n".join(problems[:20]) + more
-        )  # fmt: skip
-    return matched

@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from torch import Tensor, nn
 
+from ..concepts.classification import Classification
 from ..concepts.concepts import Concept, ConceptSet
 from ..concepts.sample import Sample
 from ..concepts.sample_files import REPAIR, checked_bytes, choose, read_bytes, read_story
-from ..concepts.tasks import Classification
 from ..errors import StorageError
 from ..progress import Progress
 from .architectures import build

@@ -41,7 +41,8 @@ from engram_core.errors import DataError, EngramError
 from engram_core.hub.folder import ModelFolder
 from engram_core.libraries import TRANSFORMERS
 from engram_core.opening.examine import examine
-from engram_core.sandboxing.limits import GB, Limits, run_limited
+from engram_core.sandboxing.limited_process import run_limited
+from engram_core.sandboxing.limits import GB, Limits
 
 LOOPS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
 FILLS = "{{ 'a' * 8000000000 }}"

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from engram_core.errors import DataError, EngramError, LimitError
-from engram_core.sandboxing.limits import GB, Limits, run_limited
+from engram_core.sandboxing.limited_process import run_limited
+from engram_core.sandboxing.limits import GB, Limits
 
 HERE = Path(__file__).parent
 AMPLE = Limits(60, GB)
@@ -143,7 +144,8 @@ def test_what_it_started_and_wrote_is_gone_too():
 
 def test_it_dies_with_the_process_that_started_it():
     script = (
-        "from engram_core.sandboxing.limits import GB, Limits, run_limited\n"
+        "from engram_core.sandboxing.limited_process import run_limited\n"
+        "from engram_core.sandboxing.limits import GB, Limits\n"
         "run_limited('limited_functions:hangs', {}, limits=Limits(60, GB), "
         "doing=lambda pid: print(pid, flush=True))"
     )

@@ -9,10 +9,8 @@ from typer.testing import CliRunner
 
 from engram_core.cli import app
 from engram_core.errors import DataError, UnknownNameError
-from engram_core.storing.cache import (
-    cache_limit,
-    entries,
-)
+from engram_core.storing.cache import entries
+from engram_core.storing.cache_settings import cache_limit
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.language import LanguageConcepts, TextSet, recall
 from engram_core.language.hub import load_language_model
-from engram_core.models.linear_maps.experts import OpenExperts
+from engram_core.models.linear_maps.expert_ports import OpenExperts
 
 # Bare parameters that are no linear map, or tables: what may stay out, and the word its reason must have.
 _OUT = ("embedding", "normalisation", "router", "tied", "GptOssAttention")

@@ -11,8 +11,9 @@ from helpers import CRITERIA, every_criterion, orthogonal
 from torch import Tensor, nn
 
 import engram_core as ec
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import DataError, ModelMismatchError, UnknownNameError
 
 

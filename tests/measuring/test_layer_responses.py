@@ -9,8 +9,9 @@ from helpers import subject_of
 from torch import Tensor, nn
 
 import engram_core as ec
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.tasks import Subject
 from engram_core.measuring.shams import gaussian_matrices, subset_shams
 from engram_core.measuring.significance import significance
 

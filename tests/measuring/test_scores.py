@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import engram_core as ec
-from engram_core.concepts.tasks import Classification, Scores, Subject
+from engram_core.concepts.classification import Classification
+from engram_core.concepts.tasks import Scores, Subject
 from engram_core.errors import DataError
 from engram_core.measuring.scores import selective_effect
 

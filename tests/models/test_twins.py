@@ -111,7 +111,7 @@ def test_what_has_state_is_copied_with_it() -> None:
     assert next(view.iterator) == 1 and next(view.count) == 6
     view.deque.append(2), view.counter.update("b"), view.default["a"].append(2), view.ordered["a"].append(2)
     view.array[0] = view.bytes[0] = view.ctypes[0] = 7
-    view.set.add(3), view.refuses.values.append(3), view.linear_maps.values[0].add_(1), view.queue.get()
+    view.set.add(3), view.refuses.values.append(3), view.slots.values[0].add_(1), view.queue.get()
     view.proxy["a"].append(2)
     assert next(model.iterator) == 1 and next(model.count) == 6 and model.queue.qsize() == 1
     assert (
@@ -120,8 +120,8 @@ def test_what_has_state_is_copied_with_it() -> None:
         and model.default["a"] == [1] == model.ordered["a"]
     )
     assert model.array[0] == 0 and model.bytes == b"ab" and list(model.ctypes) == [1, 2, 3]
-    assert model.set == {1, 2} and model.refuses.values == [1, 2] and not model.linear_maps.values[0].any()
-    assert model.proxy["a"] == [1] and view.linear_maps.lock is model.linear_maps.lock
+    assert model.set == {1, 2} and model.refuses.values == [1, 2] and not model.slots.values[0].any()
+    assert model.proxy["a"] == [1] and view.slots.lock is model.slots.lock
     assert model.numpy.random() == np.random.default_rng(3).random()
     assert model.legacy.rand() == np.random.RandomState(3).rand()
     assert model.python.random() == random.Random(3).random()

@@ -14,8 +14,8 @@ import torch
 from safetensors import safe_open
 from shipped import ROOT, VISION, delete, edit_json, images_of
 
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.sample import Sample
-from engram_core.concepts.tasks import Classification
 from engram_core.errors import StorageError, UnknownNameError
 from engram_core.opening import samples
 from engram_core.opening.samples import describe_sample, load_sample, sample_names

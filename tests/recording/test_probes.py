@@ -40,7 +40,7 @@ def test_a_deep_model_with_many_distinct_inputs_is_right() -> None:
 @pytest.mark.parametrize("room", [0, 1 << 20])
 def test_few_inputs_are_held_where_they_are_large(monkeypatch, room: int) -> None:
     """What is held while looking for another reader comes on top of all that is kept."""
-    monkeypatch.setattr("engram_core.recording.listener._HELD_BYTES", room)
+    monkeypatch.setattr("engram_core.recording.listener._RECENT_BYTES", room)
     most, find = [0], Listener._open
 
     def count(listener: Listener, *rest) -> object:

@@ -32,8 +32,9 @@ def test_variants_are_of_the_class_they_come_from(layer, parts) -> None:
     recording = ec.record(layer, parts)
     atlas = ec.extract(layer, recording)
     mine = Mine(
-        layer, concepts=atlas.concepts, linear_maps=atlas.linear_maps, key_of=atlas._key_of, spectra=atlas._spectra,
-        traces=atlas._traces, counts=atlas.counts, coverage=atlas.coverage, identity=atlas.identity,
+        layer, concepts=atlas.concepts, linear_maps=atlas.linear_maps, key_of=atlas._key_of,
+        spectra=atlas._spectra, traces=atlas._traces, counts=atlas.counts,
+        coverage=atlas.coverage, identity=atlas.identity,
     )  # fmt: skip
     assert type(mine.sharpen(2.0)) is Mine
     assert type(mine.locate(ec.record(layer, {"a": parts["a"]}))) is Mine

@@ -17,17 +17,9 @@ from typer.testing import CliRunner
 
 from engram_core.cli import app
 from engram_core.errors import UnknownNameError
-from engram_core.storing import cache, files, manifests
-from engram_core.storing.cache import (
-    MANIFEST,
-    cache_folder,
-    cache_limit,
-    clear,
-    entries,
-    find,
-    only_one,
-    store,
-)
+from engram_core.storing import cache, cache_settings, files, manifests
+from engram_core.storing.cache import MANIFEST, clear, entries, find, only_one, store
+from engram_core.storing.cache_settings import cache_folder, cache_limit
 
 
 @pytest.fixture
@@ -172,7 +164,7 @@ def test_the_limit_is_read(monkeypatch, text: str, size: int) -> None:
 
 
 def test_where_it_lies_follows_the_environment(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache_settings, "_said", set())
     for name in ("ENGRAM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -188,7 +180,7 @@ def test_where_it_lies_follows_the_environment(monkeypatch, tmp_path) -> None:
 
 
 def test_a_home_that_is_missing_is_not_made(monkeypatch, tmp_path, caplog) -> None:
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache_settings, "_said", set())
     monkeypatch.setattr(cache, "_swept", set())
     for name in ("ENGRAM_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -199,7 +191,7 @@ def test_a_home_that_is_missing_is_not_made(monkeypatch, tmp_path, caplog) -> No
 
 
 def test_no_home_at_all(monkeypatch, caplog) -> None:
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache_settings, "_said", set())
     monkeypatch.setattr(cache, "_swept", set())
     for name in ("ENGRAM_CACHE", "XDG_CACHE_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
@@ -289,7 +281,7 @@ KEEPS = """
 import sys, time, types
 package = sys.modules["engram_core"] = types.ModuleType("engram_core")
 package.__path__ = [sys.argv[1]]
-from engram_core.storing.cache import find, keep, only_one
+from engram_core.storing.cache import find, only_one, store
 def write(folder):
     (folder / "half").write_bytes(b"x" * 1000)
     if sys.argv[2] == "waits":
@@ -297,7 +289,7 @@ def write(folder):
         time.sleep(60)
 with only_one("one"):
     if find("one") is None:
-        keep("one", write, size=1000, kind="engrams", of="x")
+        store("one", write, size=1000, kind="engrams", of="x")
         print("made", flush=True)
     else:
         print("found", flush=True)

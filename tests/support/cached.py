@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engram_core.storing import cache
+from engram_core.storing import cache, cache_settings
 from engram_core.storing.cache import (
     store,
 )
@@ -25,6 +25,6 @@ def put(name: str, size: int = len(DATA), **options: str) -> Path | None:
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a test an empty cache of its own, and return where it lies."""
     monkeypatch.setenv("ENGRAM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cache, "_said", set())
+    monkeypatch.setattr(cache_settings, "_said", set())
     monkeypatch.setattr(cache, "_swept", set())
     return tmp_path / "cache"

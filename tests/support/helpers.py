@@ -12,8 +12,9 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 import engram_core as ec
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.tasks import Subject
 from engram_core.models.layers import LayerInfo, list_layers
 from engram_core.models.layers import LinearMap as Slot
 from engram_core.models.layers import find_linear_maps as find_slots

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import engram_core as ec
-from engram_core.concepts.tasks import Classification, Scores, Subject
+from engram_core.concepts.classification import Classification
+from engram_core.concepts.tasks import Scores, Subject
 from engram_core.tuning.effects import EffectMeter
 from engram_core.tuning.recommend import recommend
 from engram_core.tuning.sweep import frontier, sweep

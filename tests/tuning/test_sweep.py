@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import engram_core as ec
-from engram_core.concepts.tasks import Classification, Scores, Subject
+from engram_core.concepts.classification import Classification
+from engram_core.concepts.tasks import Scores, Subject
 from engram_core.errors import DataError, UnknownNameError
 from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
 from engram_core.solving import spectrum

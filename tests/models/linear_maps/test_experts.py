@@ -22,15 +22,11 @@ import engram_core as ec
 from engram_core.editing.weights import write_matrix
 from engram_core.models.layers import find_linear_maps as find_slots
 from engram_core.models.layers import list_layers, select_layers
+from engram_core.models.linear_maps.expert_ports import ExpertPort, OpenExperts, close_experts
 from engram_core.models.linear_maps.experts import (
     ExpertMap as ExpertSlot,
 )
-from engram_core.models.linear_maps.experts import (
-    ExpertPort,
-    OpenExperts,
-    close_experts,
-    open_experts,
-)
+from engram_core.models.linear_maps.experts import open_experts
 from engram_core.models.usage import NEVER_CALLED
 from engram_core.models.view import shared_copy
 from engram_core.recording.statistics import homogeneous_moment

@@ -20,7 +20,7 @@ from app.server import opened_models
 from app.server.background_load import BackgroundLoad
 from app.session import visitor_models, visitors
 from app.views.strength import page as strength_page
-from engram_core.concepts.tasks import Classification
+from engram_core.concepts.classification import Classification
 
 SMALL = {"strengths": ["0.5", "1"], "filters": ["1"], "count": "3", "beside": "4"}
 

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from engram_core.errors import DataError, EngramError, LimitError, UnknownNameError
-from engram_core.sandboxing import limits as module
-from engram_core.sandboxing.limits import GB, Limits, free_bytes, run_limited
+from engram_core.sandboxing import limited_process as module
+from engram_core.sandboxing import limits
+from engram_core.sandboxing.limited_process import run_limited
+from engram_core.sandboxing.limits import GB, Limits, free_bytes
 
 
 def test_limits_grow_with_what_is_read_and_can_be_given(monkeypatch):
@@ -32,12 +34,12 @@ def test_limits_grow_with_what_is_read_and_can_be_given(monkeypatch):
 
 def test_memory_is_bounded_by_what_is_free_and_never_below_one_gigabyte(monkeypatch):
     monkeypatch.delenv("ENGRAM_CHECK_MEMORY", raising=False)
-    monkeypatch.setattr(module, "free_bytes", lambda: 10 * GB)
+    monkeypatch.setattr(limits, "free_bytes", lambda: 10 * GB)
     assert Limits.for_bytes(0).memory == 2 * GB
     assert Limits.for_bytes(100 * GB).memory == 8 * GB
-    monkeypatch.setattr(module, "free_bytes", lambda: GB // 2)
+    monkeypatch.setattr(limits, "free_bytes", lambda: GB // 2)
     assert Limits.for_bytes(100 * GB).memory == GB
-    monkeypatch.setattr(module, "free_bytes", lambda: None)
+    monkeypatch.setattr(limits, "free_bytes", lambda: None)
     assert Limits.for_bytes(GB, 10).memory == 8 * GB + 400
 
 

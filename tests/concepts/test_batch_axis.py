@@ -6,8 +6,9 @@ from helpers import relative
 from torch import Tensor, nn
 
 import engram_core as ec
+from engram_core.concepts.classification import Classification
 from engram_core.concepts.concepts import Concept, ConceptSet
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.tasks import Subject
 from engram_core.errors import DataError, NonFiniteError
 from engram_core.measuring.shams import subset_atlas
 
