@@ -10,10 +10,10 @@ import streamlit as st
 from engram_core.opening.in_memory import in_memory, names_in_memory
 
 from ..options import server_options
+from .background_load import BackgroundLoad
 from .bounded_store import BoundedStore
 from .model_check import ModelCheck
 from .model_request import ModelRequest
-from .running_load import BackgroundLoad
 
 __all__ = [
     "CHECK_MINUTES",
@@ -46,7 +46,7 @@ def opened_models() -> BoundedStore[Callable[[], BackgroundLoad]]:
         # The Python beside a figure names both, and a public screen shows no paths.
         request = ModelRequest.of(options.model, options.concepts, hidden=options.demo)
         name = request.name()
-        store.keep(name, partial(request.running_load, name))
+        store.keep(name, partial(request.load_in_background, name))
     return store
 
 

@@ -11,6 +11,7 @@ import streamlit as st
 from engram_core.errors import EngramError
 
 from ..options import server_options
+from ..server.background_load import BackgroundLoad
 from ..server.bounded_store import FullError
 from ..server.model_check import ModelCheck
 from ..server.opened_models import (
@@ -21,7 +22,6 @@ from ..server.opened_models import (
     models_in_memory,
     opened_models,
 )
-from ..server.running_load import BackgroundLoad
 
 __all__ = [
     "admit",

@@ -51,7 +51,7 @@ def test_the_page_is_there_before_everything_is_on_the_disk(monkeypatch) -> None
         assert work.wait(0.0) and work.base() is not None
         raise preparing.ModelMismatchError("changed")
 
-    monkeypatch.setattr(preparing.Prepared, "keep", fails)
+    monkeypatch.setattr(preparing.Prepared, "store", fails)
     work = BackgroundLoad.of_sample("digits-mlp")
     base = work.base()
     work.join()

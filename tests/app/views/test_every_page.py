@@ -18,7 +18,7 @@ from app.compute import cell_inputs as behind
 from app.compute import criteria as measures
 from app.compute import strength
 from app.launch import MAIN
-from app.server import background_load as server_loading
+from app.server import background_load
 from app.server.background_load import BackgroundLoad
 from app.views.registry import REGISTRY
 from app.views.strength import page as strength_page
@@ -264,7 +264,7 @@ def smollm2():
     with pytest.MonkeyPatch.context() as patch:
         # For the whole module, where other samples are loaded after it.
         patch.setattr(
-            server_loading,
+            background_load,
             "load_sample",
             lambda asked, **told: sample if asked == name else load_sample(asked, **told),
         )
