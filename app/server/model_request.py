@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,8 @@ class ModelRequest:
         label: what the visitor calls the concepts; "" if by their path.
         hidden: whether paths on the server are shown to nobody.
         digest: SHA-256 of concepts that were uploaded; "" for those at a path.
-        options: what is said of how texts are read, by the names of `ec.load_subject`: positions, template.
-            Only what differs from the start; images take neither.
+        options: what is said of how the concepts are read, by the names of `ec.load_subject`: positions,
+            template, columns (as pairs), label. Only what differs from the start; images take none.
     """
 
     model: str
@@ -59,12 +59,22 @@ class ModelRequest:
         hidden: bool = False,
         positions: str = "all",
         template: bool = False,
+        columns: Mapping[str, str] | None = None,
+        label_column: str = "",
     ) -> ModelRequest:
         """Return what is wanted; `content` is an uploaded file's, which lies at `concepts` for a while."""
         digest = hashlib.sha256(content).hexdigest() if content else ""
-        given = {"positions": (positions, "all"), "template": (template, False)}
+        given: dict[str, tuple[Any, Any]] = {
+            "positions": (positions, "all"), "template": (template, False),
+            "columns": (tuple(sorted((columns or {}).items())), ()), "label": (label_column, ""),
+        }  # fmt: skip
         options = tuple((name, value) for name, (value, usual) in given.items() if value != usual)
         return cls(model, concepts, label, hidden, digest, options)
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options as `ec.load_subject` takes them."""
+        return {name: dict(value) if name == "columns" else value for name, value in self.options}
 
     @property
     def code(self) -> str:
@@ -72,7 +82,7 @@ class ModelRequest:
         model, concepts = self.model, self.label or self.concepts
         if self.hidden:
             model, concepts = (Path(text.rstrip("/\\")).name for text in (model, concepts))
-        options = "".join(f", {name}={value!r}" for name, value in self.options)
+        options = "".join(f", {name}={value!r}" for name, value in self.given.items())
         return f"sample = ec.load_subject({model!r}, {concepts!r}{options})"
 
     def name(self, folder: Path | None = None) -> str:
@@ -110,8 +120,9 @@ class ModelRequest:
         Raises:
             EngramError: what is wrong with the model or the concepts, or which limit they exceed.
         """
-        options = dict(self.options)
-        return examine_apart(self.model, self.concepts, options, doing=doing, stop=stop or threading.Event())
+        return examine_apart(
+            self.model, self.concepts, self.given, doing=doing, stop=stop or threading.Event()
+        )
 
     def read(self, found: Examined, expected: str = "") -> Sample:
         """Load what was tried, if it is still that.
@@ -134,7 +145,7 @@ class ModelRequest:
             )
         # Asked before, so that nothing is opened that was not tried, and after, so that it is what was read.
         self._check_content(found)
-        sample = _apart(ec.load_subject(self.model, self.concepts, **dict(self.options)))
+        sample = _apart(ec.load_subject(self.model, self.concepts, **self.given))
         self._check_content(found)
         if self.name() != before or ec.model_hash(sample.model) != found.model:
             raise DataError(_CHANGED)

@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import DataError
 from .text_rows import FIELDS
 
-__all__ = ["OTHER_NAMES", "PUBLISHED", "is_published", "parse_columns", "standard_rows"]
+__all__ = ["OTHER_NAMES", "PUBLISHED", "is_published", "parse_columns", "standard_rows", "title_of"]
 
 OTHER_NAMES = (
     "Say which is which, such as columns={'concept': 'subject', 'prompt': 'question', 'answer': 'answer'}; "
@@ -78,9 +78,15 @@ def standard_rows(rows: Iterable[Numbered], columns: Mapping[str, str] | None = 
     raise DataError(f"none of the fields is called concept; found {_listed(first)}. {OTHER_NAMES}")
 
 
+def title_of(names: Iterable[str]) -> str:
+    """Return what the published dataset with these fields is called; "" if there is none."""
+    found = set(names)
+    return next((known.title for known in PUBLISHED if known.needs <= found), "")
+
+
 def is_published(names: Iterable[str]) -> bool:
     """Return whether a published dataset has these fields."""
-    return any(known.needs <= set(names) for known in PUBLISHED)
+    return bool(title_of(names))
 
 
 def parse_columns(text: str) -> dict[str, str]:

@@ -14,9 +14,9 @@ from ..errors import DataError
 from ..language.text_files import file_rows
 from ..language.text_rows import brief
 
-__all__ = ["Table", "number_or_none", "read_table"]
+__all__ = ["LABELS", "Table", "number_or_none", "read_table"]
 
-_LABELS = ("label", "class", "target", "y", "species", "category")
+LABELS = ("label", "class", "target", "y", "species", "category")
 """What people call the column that says the class."""
 _SHOWN = 20  # problems, and columns, named in one error
 
@@ -103,7 +103,7 @@ def _label(
         if label not in columns:
             raise DataError(f"{path}: there is no column {brief(label)!r}; found {_few(columns)}.")
         return label
-    called = [name for name in columns if name.strip().casefold() in _LABELS]
+    called = [name for name in columns if name.strip().casefold() in LABELS]
     words = [name for name in columns if all(number_or_none(row.get(name)) is None for _, row in rows)]
     found = called or words
     if len(found) != 1:

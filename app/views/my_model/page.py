@@ -20,8 +20,10 @@ from ...page import frame
 from ...page.tables import column_config
 from ...server.model_check import CheckedModel, ModelCheck
 from ...server.model_request import ModelRequest
+from ...server.preview import preview_of_path, preview_of_upload
 from ...server.uploaded import upload
 from ...session import arrival, state, visitor_models
+from . import columns
 from . import restored as kept
 
 __all__ = ["page", "remember"]
@@ -52,9 +54,13 @@ concepts of your own.
  "classes": ["cat", "dog", "owl"]}}
 ```
 
-**Concepts for a language model.** JSONL or CSV, UTF-8, with the columns `concept`, `prompt`, `answer` (or
-`concept`, `text`), and optionally `split`: `record`, or `probe` for questions that are only asked. Rows of
-the concept `(background)` protect what they say without being a concept.
+**Concepts for a language model.** JSONL, CSV or a JSON list, UTF-8, with the columns `concept`, `prompt`,
+`answer` (or `concept`, `text`), and optionally `split`: `record`, or `probe` for questions that are only
+asked. Rows of the concept `(background)` protect what they say without being a concept. Other columns are
+shown, and you say which is what; CounterFact, zsRE, TOFU and RWKU are known by their fields.
+
+**A table for a model on features** (`mlp`). CSV, JSONL or JSON with a column of numbers for each feature and
+one that says the class. The model's `config.json` may name its `"classes"`, and its `"features"` in order.
 
 **Concepts for an image classifier.** A folder, or a .zip of one, with one subfolder of pictures per class,
 named like the classes of the model.
@@ -153,7 +159,7 @@ def _ask() -> None:
         placeholder="/path/to/model or org/name",
     )
     st.markdown("##### Concepts")
-    file = st.file_uploader("Upload a file", type=["csv", "jsonl", "ndjson", "zip"], key=_FILE)
+    file = st.file_uploader("Upload a file", type=["csv", "json", "jsonl", "ndjson", "zip"], key=_FILE)
     path = st.text_input(
         "or a path on the server",
         key=_PATH,
@@ -161,6 +167,9 @@ def _ask() -> None:
         max_chars=_LONGEST,
         disabled=file is not None,
         placeholder="/path/to/concepts",
+    )
+    lacking = columns.choose(
+        preview_of_upload(file.name, file.getvalue()) if file is not None else preview_of_path(path.strip())
     )
     with st.expander("For a language model: which tokens count"):
         state.tidy(_POSITIONS, tuple(_COUNTED))
@@ -175,14 +184,14 @@ def _ask() -> None:
             help="Puts every prompt into the model's own chat template, when it is recorded and when it is "
             "asked. A model without one says so.",
         )
-    ready = bool(model.strip()) and (file is not None or bool(path.strip()))
+    ready = bool(model.strip()) and (file is not None or bool(path.strip())) and not lacking
     st.button(
         "Check it",
         type="primary",
         key="check",
         disabled=not ready,
         on_click=_begin,
-        help=None if ready else "Name a model and give concepts first.",
+        help=None if ready else plain(lacking or "Name a model and give concepts first."),
     )
 
 
@@ -194,6 +203,7 @@ def _begin() -> None:
     how: dict[str, Any] = {
         "positions": _COUNTED.get(str(state.get(_POSITIONS)), "all"),
         "template": bool(state.get(_TEMPLATE)),
+        **columns.chosen(),
     }
 
     def make() -> ModelCheck:
