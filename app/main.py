@@ -20,6 +20,7 @@ from .page.style import CSS, PRESENTER
 from .server.base import Base
 from .server.samples import samples
 from .session import arrival, awaited, state, visitors, written_address
+from .session.visitor_models import shown_name
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered
 from .views.shared import reconnect
@@ -40,6 +41,7 @@ def _side_bar() -> str | None:
         st.selectbox(
             "Model",
             state.models(),
+            format_func=shown_name,
             key="model",
             persist_state="session",
             on_change=arrival.model_changed,
@@ -57,8 +59,9 @@ def _side_bar() -> str | None:
 
 def _about(base: Base) -> None:
     facts = base.facts
+    called = shown_name(facts.name)
     with st.sidebar:
-        st.markdown(filled("**{}**", base.sample.title))
+        st.markdown(filled("**{}**", base.sample.title if called == facts.name else called))
         st.caption(plain(base.sample.summary))
         st.caption(
             plain(

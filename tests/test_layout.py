@@ -48,6 +48,7 @@ TESTED_THROUGH = {
     "models/ties": "models/test_aliases",
     "models/twin_kinds": "models/test_twins",
     "opening/estimate": "opening/test_checkup",
+    "opening/fitting": "commands/test_subject",
     "opening/input_forms": "opening/test_made",
     "opening/load": "commands/test_subject",
     "sandboxing/limits": "sandboxing/test_limited_process",

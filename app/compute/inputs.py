@@ -84,6 +84,6 @@ def _reach(low: float, high: float, whole: bool) -> Reach:
     if high <= low:
         return Reach(low - 1.0, low + 1.0, 0.01)
     if whole:
-        return Reach(round(low), round(high), 1.0)
+        return Reach(float(round(low)), float(round(high)), 1.0)
     size = 10.0 ** np.floor(np.log10((high - low) / _STEPS))
     return Reach(float(np.floor(low / size) * size), float(np.ceil(high / size) * size), float(size))

@@ -12,6 +12,7 @@ from engram_core.progress import Step, watch
 
 from ..choice.address import to_query
 from ..figures.words.as_text import plain
+from ..figures.words.duration import duration
 from ..session import state
 
 __all__ = ["Bar", "Stopped", "run"]
@@ -20,6 +21,9 @@ R = TypeVar("R")
 
 _SHOWN_AFTER = 1.0
 """Seconds of work before there is something to stop."""
+
+_TOLD_AFTER, _TOLD_AT = 3.0, 0.05
+"""Seconds of work, and share of it, after which the rest is estimated."""
 
 _HALTED = "_halted"  # work that was stopped: key → (what it was for, how far it was)
 
@@ -50,6 +54,7 @@ class Bar:
         self._place, self._button = st.empty(), st.empty()
         self._since: float | None = None
         self._offered = False
+        self._first: tuple[float, float] | None = None  # share and time at which it was first seen
 
     def advance(self, share: float, text: str) -> None:
         """Say how far the work is.
@@ -66,13 +71,23 @@ class Bar:
         now = time.monotonic()
         self._since = now if self._since is None else self._since
         st.session_state[f"_far_{self._key}"] = int(100 * share)
-        self._place.progress(share, text=plain(text))
+        self._place.progress(share, text=plain(text + self._left(share, now)))
         if not self._offered and now - self._since >= _SHOWN_AFTER:
             self._offered = True
             self._button.button(
                 "Stop", icon=":material/stop_circle:", key=f"stop_{self._key}", type="tertiary",
                 on_click=_halt, args=(self._key, self._for),
             )  # fmt: skip
+
+    def _left(self, share: float, now: float) -> str:
+        """Return about how long it will still take, once that can be told."""
+        if self._first is None:
+            # What is remembered of an earlier run is done at once, and says nothing of the rest.
+            self._first = (share, now)
+        done, since = share - self._first[0], now - self._first[1]
+        if since < _TOLD_AFTER or done < _TOLD_AT:
+            return ""
+        return f" · {duration(since * (1 - share) / done)} left"
 
     def empty(self) -> None:
         """Take the bar away."""

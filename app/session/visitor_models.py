@@ -29,8 +29,10 @@ __all__ = [
     "current_check",
     "default_model",
     "model_names",
+    "name_model",
     "note_use",
     "open_model",
+    "shown_name",
     "take_visitor_id",
     "visitor_id",
 ]
@@ -38,6 +40,8 @@ __all__ = [
 _STOPPED = 1.0  # seconds in which a check-up that is ended gives its place back
 _VISITOR = "_visitor"
 _LINKED = "_linked"
+_SHOWN_NAMES = "_shown_names"  # by the name of a model
+_MOST_SHOWN = 60  # characters
 _ID = re.compile(r"[\w-]{20,64}")
 _ELSEWHERE = "or start a server of your own: engram app --model … --concepts …"
 
@@ -79,6 +83,19 @@ def admit(name: str) -> bool:
     if name not in linked:
         st.session_state[_LINKED] = (*linked, name)
     return True
+
+
+def name_model(name: str, shown: str) -> None:
+    """Call a model by a name of this visitor's own, in this session; it is text and never markup."""
+    shown = " ".join(shown.split())[:_MOST_SHOWN]
+    if shown:
+        st.session_state[_SHOWN_NAMES] = st.session_state.get(_SHOWN_NAMES, {}) | {name: shown}
+
+
+def shown_name(name: str) -> str:
+    """Return what a visitor calls a model, with the part of its name that tells it from others."""
+    shown = st.session_state.get(_SHOWN_NAMES, {}).get(name)
+    return f"{shown} · {name.rpartition('-')[2][:6]}" if shown else name
 
 
 def note_use(name: str) -> None:

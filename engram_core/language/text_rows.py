@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ MOST_TEXT = 250_000
 MOST_NAME = 200
 """Characters of a concept's name."""
 _SHOWN = 20  # problems named in one error; the rest is counted
+_ALIKE = 3  # rows with one and the same problem that are named each by itself
 
 
 @dataclass(frozen=True)
@@ -104,18 +105,20 @@ def read_rows(
         for i, text in enumerate(loose, start=1)
         if (at := lone_surrogate(text)) is not None
     ]
+    bad: dict[str, list[int]] = {}
     for number, row in rows:
         try:
             name, split, item = _item(row)
         except DataError as error:
-            problems.append(f"{unit} {number}: {error}")
+            bad.setdefault(str(error), []).append(number)
             continue
         if name == BACKGROUND and split != "record":
-            problems.append(f"{unit} {number}: the background is recorded, never asked; split must be record")
+            bad.setdefault("the background is recorded, never asked; split must be record", []).append(number)
         elif name == BACKGROUND:
             loose.append(item.text)
         else:
             found.setdefault(name, {s: [] for s in SPLITS})[split].append(item)
+    problems += _by_number(bad, unit)
     same: dict[str, str] = {}
     for name, parts in found.items():
         other = same.setdefault(unicodedata.normalize("NFC", name), name)
@@ -138,6 +141,19 @@ def read_rows(
         raise DataError(f"There is no text concept{' in ' + source if source else ''}.")
     items = {name: {split: tuple(texts) for split, texts in parts.items()} for name, parts in found.items()}
     return TextRows(items, tuple(loose))
+
+
+def _by_number(bad: Mapping[str, Sequence[int]], unit: str) -> list[str]:
+    """Return what is wrong with rows, by their numbers; what is wrong with many of them stands there once."""
+    lines: list[tuple[int, str]] = []
+    for what, numbers in bad.items():
+        if len(numbers) <= _ALIKE:
+            lines += [(number, f"{unit} {number}: {what}") for number in numbers]
+            continue
+        first = ", ".join(map(str, numbers[:_ALIKE]))
+        plural = "entries" if unit == "entry" else f"{unit}s"
+        lines.append((numbers[0], f"{plural} {first} and {len(numbers) - _ALIKE:,} more: {what}"))
+    return [line for _, line in sorted(lines)]
 
 
 def lone_surrogate(text: str) -> int | None:

@@ -12,8 +12,7 @@ from typing import Any
 from torch import nn
 
 from ..concepts.sample import Sample
-from ..concepts.sample_files import read_json
-from ..errors import DataError, EngramError, UnknownNameError, with_article
+from ..errors import DataError, UnknownNameError, with_article
 from ..hub.downloads import find_folder, inspect_folder
 from ..language.concepts import LanguageConcepts
 from ..language.hub import load_language_subject, load_weights
@@ -25,7 +24,8 @@ from ..tabular.hub import load_table_subject, with_table
 from ..tabular.table_files import read_table
 from ..vision.hub import is_image_model, load_image_subject, load_image_weights
 from ..vision.image_folder import ImageForm, load_image_folder
-from .samples import load_sample, missing_samples, sample_folder, sample_names
+from .fitting import check_reads_pictures, check_reads_texts, reads_tables, what_is
+from .samples import load_sample, missing_samples, sample_names
 
 __all__ = ["load_model", "load_subject", "with_positions"]
 
@@ -63,41 +63,33 @@ def load_subject(
         said = ascii(os.fspath(concepts_path))[:80]
         raise DataError(f"The concepts {said} are at no path ({first_line(error)}).") from None
     texts = path.suffix.casefold() in _TEXTS and not folder
-    table = texts and _reads_tables(path_or_name)
+    table = texts and reads_tables(path_or_name)
     if isinstance(path_or_name, str) and path_or_name in (*sample_names(), *missing_samples()):
         sample = load_sample(path_or_name)
         if texts and not (table or sample.task.reads_text):
             raise DataError(
-                f"{sample.name} is no language model, so it takes no text concepts; leave {concepts_path} "
-                "out."
+                f"{path.name} holds texts, and {sample.name} is no language model: it reads "
+                "pictures, in a folder or .zip with one folder per class."
             )
+        if not texts and (sample.task.reads_text or sample.features is not None):
+            what = "is a language model: it reads texts" if sample.task.reads_text else "reads a table"
+            raise DataError(f"{what_is(path)}, and {sample.name} {what} (.jsonl, .json or .csv).")
         return _sample_with(sample, path, options)
     if table:
         _check_options(options, _options_of(load_table_subject), "model on features")
         return load_table_subject(path_or_name, path, **options)
     if texts:
+        check_reads_texts(path_or_name, path)
         _check_options(options, _options_of(load_language_subject), "language model")
         return load_language_subject(path_or_name, path, **options)
     if folder or path.suffix.casefold() == ".zip":
+        check_reads_pictures(path_or_name, path)
         _check_options(options, _options_of(load_image_subject), "image model")
         return load_image_subject(path_or_name, path, **options)
     raise DataError(
         f"{path} is neither a text file of concepts (.jsonl, .json, .csv) nor a folder or .zip of class "
         "folders with pictures."
     )
-
-
-def _reads_tables(model: str | os.PathLike[str]) -> bool:
-    """Return whether a model reads rows of numbers; reading it says what is wrong with it."""
-    try:
-        if isinstance(model, str) and model in sample_names():
-            return read_json(sample_folder(model) / "config.json").get("kind") == "table-classifier"
-        place = Path(model).expanduser()
-        config = read_json(place / "config.json") if place.is_dir() else {}
-    except (EngramError, OSError, RuntimeError, ValueError):
-        return False
-    # One of our own architectures reads no texts; which of them reads pictures is said when it is loaded.
-    return "architecture" in config and "model_type" not in config
 
 
 def load_model(path_or_name: str | os.PathLike[str]) -> nn.Module:

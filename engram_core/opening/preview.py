@@ -103,13 +103,21 @@ def preview(data: bytes, ending: str) -> Preview | None:
     return Preview(
         columns,
         tuple(tuple(_cell(row.get(name)) for name in columns) for row in rows[:_SHOWN]),
-        "texts" if ours else "" if "concept" in columns else title_of(columns),
+        "texts" if ours else _published(columns),
         tuple(
             n
             for n, cell in zip(columns, cells, strict=True)
             if all(number_or_none(v) is not None for v in cell)
         ),
     )
+
+
+def _published(columns: Sequence[str]) -> str:
+    """Return the published dataset with these columns, unless there are others that it does not have."""
+    title = "" if "concept" in columns else title_of(columns)
+    # A question and an answer have many files; what is TOFU's beside them is named after them.
+    own = all(name.rpartition("_")[2] in ("question", "answer") for name in columns)
+    return title if title != "TOFU" or own else ""
 
 
 def _decoded(data: bytes, *, cut: bool) -> str | None:

@@ -169,7 +169,7 @@ def test_two_that_hang_give_their_places_back(tmp_path, texts, monkeypatch):
     next(each for each in hung if each.doing.startswith("Waiting")).stop()
     assert third.wait(2.0 + 4.0) or not third.doing.startswith("Waiting")
     assert time.monotonic() - begun < 2.0 + 4.0
-    with pytest.raises(EngramError, match="takes no text concepts"):
+    with pytest.raises(EngramError, match="holds texts, and"):
         third.opened()
     for each in hung:
         with pytest.raises(EngramError, match="longer than 2 s|before it was begun"):

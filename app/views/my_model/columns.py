@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ...figures.words.as_text import plain
+from ...figures.words.as_text import Markdown, plain
 from ...server.preview import Preview
 
 __all__ = ["choose", "chosen"]
@@ -17,13 +18,22 @@ _SEEN = "_own_columns"  # the columns that are chosen among; absent where nothin
 _ROWS = "_own_rows"
 _TEXTS, _NUMBERS = "Texts for a language model", "Numbers with a label, for a model on features"
 _NONE = -1  # no column: their names may be anything, so they are chosen by number
+
+
+@dataclass(frozen=True)
+class _Field:
+    title: Markdown
+    help: Markdown
+
+
 _FIELDS = {
-    "concept": ("Concept", "What each row belongs to: it can be erased as a whole."),
-    "prompt": ("Prompt", "What the model is asked."),
-    "answer": ("Answer", "What it should say."),
-    "text": ("Text", "In place of prompt and answer: a passage that is recorded whole."),
-    "split": ("Split", "Holds record or probe; rows of probe are only asked. May stay empty."),
+    "concept": _Field("Concept", "What each row belongs to: it can be erased as a whole."),
+    "prompt": _Field("Prompt", "What the model is asked."),
+    "answer": _Field("Answer", "What it should say."),
+    "text": _Field("Text", "In place of prompt and answer: a passage that is recorded whole."),
+    "split": _Field("Split", "Holds record or probe; rows of probe are only asked. May stay empty."),
 }
+_LABEL = _Field("Label", "Says the class of each row. The other columns are the features.")
 
 
 def _key(field: str) -> str:
@@ -51,34 +61,34 @@ def choose(found: Preview | None) -> str:
         state[_SEEN] = found.columns
         state[_ROWS] = _NUMBERS if found.is_table else _TEXTS
         guess = found.guess()
-        for field in _FIELDS:
-            state[_key(field)] = _number(found, guess.get(field))
+        for name in _FIELDS:
+            state[_key(name)] = _number(found, guess.get(name))
         state[_key("label")] = _number(found, found.guess_label())
     st.markdown("###### Which column is what?")
     st.caption("The first rows of the file. Its columns have names of their own, so say what they are.")
     st.dataframe(pd.DataFrame(found.rows, columns=list(found.columns)), hide_index=True, width="stretch")
     st.radio("The rows are", (_TEXTS, _NUMBERS), key=_ROWS, persist_state="session")
     if state[_ROWS] == _NUMBERS:
-        _column(found, "label", "Label", "Says the class of each row. The other columns are the features.")
+        _column(found, "label", _LABEL)
         return "" if state[_key("label")] != _NONE else "Say which column is the label."
     sides = st.columns(2)
-    for place, (field, (title, help_text)) in enumerate(_FIELDS.items()):
+    for place, (name, field) in enumerate(_FIELDS.items()):
         with sides[place % 2]:
-            _column(found, field, title, help_text)
-    return _lacking({field: state[_key(field)] for field in _FIELDS})
+            _column(found, name, field)
+    return _lacking({name: state[_key(name)] for name in _FIELDS})
 
 
 def _number(found: Preview, name: str | None) -> int:
     return found.columns.index(name) if name in found.columns else _NONE
 
 
-def _column(found: Preview, field: str, title: str, help_text: str) -> None:
+def _column(found: Preview, name: str, field: _Field) -> None:
     options = range(_NONE, len(found.columns))
-    if st.session_state.get(_key(field)) not in options:
-        st.session_state[_key(field)] = _NONE
+    if st.session_state.get(_key(name)) not in options:
+        st.session_state[_key(name)] = _NONE
     st.selectbox(
-        title, options, format_func=lambda n: found.columns[n] if n >= 0 else "none", key=_key(field),
-        persist_state="session", help=help_text,
+        field.title, options, format_func=lambda n: found.columns[n] if n >= 0 else "none", key=_key(name),
+        persist_state="session", help=field.help,
     )  # fmt: skip
 
 

@@ -31,6 +31,7 @@ __all__ = ["page", "remember"]
 _LOG = logging.getLogger(__name__)
 
 _MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
+_TITLE = "_own_title"
 _POSITIONS, _TEMPLATE = "_own_positions", "_own_template"
 _LONGEST = 4000  # characters of a path or a name
 _LAST = "_last_check"  # what the last check-up was of: the name of an upload, or `_PATH`
@@ -158,6 +159,13 @@ def _ask() -> None:
         max_chars=_LONGEST,
         placeholder="/path/to/model or org/name",
     )
+    st.text_input(
+        "Name to show (optional)",
+        key=_TITLE,
+        persist_state="session",
+        max_chars=60,
+        help="What this model is called here, in your session. A link has its own name.",
+    )
     st.markdown("##### Concepts")
     file = st.file_uploader("Upload a file", type=["csv", "json", "jsonl", "ndjson", "zip"], key=_FILE)
     path = st.text_input(
@@ -171,6 +179,8 @@ def _ask() -> None:
     lacking = columns.choose(
         preview_of_upload(file.name, file.getvalue()) if file is not None else preview_of_path(path.strip())
     )
+    if lacking:
+        st.caption(plain(lacking))
     with st.expander("For a language model: which tokens count"):
         state.tidy(_POSITIONS, tuple(_COUNTED))
         st.segmented_control(
@@ -281,6 +291,7 @@ def _report(opened: CheckedModel) -> None:
         except EngramError as error:
             st.warning(plain(error))
         else:
+            visitor_models.name_model(opened.name, str(st.session_state.get(_TITLE) or ""))
             arrival.go("live", model=opened.name)
     layers, concepts = st.tabs(["Layers", "Concepts"])
     with layers:
