@@ -16,8 +16,9 @@ from ..errors import EngramError
 from ..models.layers import LinearMap, find_linear_maps
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
+from ..models.ports import hear_ports
 from ..models.unwritten import Unwritten
-from ..models.view import base_of, shared_copy, submodule
+from ..models.view import base_of, shared_copy
 from ..numerics.precision import callers_device
 from .batch import Batch, Cut
 from .inputs import MODEL_ERRORS
@@ -64,22 +65,13 @@ class Prober:
         self.blocks = {
             linear_map.name: linear_map.module for linear_map in self._linear_maps if linear_map.routed
         }
-        for linear_map in self._linear_maps:
-            submodule(self._view, linear_map.port).register_forward_pre_hook(
-                self._hook(linear_map), with_kwargs=True
-            )
+        hear_ports(self._view, self._linear_maps, self._hear, strict=False)
 
-    def _hook(self, linear_map: LinearMap) -> Any:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-            if x is None:
-                return
-            positions = (int(args[2]),) if linear_map.routed else linear_map.positions(x)
-            self._heard.setdefault(linear_map.name, []).append(
-                Call(positions, _marks(linear_map, x), _ALIKE.get(x.dtype, 1e-3))
-            )
-
-        return hook
+    def _hear(self, linear_map: LinearMap, x: Tensor, others: tuple[Any, ...]) -> None:
+        positions = (int(others[1]),) if linear_map.routed else linear_map.positions(x)
+        self._heard.setdefault(linear_map.name, []).append(
+            Call(positions, _marks(linear_map, x), _ALIKE.get(x.dtype, 1e-3))
+        )
 
     def run(self, batch: Batch, *, seed: int = 0) -> Heard | None:
         """Return what the layers read, or None if the model cannot run these inputs.

@@ -15,7 +15,8 @@ from ..models.groups import layer_groups
 from ..models.layers import LinearMap, block_of
 from ..models.linear_maps.experts import open_experts
 from ..models.packed_attention import open_attention
-from ..models.view import base_of, device_of, shared_copy, submodule
+from ..models.ports import hear_ports
+from ..models.view import base_of, device_of, shared_copy
 from ..progress import Progress, Step, Steps, drain
 from ..recording.statistics import homogeneous_rows
 from ..solving.tables import size_table_steps
@@ -172,20 +173,15 @@ def _inputs(
     open_experts(view, linear_maps)
     heard: dict[str, tuple[Tensor, list[int]]] = {}
 
-    def hook(linear_map: LinearMap) -> Any:
-        def listen(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            given = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
-            if not given or linear_map.groups > 1:
-                return
-            rows = linear_map.rows(given[0].detach())[0]
-            places = given[1].tolist() if linear_map.routed else list(range(len(ids)))
-            if len(rows) == len(places):
-                heard[linear_map.name] = (rows.clone(), places)  # what follows may write in place
+    def hear(linear_map: LinearMap, x: Tensor, others: tuple[Any, ...]) -> None:
+        if linear_map.groups > 1:
+            return
+        rows = linear_map.rows(x)[0]
+        places = others[0].tolist() if linear_map.routed else list(range(len(ids)))
+        if len(rows) == len(places):
+            heard[linear_map.name] = (rows.clone(), places)  # what follows may write in place
 
-        return listen
-
-    for linear_map in linear_maps:
-        submodule(view, linear_map.port).register_forward_pre_hook(hook(linear_map), with_kwargs=True)
+    hear_ports(view, linear_maps, hear, strict=False)
     device = device_of(view)
     with torch.no_grad():
         view(input_ids=torch.tensor([ids], device=device), **call_options(base))

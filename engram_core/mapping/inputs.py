@@ -20,7 +20,8 @@ from ..editing.live_edit import LiveEdit, apply_edit
 from ..errors import DataError, suggest
 from ..models.layers import LinearMap
 from ..models.packed_attention import open_attention
-from ..models.view import base_of, device_of, shared_copy, submodule
+from ..models.ports import hear_ports
+from ..models.view import base_of, device_of, shared_copy
 from ..numerics.precision import exactly
 
 __all__ = ["MapInputs", "answers", "draw_inputs", "listen", "some_concepts"]
@@ -211,25 +212,14 @@ def listen(model: nn.Module, inputs: MapInputs, linear_maps: Sequence[LinearMap]
     owner: list[Tensor | Owner] = []
     calls: dict[str, int] = {}
 
-    def hook(linear_map: LinearMap) -> Callable[..., None]:
-        def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-            if x is None:
-                raise DataError(f"Layer {linear_map.name!r} was called without a tensor; nothing to measure.")
-            x = x.detach()
-            call = calls.get(linear_map.name, 0)
-            calls[linear_map.name] = call + 1
-            one = owner[0]
-            hear(
-                linear_map,
-                x,
-                one.rows(linear_map.name, call, linear_map.positions(x)) if isinstance(one, Owner) else one,
-            )
+    def read(linear_map: LinearMap, x: Tensor, _others: tuple[Any, ...]) -> None:
+        call = calls.get(linear_map.name, 0)
+        calls[linear_map.name] = call + 1
+        one = owner[0]
+        mine = one.rows(linear_map.name, call, linear_map.positions(x)) if isinstance(one, Owner) else one
+        hear(linear_map, x, mine)
 
-        return read
-
-    for linear_map in linear_maps:
-        submodule(view, linear_map.port).register_forward_pre_hook(hook(linear_map), with_kwargs=True)
+    hear_ports(view, linear_maps, read)
     place = device_of(base_of(model))
     with torch.no_grad():
         for _, batch, owners in _stream(model, inputs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from ..concepts.batch import Batch
 from ..concepts.row_owners import Owner, spread_owner
 from ..errors import DataError, NonFiniteError
 from ..models.layers import LinearMap
-from ..models.view import submodule
+from ..models.ports import hear_ports
 from ..numerics.precision import callers_device
 from .statistics import Source
 
@@ -65,24 +65,15 @@ class Listener:
 
     def attach(self, view: nn.Module) -> None:
         """Put a hook on every layer's port; `view` must be a private copy."""
-        for linear_map in self.linear_maps:
-            submodule(view, linear_map.port).register_forward_pre_hook(
-                self._hook(linear_map), with_kwargs=True
-            )
+        hear_ports(view, self.linear_maps, self._read)
 
-    def _hook(self, linear_map: LinearMap) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            x = next((v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)), None)
-            if x is None:
-                raise DataError(f"Layer {linear_map.name!r} was called without a tensor; nothing to record.")
-            if torch._C._functorch.is_functorch_wrapped_tensor(x):
-                self.beyond[linear_map.name] = TRANSFORMED
-            elif linear_map.routed:
-                self._hear_routed(linear_map, x.detach(), args[1], args[2])
-            else:
-                self._hear(linear_map, x.detach(), self._owner_of(linear_map, x))
-
-        return hook
+    def _read(self, linear_map: LinearMap, x: Tensor, others: tuple[Any, ...]) -> None:
+        if torch._C._functorch.is_functorch_wrapped_tensor(x):
+            self.beyond[linear_map.name] = TRANSFORMED
+        elif linear_map.routed:
+            self._hear_routed(linear_map, x, *others)
+        else:
+            self._hear(linear_map, x, self._owner_of(linear_map, x))
 
     def _owner_of(self, linear_map: LinearMap, x: Tensor) -> int | Tensor:
         """Return the owner of what a layer reads in this call: where it is known, one for every row."""
