@@ -20,8 +20,10 @@ import engram_core as ec
 from engram_core.errors import EngramError
 from engram_core.language import about_texts, adapter_folders, atlas_settings, save_edited, save_lora
 from engram_core.language.export import edit_record
-from engram_core.language.lora import check_lora
+from engram_core.language.lora import check_lora, lora_bytes
+from engram_core.models.view import model_bytes
 from engram_core.progress import Progress
+from engram_core.solving.atlas_state import atlas_bytes
 from engram_core.storing.workplaces import Scratch
 
 from ..choice.choice import ERASE, Choice
@@ -101,32 +103,11 @@ def _taken(choice: Choice) -> dict[str, float]:
 def size(base: Base, choice: Choice, kind: str, rank: int | None = None, *, every: bool = True) -> int:
     """Return about how many bytes the file will have; see `make`."""
     if kind == MODEL:
-        tensors = [*base.sample.model.parameters(), *base.sample.model.buffers()]
-        return sum(t.numel() * t.element_size() for t in tensors)
+        return model_bytes(base.sample.model)
     atlas = base.variant(choice.power, choice.clip)
     if kind == ADAPTERS:
-        total = 0
-        for name in _taken(choice):
-            for layer in choice.layers:
-                linear_map, trace = atlas.linear_map(layer), atlas.trace(layer, name)
-                full = min(linear_map.outputs, linear_map.columns) if trace.folded else trace.rows.shape[-2]
-                total += 4 * min(full, rank or full) * (linear_map.outputs + linear_map.columns)
-        return total
-    total, seen = 0, set()
-    for layer in atlas.layers:
-        if (key := atlas.source_key(layer)) in seen:
-            continue
-        seen.add(key)
-        square = 8 * atlas.linear_map(layer).columns ** 2  # moments and vectors are kept in double precision
-        for name in atlas.concepts if every else choice.concepts:
-            trace = atlas.trace(layer, name)
-            if trace.folded:
-                total += square
-            else:  # the rows, their duals, and what the rows have in common pair by pair
-                rows = trace.rows
-                total += 2 * rows.numel() * rows.element_size() + 8 * rows.shape[-2] ** 2
-        total += square if atlas.spectrum(layer).form == "primal" else 0
-    return total
+        return sum(lora_bytes(atlas, name, rank=rank, layers=choice.layers) for name in _taken(choice))
+    return atlas_bytes(atlas, None if every else choice.concepts)
 
 
 def make(

@@ -30,7 +30,7 @@ from ..progress import Progress
 from ..storing.files import new_files, reason
 from .lora_form import lora_config, lora_tensors, why_no_lora
 
-__all__ = ["adapter_folders", "check_lora", "lora_layers", "save_lora"]
+__all__ = ["adapter_folders", "check_lora", "lora_bytes", "lora_layers", "save_lora"]
 
 _LONGEST = 60  # characters of a folder name; file systems take 255 bytes, and a character has up to 4
 # Names that Windows keeps for devices, whatever their ending.
@@ -102,6 +102,25 @@ def save_lora(
     }
     _write(Path(folder), tensors, config, about)
     return table
+
+
+def lora_bytes(
+    atlas: Atlas, concept: str, *, rank: int | None = None, layers: str | Iterable[str] | None = None
+) -> int:
+    """Return about how many bytes the weights of an adapter have, without making it.
+
+    Args:
+        atlas: the engrams.
+        concept: which one.
+        rank: see `save_lora`.
+        layers: see `save_lora`.
+    """
+    total = 0
+    for layer in atlas.select(layers):
+        linear_map, trace = atlas.linear_map(layer), atlas.trace(layer, concept)
+        full = min(linear_map.outputs, linear_map.columns) if trace.folded else trace.rows.shape[-2]
+        total += 4 * min(full, rank or full) * (linear_map.outputs + linear_map.columns)
+    return total
 
 
 def check_lora(

@@ -24,6 +24,7 @@ __all__ = [
     "evaluated",
     "independent_copy",
     "parameter_of_base",
+    "model_bytes",
     "plain_path",
     "refresh",
     "shared_copy",
@@ -215,6 +216,15 @@ def _refresh(twins: Twins, base: nn.Module, mine: nn.Module) -> None:
         elif name.endswith("_hooks") and value:
             hooks = state[name]
             hooks.update({key: twins.twin(hook) for key, hook in list(value.items()) if key in hooks})
+
+
+def model_bytes(model: nn.Module) -> int:
+    """Return how many bytes the parameters and buffers of a model have.
+
+    Args:
+        model: any model.
+    """
+    return sum(t.numel() * t.element_size() for t in (*model.parameters(), *model.buffers()))
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -20,7 +20,7 @@ from .solved import SolvedAtlas
 from .spectrum import Spectrum
 from .trace import Trace
 
-__all__ = ["atlas_state", "restored_parts"]
+__all__ = ["atlas_bytes", "atlas_state", "restored_parts"]
 
 
 def atlas_state(
@@ -79,6 +79,28 @@ def atlas_state(
     }
     check_json(header["about"])
     return tensors, header
+
+
+def atlas_bytes(atlas: SolvedAtlas, concepts: Iterable[str] | None = None) -> int:
+    """Return about how many bytes the file of an atlas has, without making what stands in it.
+
+    Args:
+        atlas: what would be written, without the rows of its totals.
+        concepts: only these; default all.
+    """
+    names = list(atlas.concepts if concepts is None else concepts)
+    total = 0
+    for layer in {atlas.source_key(layer): layer for layer in atlas.layers}.values():
+        square = 8 * atlas.linear_map(layer).columns ** 2  # moments and vectors are kept in double precision
+        for name in names:
+            trace = atlas.trace(layer, name)
+            if trace.folded:
+                total += square
+            else:  # the rows, their duals, and what the rows have in common pair by pair
+                rows = trace.rows
+                total += 2 * rows.numel() * rows.element_size() + 8 * rows.shape[-2] ** 2
+        total += square if atlas.spectrum(layer).form == "primal" else 0
+    return total
 
 
 def restored_parts(

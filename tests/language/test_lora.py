@@ -5,10 +5,12 @@ import json
 import pytest
 import torch
 from adapters import adapted, atlas_of, logits
+from safetensors.torch import load_file
 
 import engram_core as ec
 from engram_core.errors import DataError, StorageError, UnknownNameError
 from engram_core.language import save_lora
+from engram_core.language.lora import lora_bytes
 
 WITH_PEFT = ["llama", "llama with a head of its own", "gpt2", "gpt2 with a head of its own", "opt", "qwen2"]
 
@@ -112,3 +114,10 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path, llama):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match="Could not write the adapter"):
         save_lora(llama, "sky", tmp_path / "file" / "below")
+
+
+@pytest.mark.parametrize("options", [{}, {"rank": 2}, {"layers": ["o_proj", "down_proj"]}], ids=str)
+def test_the_size_of_an_adapter_is_known_before_it_is_made(tmp_path, llama, options):
+    save_lora(llama, "sky", tmp_path, **options)
+    written = load_file(tmp_path / "adapter_model.safetensors").values()
+    assert lora_bytes(llama, "sky", **options) == sum(tensor.nbytes for tensor in written)

@@ -14,7 +14,7 @@ from transformers import DynamicCache
 
 import engram_core as ec
 from engram_core.errors import EngramError
-from engram_core.models.view import base_of, evaluated, independent_copy, refresh, shared_copy
+from engram_core.models.view import base_of, evaluated, independent_copy, model_bytes, refresh, shared_copy
 
 # -- what a forward pass writes --------------------------------------------------------------------
 
@@ -359,3 +359,8 @@ def test_recording_leaves_the_inputs_as_they_were() -> None:
     assert torch.equal(x, A) and cache.get_seq_length() == 0
     assert recording.rows("fc", "b") == len(B)
     assert torch.equal(ec.bake(view)(A.clone(), DynamicCache()), view(A.clone(), DynamicCache()))
+
+
+def test_the_bytes_of_a_model_are_those_of_its_parameters_and_buffers() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3).half())
+    assert model_bytes(model) == 4 * (12 + 3) + 2 * 4 * 3 + 8  # and the count of batches, in 8 bytes

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 import engram_core as ec
 from engram_core.errors import EngramError, ModelMismatchError, StorageError
 from engram_core.recording.recording import Recording
+from engram_core.solving.atlas_state import atlas_bytes
 from engram_core.storing import tensors as storage
 from engram_core.storing.tensors import read_tensors, write_tensors
 
@@ -105,6 +106,15 @@ def test_chosen_layers_concepts_and_the_cut_come_back(digits: Case, tmp_path: Pa
     assert loaded.concepts == ("7", "4") and loaded.layers == ["2"]
     assert loaded.spectrum("2").cut == 1e-3
     assert torch.equal(loaded["7"].matrix("2"), atlas["7"].matrix("2"))
+
+
+@pytest.mark.parametrize("names", [None, ["3", "7"]], ids=["all", "two"])
+@pytest.mark.parametrize("count", [8, None], ids=["rows", "moments"])
+def test_the_size_of_a_file_is_known_before_it_is_written(digits: Case, count, names, tmp_path: Path) -> None:
+    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, count)))
+    atlas.save(tmp_path / "atlas", concepts=names)
+    written = (tmp_path / "atlas").stat().st_size
+    assert atlas_bytes(atlas, names) == pytest.approx(written, rel=0.3)
 
 
 def test_an_unknown_concept_is_not_saved(digits: Case, tmp_path: Path) -> None:
