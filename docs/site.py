@@ -23,7 +23,8 @@ PAGES = {
         "Engram Explorer": "index.md", "The explorer": "explorer.md", "Your own model": "your-model.md",
     },
     "Understand": {
-        "The science": "science.md", "The four criteria": "criteria.md", "Finding the strength": "sweep.md", "Fine-tunes": "fine-tunes.md",
+        "The science": "science.md", "The four criteria": "criteria.md", "Finding the strength": "sweep.md",
+        "Fine-tunes": "fine-tunes.md",
         "Layers": "layers.md", "Maps": "map.md", "Where the memory sits": "where-it-sits.md",
         "Numerics": "numerics.md",
     },
