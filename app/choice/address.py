@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 from .choice import ALPHA, KEEP
 
-__all__ = ["KINDS", "SessionFileError", "from_file", "to_file", "to_query", "values_of"]
+__all__ = ["KINDS", "SessionFileError", "from_file", "known_texts", "to_file", "to_query", "values_of"]
 
 VERSION = 1
 _KIND = "engram-explorer session"
-_MOST = 100_000  # bytes of a session file
+_MOST = 400_000  # bytes of a session file
 # As far as a number in a browser is exact; larger ones belong to no widget.
 _LARGEST = 2**53
 _LONGEST = 10_000  # characters of one text; the longest prompt has 4,000
@@ -121,12 +121,17 @@ def to_query(values: Mapping[str, Any]) -> str:
     return urlencode(pairs)
 
 
-def to_file(page: str, address: Mapping[str, Iterable[str]]) -> str:
-    """Return a session file (JSON): the page and the texts of every key of its address."""
+def to_file(page: str, address: Mapping[str, Iterable[str]], **more: Any) -> str:
+    """Return a session file (JSON): the page and the texts of every key of its address.
+
+    Args:
+        page: the page that is shown.
+        address: what is shown there.
+        more: what else it holds, by key.
+    """
     known = {key: list(texts) for key, texts in address.items() if _kind(key) is not None}
-    return json.dumps(
-        {"kind": _KIND, "version": VERSION, "page": page, "address": known}, indent=2, ensure_ascii=False
-    )
+    content = {"kind": _KIND, "version": VERSION, "page": page, "address": known} | more
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def from_file(data: bytes, pages: Iterable[str]) -> tuple[str, dict[str, list[str]]]:
@@ -158,16 +163,24 @@ def from_file(data: bytes, pages: Iterable[str]) -> tuple[str, dict[str, list[st
         raise SessionFileError(
             f"This session file names the page {_short(page)}, which does not exist. Nothing was changed."
         )
-    if not isinstance(address, dict) or not all(
-        isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in address.values()
-    ):
+    texts = known_texts(address)
+    if texts is None:
         raise SessionFileError(
             "The “address” of this session file is not keys with lists of texts. Nothing was changed."
         )
-    return page, {
+    return page, texts
+
+
+def known_texts(address: Any) -> dict[str, list[str]] | None:
+    """Return what a file says is an address, without keys that nobody knows; None if it is none."""
+    if not isinstance(address, dict) or not all(
+        isinstance(texts, list) and all(isinstance(text, str) for text in texts) for texts in address.values()
+    ):
+        return None
+    return {
         _sound(key): [_sound(text) for text in texts]
         for key, texts in address.items()
-        if _kind(key) is not None
+        if isinstance(key, str) and _kind(key) is not None
     }
 
 

@@ -21,9 +21,9 @@ def heading(text: str, how: Markdown) -> None:
         explain(how)
 
 
-def explain(how: Markdown, key: str | None = None) -> None:
+def explain(how: Markdown, key: str | None = None, *, label: Markdown = "How to read this") -> None:
     """Draw the button behind which an explanation stands."""
-    with st.popover("How to read this", type="tertiary", key=key):
+    with st.popover(label, type="tertiary", key=key):
         st.markdown(how)
 
 

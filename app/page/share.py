@@ -8,10 +8,11 @@ import streamlit as st
 
 from ..choice.address import SessionFileError, from_file, to_file, to_query
 from ..choice.pages import PAGES, path_of
+from ..choice.scenes import as_data, scenes_in
 from ..choice.short_address import query_of
 from ..figures.words.as_text import plain
 from ..options import server_options
-from ..session import arrival, state
+from ..session import arrival, scenes, state
 from ..session.written_address import keys_without_room, next_address
 from .downloads import offered_items
 from .report import report_page
@@ -50,8 +51,8 @@ def share_menu(page: str) -> None:
             )
         st.markdown("**Session file.** The same as a small JSON file, to keep and to open again.")
         st.download_button(
-            "Save the session", to_file(page, address()), "engram-session.json", "application/json",
-            on_click="ignore", width="stretch", key="save_session",
+            "Save the session", to_file(page, address(), **_scenes()), "engram-session.json",
+            "application/json", on_click="ignore", width="stretch", key="save_session",
         )  # fmt: skip
         if not server_options().demo:
             _open_session()
@@ -71,14 +72,23 @@ def share_menu(page: str) -> None:
         )
 
 
+def _scenes() -> dict[str, object]:
+    """Return the visitor's own scenes as a session file holds them; nothing while there are none."""
+    own = scenes.own_scenes()
+    return {} if own is None else {"scenes": as_data(own)}
+
+
 def _open_session() -> None:
     file = st.file_uploader("Open a session file", type=["json"], key="_session_file", max_upload_size=1)
     if file is None or st.session_state.get("_opened") == file.file_id:
         return
     try:
         page, texts = from_file(file.getvalue(), PAGES)
+        found = scenes_in(file.getvalue(), PAGES)
     except SessionFileError as error:
         st.warning(plain(error))
         return
     st.session_state["_opened"] = file.file_id
+    if found is not None:
+        scenes.put_scenes(found)
     arrival.open_address(page, texts)

@@ -8,7 +8,8 @@ from ..figures.charts.palette import BASE, EDITED, GAIN, LOSS
 
 __all__ = ["CSS", "PANELS", "PRESENTER"]
 
-_COLOURS = f"--ee-base: {BASE}; --ee-edited: {EDITED}; --ee-gain: {GAIN}; --ee-loss: {LOSS};"
+_NAMED = {"base": BASE, "edited": EDITED, "gain": GAIN, "loss": LOSS}
+_COLOURS = " ".join(f"--ee-{name}: {colour};" for name, colour in _NAMED.items())
 
 
 def _rules(name: str) -> str:

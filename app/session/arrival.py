@@ -18,7 +18,7 @@ from .state import clear_inputs, model, models, put, reset, tidy_for
 from .visitor_models import admit
 from .written_address import first_run, forget_address_problems, note_read_address, note_written
 
-__all__ = ["arrive", "go", "model_changed", "open_address", "pending", "settle"]
+__all__ = ["arrive", "choose_model", "go", "model_changed", "open_address", "open_next", "pending", "settle"]
 
 _PENDING = "_pending"
 _OPENED = "_opened_address"
@@ -81,8 +81,13 @@ def _take_over(address: Mapping[str, Sequence[str]]) -> None:
 
 def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
     """Open a page with the whole choice of an address or a session file; ends the run."""
-    st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), address
+    open_next(page, address)
     st.rerun()
+
+
+def open_next(page: str, address: Mapping[str, Sequence[str]]) -> None:
+    """Open a page with the whole choice of an address in the run that follows; for callbacks."""
+    st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), address
 
 
 def go(page: str, **values: Any) -> None:
@@ -129,6 +134,18 @@ def model_changed() -> None:
     forget_address_problems()
     move_on()
     clear_inputs()
+
+
+def choose_model(name: str, **inputs: Any) -> None:
+    """Choose another model and what is shown of it, with nothing edited; call it in a callback.
+
+    Args:
+        name: of the model.
+        inputs: what is shown, by key: class and image, or prompt.
+    """
+    put(model=name)
+    model_changed()
+    put(**inputs)
 
 
 def settle(facts: Facts, offered: Mapping[str, Sequence[Any]] | None = None) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...choice.choice import Choice, clean
 from ...choice.picture import DRAWABLE, Picture, clean_picture
@@ -23,9 +24,10 @@ from ...server.base import Base
 from ...session import state
 from ..shared import controls
 from .drawing import HINT, canvas
+from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
+__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
 
 TITLE = "Erase a concept and watch the answer change"
 
@@ -41,14 +43,30 @@ def named(base: Base) -> Markdown:
     return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number:d}"
 
 
-def inputs(base: Base) -> None:
-    """Choose a held-out image, or draw one where the images are small enough."""
-    st.markdown("##### Image")
-    source: str | None = _GALLERY
+def ask(base: Base) -> None:
+    """Draw nothing above the answers: an image is a part of them."""
+
+
+def stage(base: Base) -> DeltaGenerator:
+    """Return the place of both answers; who draws has the canvas beside them."""
     if not state.picture_of(base).drawn:
         st.session_state["drawn"] = ""  # what is no drawing must not be drawn
     if base.sample.image_shape == DRAWABLE:
         _follow(st.session_state.get("drawn", ""))
+        if st.session_state["source"] == _DRAW:
+            with st.container(key="draw_stage"):
+                left, right = st.columns([3, 8], vertical_alignment="center")
+            with left:
+                _drawing()
+            return right.container(key="stage_panel")
+    return st.container(key="stage_panel")
+
+
+def inputs(base: Base) -> None:
+    """Choose a held-out image, or to draw one where the images are small enough."""
+    st.markdown("##### Image")
+    source: str | None = _GALLERY
+    if base.sample.image_shape == DRAWABLE:
         source = st.segmented_control(
             "Where the image comes from",
             (_GALLERY, _DRAW),
@@ -59,7 +77,7 @@ def inputs(base: Base) -> None:
             wrap=True,
         )
     if source == _DRAW:
-        _drawing()
+        st.caption(HINT)
     else:
         _gallery(base)
 
@@ -81,7 +99,6 @@ def _source_changed() -> None:
 
 
 def _drawing() -> None:
-    st.caption(HINT)
     drawn = canvas(st.session_state.get("drawn", ""), key=f"canvas_{st.session_state[_CANVAS]}")
     if drawn != st.session_state.get("drawn", ""):
         st.session_state["drawn"] = st.session_state[_KNOWN] = drawn
@@ -164,16 +181,21 @@ def _show(name: str) -> None:
     state.new_image()
 
 
-def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
+def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
     """Draw what both models say."""
     picture = state.picture_of(base)
     said = answer(base, visitor, picture)
     panel = _panel(base, choice, proof, picture, said)
-    with top:
+    with places.panel:
         st.html(panel.html)
         _offer(choice, picture)
-        parts.Part("live", "The image and both answers", HOW["panel"], base, choice).below("panel", panel)
-    with right:
+    if places.foot is not None:
+        with places.foot:
+            part = parts.Part("live", "The image and both answers", HOW["panel"], base, choice)
+            part.below("panel", panel)
+    if places.right is None:
+        return
+    with places.right:
         parts.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(

@@ -1,4 +1,4 @@
-"""Live: one input, one edit, base and edited output side by side, then the score of every concept."""
+"""Live: one input, one edit, both outputs side by side and four numbers; then the score of every concept."""
 
 from __future__ import annotations
 
@@ -19,17 +19,22 @@ from ...choice.choice import Choice
 from ...compute import scores as scoring
 from ...compute.criteria import MANY
 from ...compute.scores import score_controls, score_edit, z_and_p
+from ...compute.strip import measure_strip, strip_of
 from ...figures.charts.bars import Control, score_figure
 from ...figures.panels.hero import stats
+from ...figures.panels.strip import strip_html
 from ...figures.words.as_text import plain
 from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores, say_test
+from ...figures.words.strip import HOW_STRIP, Strip, cells
 from ...page import frame, parts, progress
+from ...page.headings import explain
 from ...page.snippets import scores_code
 from ...server.base import Base
 from ...session import state, visitors
-from ..shared import controls
+from ..shared import controls, model_cards
 from . import export as take_model
 from . import proof
+from .places import Places
 from .sides import side_of
 
 __all__ = ["page"]
@@ -44,49 +49,89 @@ _MOST_BARS = 16  # concepts drawn as bars; the table has them all
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the page for a model: what both models say, the switches and four numbers first, then all else."""
     # Places first, work later: what is slow stands last and can be given up when the visitor moves on.
     side = side_of(base)
-    frame.title(side.TITLE, "", page=PAGE)
-    top = st.container()
-    right = _folded(base, side) if st.session_state.get("present") is True else _open(base, side)
+    dock = frame.title(side.TITLE, "", page=PAGE)
+    model_cards.draw()
+    if dock is None:
+        side.ask(base)
+    panel = side.stage(base)
+    controls.switches(base.facts)
+    strip = st.empty()
+    foot = right = behind = None
+    if dock is not None:
+        with dock:
+            _docked(base, side)
+        behind = st.expander(
+            "All figures, questions, layers, and the export", key="behind", on_change="rerun"
+        )
+        if behind.open:
+            with behind:
+                foot, right = st.container(), st.container()
+    else:
+        foot = st.container(key="stage_foot", horizontal=True, gap="medium")
+        right = _open(base, side)
     choice = state.choice_of(base.facts)
     visitor = visitors.visitor_of(base)
     try:
         found = visitor.put(choice)
     except EngramError as error:
-        top.warning(plain(error))
+        panel.warning(plain(error))
         return
-    side.outputs(base, visitor, choice, found, top, right)
-    below = st.container()
-    proof.draw(base, choice, found)
-    with below:
-        with suppress(progress.Stopped):
-            _scores(base, choice)
-        side.more(base, visitor, choice)
-    take_model.draw(base, choice)
+    if foot is not None:
+        with foot:
+            explain(HOW_STRIP, "how_strip", label="The four numbers")
+    side.outputs(base, visitor, choice, found, Places(panel, foot, right))
+    with suppress(progress.Stopped):
+        _strip(base, choice, strip)
+    if right is None:
+        return
+    with behind or st.container():
+        below = st.container()
+        proof.draw(base, choice, found)
+        with below:
+            with suppress(progress.Stopped):
+                _scores(base, choice, strip)
+            side.more(base, visitor, choice)
+        take_model.draw(base, choice)
 
 
 def _open(base: Base, side: ModuleType) -> DeltaGenerator:
-    """Draw the controls beside the figures; return the figures' place."""
+    """Draw the input and the rest of the edit beside the figures; return the figures' place."""
     with st.container(key="side_by_side"):
         left, right = st.columns([5, 7], gap="large")
     with left:
-        controls.edit(base.facts)
-        controls.advanced(base.facts)
-        st.button("Reset to the base model", on_click=state.reset, width="stretch", key="reset")
         side.inputs(base)
+        with st.container(key="edit_details"):
+            st.markdown("##### Edit details")
+            controls.details(base.facts)
     return right
 
 
-def _folded(base: Base, side: ModuleType) -> DeltaGenerator:
-    """Draw the controls behind two buttons, so that the figures have the whole width of a projector."""
-    left, right = st.columns(2)
-    with left:
-        controls.folded(base.facts)
-    with right, st.popover(side.named(base), width="stretch", key="inputs_popover"):
+def _docked(base: Base, side: ModuleType) -> None:
+    """Draw the input and the rest of the edit behind two buttons, at the foot of a projector's picture."""
+    with st.popover(side.named(base), icon=":material/input:", key="inputs_popover"):
+        side.ask(base)
         side.inputs(base)
-    return st.container()
+    with st.popover("Edit details", icon=":material/tune:", key="edit_popover"):
+        controls.details(base.facts)
+
+
+def _strip(base: Base, choice: Choice, place: DeltaGenerator) -> None:
+    """Draw the four numbers as they come."""
+    asked = base.facts.slow and st.session_state.get("control") is not True
+    why = "not measured unasked: it takes minutes (“Run the control”, below)" if asked else ""
+
+    def draw(strip: Strip | None) -> None:
+        place.html(strip_html(cells(strip, why=why)))
+
+    def measured(step: Step[Any]) -> None:
+        draw(step.partial if isinstance(step.partial, Strip) else None)
+        if step.long:
+            time.sleep(_BREATH)
+
+    draw(watch(measure_strip(base, choice, 0 if asked else scoring.CONTROL_SEEDS), measured))
 
 
 def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
@@ -120,7 +165,7 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
     return tuple(moved[:_MOST_BARS])
 
 
-def _scores(base: Base, choice: Choice) -> None:
+def _scores(base: Base, choice: Choice, strip: DeltaGenerator) -> None:
     facts = base.facts
     name = "Recall per concept" if base.is_text else "Accuracy per class"
     how = HOW["recall" if base.is_text else "scores"]
@@ -193,6 +238,9 @@ def _scores(base: Base, choice: Choice) -> None:
         status.empty()
     except progress.Stopped:
         runs = []
+    if choice.changes and (runs or not wanted):  # the same four numbers, now about every concept
+        whole = strip_of(base, choice, scores, runs, wanted=seeds)
+        strip.html(strip_html(cells(whole, why="" if wanted else "not measured unasked: it takes minutes")))
     draw(Control.of(facts.classes, runs), final=True)
 
 

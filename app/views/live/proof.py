@@ -15,7 +15,7 @@ from ...server.base import Base
 
 __all__ = ["draw", "status"]
 
-_EMPTY = "The same, so far. Choose a concept under “Current edit” and the edited model answers here."
+_EMPTY = "The same, so far. Choose a concept to erase below, and the edited model answers here."
 
 
 def status(base: Base, choice: Choice, proof: Proof) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from engram_core.errors import EngramError
 
@@ -25,9 +26,10 @@ from ...page.snippets import continuations_code
 from ...server.base import Base
 from ...session import state
 from .inside import draw
+from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
+__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
 
 TITLE = "Erase a fact and watch what the model says"
 
@@ -57,50 +59,59 @@ def named(base: Base) -> Markdown:
     return "Prompt: " + plain(text if len(text) <= 60 else text[:59] + "…")
 
 
-def inputs(base: Base) -> None:
-    """Choose or write a prompt."""
-    st.markdown("##### Prompt")
+def ask(base: Base) -> None:
+    """Choose or write a prompt, in one row."""
     if not isinstance(st.session_state.get("prompt"), str):
         st.session_state["prompt"] = _first_prompt(base)
     most = server_options().most_characters
     st.session_state["prompt"] = st.session_state["prompt"][:most]
-    st.text_area(
-        "Prompt",
-        key="prompt",
-        persist_state="session",
-        max_chars=most,
-        label_visibility="collapsed",
-        height=80,
-    )
-    _presets(base)
+    with st.container(key="ask"):
+        left, middle, right = st.columns([6, 3, 3], vertical_alignment="bottom")
+    with left:
+        st.text_area(
+            "Prompt", key="prompt", persist_state="session", max_chars=most, height=68,
+            label_visibility="collapsed",
+        )  # fmt: skip
+    _presets(base, middle, right)
+
+
+def stage(base: Base) -> DeltaGenerator:
+    """Return the place of both answers."""
+    return st.container(key="stage_panel")
+
+
+def inputs(base: Base) -> None:
+    """Choose how both models write."""
     with st.expander("Generation settings"):
         _writing(base)
 
 
-def _presets(base: Base) -> None:
+def _presets(base: Base, middle: DeltaGenerator, right: DeltaGenerator) -> None:
     state.tidy("about", base.facts.classes)
-    st.selectbox(
-        "A question about",
-        base.facts.classes,
-        index=None,
-        key="about",
-        persist_state="session",
-        placeholder=_about(base),
-    )
+    with middle:
+        st.selectbox(
+            "A question about",
+            base.facts.classes,
+            index=None,
+            key="about",
+            persist_state="session",
+            placeholder=_about(base),
+        )
     # Its list follows the concept and it keeps no choice of its own: the prompt is what counts.
     questions = texts.questions_of(base, _about(base))
     st.session_state["_question"] = None
-    st.selectbox(
-        "Ask",
-        range(len(questions)),
-        index=None,
-        key="_question",
-        format_func=lambda i: _listed(questions[i]),
-        on_change=_asked,
-        args=(questions,),
-        placeholder=f"{len(questions)} questions",
-        label_visibility="collapsed",
-    )
+    with right:
+        st.selectbox(
+            "Ask",
+            range(len(questions)),
+            index=None,
+            key="_question",
+            format_func=lambda i: _listed(questions[i]),
+            on_change=_asked,
+            args=(questions,),
+            placeholder=f"{len(questions)} questions",
+            label_visibility="collapsed",
+        )
 
 
 def _listed(question: texts.Question) -> str:
@@ -181,10 +192,10 @@ def _ask_about(name: str, prompt: str) -> None:
     st.session_state["about"], st.session_state["prompt"] = name, prompt
 
 
-def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
+def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
     """Draw how both models go on, as they write, and the next token."""
     prompt, options = st.session_state["prompt"], _options(base)
-    panel, button, offer, row = top.empty(), top.empty(), top.container(), top.container()
+    panel, button, offer = places.panel.empty(), places.panel.empty(), places.panel.container()
     with offer:
         _offer(base, choice, prompt)
     answer = _answer(base, prompt, choice)
@@ -195,12 +206,14 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     try:
         if answer:
             shown["chances"] = texts.answer_chances(base, visitor, prompt, answer, chat=options["chat"])
-        with right:
-            _next(base, visitor, choice, prompt, chat=options["chat"])
+        if places.right is not None:
+            with places.right:
+                _next(base, visitor, choice, prompt, chat=options["chat"])
         far, html = _stream(base, choice, prompt, options, shown, panel, button)
-        with row:
-            made = _panel(html, far, prompt, options)
-            parts.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
+        if places.foot is not None:
+            with places.foot:
+                made = _panel(html, far, prompt, options)
+                parts.Part("live", "Both continuations", HOW["texts"], base, choice).below("panel", made)
     except EngramError as error:
         panel.warning(plain(error))
 

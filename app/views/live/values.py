@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from ...choice.choice import Choice, clean
 from ...choice.picture import Picture, clean_picture, values_of, values_text
@@ -23,9 +24,10 @@ from ...page.snippets import answer_code
 from ...server.base import Base
 from ...session import state
 from ..shared import controls
+from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "example", "inputs", "more", "named", "outputs"]
+__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
 
 TITLE = "Erase a concept and watch the answer change"
 
@@ -37,6 +39,15 @@ def named(base: Base) -> Markdown:
     """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
     picture = state.picture_of(base)
     return "Your values" if picture.drawn else f"Input: {plain(picture.concept)}, number {picture.number:d}"
+
+
+def ask(base: Base) -> None:
+    """Draw nothing above the answers: the values stand below them."""
+
+
+def stage(base: Base) -> DeltaGenerator:
+    """Return the place of both answers."""
+    return st.container(key="stage_panel")
 
 
 def inputs(base: Base) -> None:
@@ -126,10 +137,10 @@ def _moved(number: int) -> None:
     st.session_state[_SHOWN] = (name, Picture(picture.concept, picture.number, text))
 
 
-def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, right) -> None:  # noqa: ANN001
+def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
     """Draw what both models say."""
     if not answers_in_classes(base):
-        with top:
+        with places.panel:
             st.info(
                 "This model's outputs are scored by a task of its own, so there is no answer to a single "
                 "input here. The scores of all concepts stand below."
@@ -138,10 +149,15 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, top, rig
     picture = state.picture_of(base)
     said = answer(base, visitor, picture)
     panel = _panel(base, choice, proof, picture, said)
-    with top:
+    with places.panel:
         st.html(panel.html)
-        parts.Part("live", "The input and both answers", HOW["panel"], base, choice).below("panel", panel)
-    with right:
+    if places.foot is not None:
+        with places.foot:
+            part = parts.Part("live", "The input and both answers", HOW["panel"], base, choice)
+            part.below("panel", panel)
+    if places.right is None:
+        return
+    with places.right:
         parts.part("live", "This input, class by class", HOW["answer"], base, choice).figure(
             "answer",
             probability_figure(

@@ -17,7 +17,9 @@ from ...options import server_options
 from ...session import arrival, state
 from ...session.selection import select_added
 
-__all__ = ["advanced", "control_wanted", "edit", "folded", "ready", "seeds_wanted", "wanted"]
+__all__ = [
+    "advanced", "control_wanted", "details", "edit", "folded", "ready", "seeds_wanted", "switches", "wanted",
+]  # fmt: skip
 
 _PILLS = 24  # more concepts than that are looked up, not looked at
 
@@ -117,7 +119,41 @@ def edit(facts: Facts, *, find: bool = True) -> None:
     """Choose what is switched off or kept, and how strongly; see `folded`."""
     _tidy(facts)
     st.markdown("##### Current edit")
-    mode = st.segmented_control(
+    _mode()
+    chosen = _chosen(facts)
+    if _isolating():
+        _start()
+    _strength(facts)
+    _about_strength(facts, find=find)
+    _strength_of_each(facts, chosen)
+
+
+def switches(facts: Facts) -> None:
+    """Draw what an edit is changed by most often in one row: erase or keep, which concepts, how strongly."""
+    _tidy(facts)
+    with st.container(key="switches", horizontal=True, vertical_alignment="bottom"):
+        _mode()
+        _chosen(facts)
+        with st.container(key="switches_strength", width=240):
+            _strength(facts)
+
+
+def details(facts: Facts) -> None:
+    """Draw the rest of the edit, where `switches` stand on the page."""
+    if _isolating():
+        _start()
+    _about_strength(facts, find=True)
+    _strength_of_each(facts, state.choice_of(facts).concepts)
+    advanced(facts)
+    st.button("Reset to the base model", on_click=state.reset, width="stretch", key="reset")
+
+
+def _isolating() -> bool:
+    return bool(st.session_state.get("mode") == choices.KEEP)
+
+
+def _mode() -> None:
+    st.segmented_control(
         "Mode",
         choices.MODES,
         format_func=option_word,
@@ -127,32 +163,40 @@ def edit(facts: Facts, *, find: bool = True) -> None:
         label_visibility="collapsed",
         on_change=state.forget_own_strengths,
     )
-    isolating = mode == choices.KEEP
+
+
+def _chosen(facts: Facts) -> list[str]:
+    isolating = _isolating()
     with st.container(key="kept" if isolating else "off"):
-        chosen = _concepts(facts, "Concepts to isolate" if isolating else "Concepts to erase")
-    help_text = HOW["strength"]
-    null: str | None = choices.FROM_NOTHING
-    if isolating:
-        null = st.segmented_control(
-            "Starting point",
-            choices.NULLS,
-            key="null",
-            persist_state="session",
-            required=True,
-            format_func=option_word,
-        )
-        st.caption(HOW["null"])
-        help_text = HOW["strength_in_place" if null == choices.IN_PLACE else "strength_nothing"]
-    _strength(facts, isolating=isolating, help_text=help_text, find=find)
-    if len(chosen) > 1 and not (isolating and null == choices.IN_PLACE):
-        _strength_of_each(facts, chosen)
+        return _concepts(facts, "Concepts to isolate" if isolating else "Concepts to erase")
 
 
-def _strength(facts: Facts, *, isolating: bool, help_text: Markdown, find: bool) -> None:
+def _start() -> None:
+    """Choose what keeping starts from."""
+    st.segmented_control(
+        "Starting point",
+        choices.NULLS,
+        key="null",
+        persist_state="session",
+        required=True,
+        format_func=option_word,
+    )
+    st.caption(HOW["null"])
+
+
+def _strength(facts: Facts) -> None:
     """Choose how strongly concepts are erased, or how strongly they are kept: two numbers, not one."""
-    key = "keep_strength" if isolating else "strength"
+    help_text = HOW["strength"]
+    key = "strength"
+    if _isolating():
+        in_place = st.session_state.get("null") == choices.IN_PLACE
+        key, help_text = "keep_strength", HOW["strength_in_place" if in_place else "strength_nothing"]
     st.slider("Strength", *_reach(facts, key), step=0.05, key=key, persist_state="session", help=help_text)
-    if isolating:
+
+
+def _about_strength(facts: Facts, *, find: bool) -> None:
+    """Say where the strength of erasing comes from, or how it is found."""
+    if _isolating():
         return
     st.caption(plain(facts.strength_source) if facts.strength_source else HOW["not_searched"])
     if find and not facts.strength_source:
@@ -171,8 +215,11 @@ def _reach(facts: Facts, key: str) -> tuple[float, float]:
     return facts.strengths[0], st.session_state[place]
 
 
-def _strength_of_each(facts: Facts, chosen: list[str]) -> None:
+def _strength_of_each(facts: Facts, chosen: Sequence[str]) -> None:
     """Let every chosen concept have a strength of its own."""
+    in_place = _isolating() and st.session_state.get("null") == choices.IN_PLACE
+    if len(chosen) < 2 or in_place:
+        return
     if not st.toggle("A strength for each", key="own", persist_state="session", help=HOW["own"]):
         return
     start = state.choice_of(facts).strength

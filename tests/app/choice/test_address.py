@@ -48,7 +48,7 @@ def test_unknown_keys_and_wrong_kinds_are_left_out():
         (b'{"kind": "engram-explorer session", "version": 99}', "version 99"),
         (b'{"kind": "engram-explorer session", "version": 1, "page": "x"}', "'x'"),
         (b'{"kind": "engram-explorer session", "version": 1, "page": "map", "address": {"a": 1}}', "address"),
-        (b" " * 200_000, "200,000 bytes"),
+        (b" " * 500_000, "500,000 bytes"),
     ],
 )
 def test_a_file_that_is_no_session_is_refused_in_a_sentence(data, said):
