@@ -158,10 +158,10 @@ class Part:
             st.caption(names)
         offer_download(self._item(words, code, numbers, html=html), key)
 
-    def below(self, key: str, panel: Panel) -> None:
-        """Draw one row below a panel that stands on the page: how to read it, and its take-away."""
-        with st.container(horizontal=True, gap="medium"):
-            explain(self.how, f"how_{key}")
+    def below(self, key: str, panel: Panel, *, label: Markdown = "How to read this") -> None:
+        """Draw one row below a panel that stands on the page: how to read it, and its export."""
+        with st.container(horizontal=True, gap="medium", width="content"):
+            explain(self.how, f"how_{key}", label=label)
             self.offer(key, panel)
 
     def offer(self, key: str, panel: Panel) -> None:

@@ -140,17 +140,22 @@ def answer_code(
     )
 
 
-def scores_code(choice: Choice, seeds: int) -> str:
-    """Return the lines that score every concept before and after, and under random edits of the same size.
+def scores_code(choice: Choice, seeds: int, concepts: Sequence[str] | None = None) -> str:
+    """Return the lines that score concepts before and after, and under random edits of the same size.
 
     Args:
         choice: the edit.
         seeds: random edits; 0 for no control.
+        concepts: those that are scored; default all.
     """
+    named = "" if concepts is None else ", names"
     lines = [
         "import pandas as pd",
         "",
-        "before, after = (sample.task.measure(m, sample.concepts).score for m in (sample.model, edited))",
+        *([] if concepts is None else [f"names = {list(concepts)!r}"]),
+        "before, after = (",
+        f"    sample.task.measure(m, sample.concepts{named}).score for m in (sample.model, edited)",
+        ")",
         'table = pd.DataFrame({"base": before, "edited": after})',
         'table["difference"] = table["edited"] - table["base"]',
     ]
@@ -158,7 +163,7 @@ def scores_code(choice: Choice, seeds: int) -> str:
         lines += [
             "edit = ec.live_edit(edited).edit",
             f"shams = [ec.gaussian_view(atlas, edit, seed) for seed in range({seeds})]",
-            "control = pd.DataFrame([sample.task.measure(m, sample.concepts).score for m in shams])",
+            f"control = pd.DataFrame([sample.task.measure(m, sample.concepts{named}).score for m in shams])",
             'table["control mean"] = control.mean()',
             'table["control low"], table["control high"] = control.min(), control.max()',
         ]

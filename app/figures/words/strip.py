@@ -205,8 +205,8 @@ def _random(strip: Strip, why: str) -> Cell:
     of = f"{seeds} seeds" if seeds >= strip.wanted else f"{seeds} of {strip.wanted} seeds"
     said = [("forgets", forgets), ("keeps", keeps)]
     number = ", ".join(f"{word} {_percent(span.mean)}" for word, span in said if span is not None)
-    note = ", ".join(f"{word} {span}" for word, span in said if span is not None)
-    return Cell("random", _TITLES[3], number, f"{note} ({of})", spans=(forgets, keeps))
+    note = " and ".join(str(span) for _, span in said if span is not None)
+    return Cell("random", _TITLES[3], number, f"{note}, {of}", spans=(forgets, keeps))
 
 
 def _behind(strip: Strip, asked: Sequence[str], meant: Sequence[str]) -> str:

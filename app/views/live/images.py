@@ -27,20 +27,15 @@ from .drawing import HINT, canvas
 from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
+__all__ = ["INPUT", "TITLE", "ask", "example", "inputs", "more", "outputs", "stage"]
 
 TITLE = "Erase a concept and watch the answer change"
+INPUT: Markdown = "Image"  # what its inputs are called, for a button
 
 _PAGE = 20  # thumbnails at once
 _GALLERY, _DRAW = "Held-out image", "Draw a digit"
 _KNOWN = "_known_drawing"  # the drawing that this page has last shown or taken
 _CANVAS = "_canvas"  # how often a drawing has come from elsewhere
-
-
-def named(base: Base) -> Markdown:
-    """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
-    picture = state.picture_of(base)
-    return "Your drawing" if picture.drawn else f"Image: {plain(picture.concept)}, number {picture.number:d}"
 
 
 def ask(base: Base) -> None:

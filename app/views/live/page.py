@@ -27,7 +27,6 @@ from ...figures.words.as_text import plain
 from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores, say_test
 from ...figures.words.strip import HOW_STRIP, Strip, cells
 from ...page import frame, parts, progress
-from ...page.headings import explain
 from ...page.snippets import scores_code
 from ...server.base import Base
 from ...session import state, visitors
@@ -44,6 +43,8 @@ PAGE = "live"
 # Let the browser draw the answer before the slow part takes the processor. A visitor who moves on within it,
 # as when a slider is dragged, costs no scoring at all: the next `st` call ends this run.
 _BREATH = 0.25
+
+_UNASKED = "not measured unasked: it takes minutes (“Run the control”)"
 
 _MOST_BARS = 16  # concepts drawn as bars; the table has them all
 
@@ -79,12 +80,8 @@ def page(base: Base) -> None:
     except EngramError as error:
         panel.warning(plain(error))
         return
-    if foot is not None:
-        with foot:
-            explain(HOW_STRIP, "how_strip", label="The four numbers")
     side.outputs(base, visitor, choice, found, Places(panel, foot, right))
-    with suppress(progress.Stopped):
-        _strip(base, choice, strip)
+    found_strip = _strip(base, choice, strip)
     if right is None:
         return
     with behind or st.container():
@@ -92,9 +89,13 @@ def page(base: Base) -> None:
         proof.draw(base, choice, found)
         with below:
             with suppress(progress.Stopped):
-                _scores(base, choice, strip)
+                found_strip = _scores(base, choice, strip) or found_strip
             side.more(base, visitor, choice)
         take_model.draw(base, choice)
+    if foot is not None and found_strip.edited:
+        with foot:
+            part = parts.Part(PAGE, "Forgotten, kept, and a random edit", HOW_STRIP, base, choice)
+            part.below("strip", _strip_panel(found_strip, choice), label="The four numbers")
 
 
 def _open(base: Base, side: ModuleType) -> DeltaGenerator:
@@ -111,17 +112,17 @@ def _open(base: Base, side: ModuleType) -> DeltaGenerator:
 
 def _docked(base: Base, side: ModuleType) -> None:
     """Draw the input and the rest of the edit behind two buttons, at the foot of a projector's picture."""
-    with st.popover(side.named(base), icon=":material/input:", key="inputs_popover"):
+    with st.popover(side.INPUT, icon=":material/input:", key="inputs_popover"):
         side.ask(base)
         side.inputs(base)
     with st.popover("Edit details", icon=":material/tune:", key="edit_popover"):
         controls.details(base.facts)
 
 
-def _strip(base: Base, choice: Choice, place: DeltaGenerator) -> None:
-    """Draw the four numbers as they come."""
+def _strip(base: Base, choice: Choice, place: DeltaGenerator) -> Strip:
+    """Draw the four numbers as they come; return what they are made of."""
     asked = base.facts.slow and st.session_state.get("control") is not True
-    why = "not measured unasked: it takes minutes (“Run the control”, below)" if asked else ""
+    why = _UNASKED if asked else ""
 
     def draw(strip: Strip | None) -> None:
         place.html(strip_html(cells(strip, why=why)))
@@ -131,7 +132,28 @@ def _strip(base: Base, choice: Choice, place: DeltaGenerator) -> None:
         if step.long:
             time.sleep(_BREATH)
 
-    draw(watch(measure_strip(base, choice, 0 if asked else scoring.CONTROL_SEEDS), measured))
+    found = watch(measure_strip(base, choice, 0 if asked else scoring.CONTROL_SEEDS), measured)
+    draw(found)
+    return found
+
+
+def _strip_panel(strip: Strip, choice: Choice) -> parts.Panel:
+    """Return the four numbers with the scores that they are made of, and Python for them."""
+    names = list(strip.edited)
+    table = pd.DataFrame({
+        "concept": names, "removed": [name in strip.gone for name in names],
+        "base": [strip.base[name] for name in names], "edited": [strip.edited[name] for name in names],
+        "inputs": [strip.counts[name] for name in names],
+    })  # fmt: skip
+    control = Control.of(names, strip.runs)
+    if control is not None:
+        table["control mean"], table["control low"] = control.mean, control.low
+        table["control high"] = control.high
+    asked = None if len(names) == strip.concepts else names
+    code = scores_code(choice, len(strip.runs), asked)
+    found = cells(strip)
+    said = "; ".join(f"{cell.title}: {cell.number} ({cell.note})" for cell in found)
+    return parts.Panel(strip_html(found), f"{said}.", table, code)
 
 
 def _table(base: Base, choice: Choice, scores: Mapping[str, float], control: Control | None) -> pd.DataFrame:
@@ -165,7 +187,8 @@ def _shown(base: Base, choice: Choice, scores: Mapping[str, float]) -> tuple[str
     return tuple(moved[:_MOST_BARS])
 
 
-def _scores(base: Base, choice: Choice, strip: DeltaGenerator) -> None:
+def _scores(base: Base, choice: Choice, strip: DeltaGenerator) -> Strip | None:
+    """Draw the score of every concept, and the four numbers again; return what those are made of now."""
     facts = base.facts
     name = "Recall per concept" if base.is_text else "Accuracy per class"
     how = HOW["recall" if base.is_text else "scores"]
@@ -238,10 +261,12 @@ def _scores(base: Base, choice: Choice, strip: DeltaGenerator) -> None:
         status.empty()
     except progress.Stopped:
         runs = []
-    if choice.changes and (runs or not wanted):  # the same four numbers, now about every concept
-        whole = strip_of(base, choice, scores, runs, wanted=seeds)
-        strip.html(strip_html(cells(whole, why="" if wanted else "not measured unasked: it takes minutes")))
     draw(Control.of(facts.classes, runs), final=True)
+    if not choice.changes or (wanted and not runs):
+        return None
+    whole = strip_of(base, choice, scores, runs, wanted=seeds)  # the same numbers, now about every concept
+    strip.html(strip_html(cells(whole, why="" if wanted else _UNASKED)))
+    return whole
 
 
 def _summary(

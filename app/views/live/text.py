@@ -29,9 +29,10 @@ from .inside import draw
 from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
+__all__ = ["INPUT", "TITLE", "ask", "example", "inputs", "more", "outputs", "stage"]
 
 TITLE = "Erase a fact and watch what the model says"
+INPUT: Markdown = "Prompt"  # what its inputs are called, for a button
 
 
 def _about(base: Base, choice: Choice | None = None) -> str:
@@ -50,13 +51,6 @@ def _first_prompt(base: Base) -> str:
         return str(known)
     questions = texts.questions_of(base, _about(base))
     return questions[0].prompt if questions else "The"
-
-
-def named(base: Base) -> Markdown:
-    """Return in a phrase what is asked, for the button that the inputs are behind when presenting."""
-    prompt = st.session_state.get("prompt")
-    text = prompt if isinstance(prompt, str) else _first_prompt(base)
-    return "Prompt: " + plain(text if len(text) <= 60 else text[:59] + "…")
 
 
 def ask(base: Base) -> None:

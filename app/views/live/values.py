@@ -27,18 +27,13 @@ from ..shared import controls
 from .places import Places
 from .proof import status
 
-__all__ = ["TITLE", "ask", "example", "inputs", "more", "named", "outputs", "stage"]
+__all__ = ["INPUT", "TITLE", "ask", "example", "inputs", "more", "outputs", "stage"]
 
 TITLE = "Erase a concept and watch the answer change"
+INPUT: Markdown = "Input"  # what its inputs are called, for a button
 
 _SHOWN = "_values_shown"  # of which input the sliders show the values
 _MANY = 8  # concepts that stand beside each other as pills
-
-
-def named(base: Base) -> Markdown:
-    """Return in a phrase what is shown, for the button that the inputs are behind when presenting."""
-    picture = state.picture_of(base)
-    return "Your values" if picture.drawn else f"Input: {plain(picture.concept)}, number {picture.number:d}"
 
 
 def ask(base: Base) -> None:

@@ -28,7 +28,7 @@ def test_each_number_is_a_share_of_what_the_base_knows():
     # (10·0.4 + 20·0.5 + 5·0.2) / (10·0.8 + 20·0.5 + 0) = 15/18; d was never known and can only be learned.
     assert kept == ("83%", "3 of 5 others at random, 35 questions")
     assert worst == ("b: 50%", "exact recall 80% → 40%, least of 3")
-    assert random == ("forgets 15%, keeps 100%", "forgets 0% to 30%, keeps 100% to 100% (2 of 5 seeds)")
+    assert random == ("forgets 15%, keeps 100%", "0% to 30% and 100% to 100%, 2 of 5 seeds")
     assert STRIP.sham_forgets is not None
     spread = STRIP.sham_forgets.mean, STRIP.sham_forgets.low, STRIP.sham_forgets.high
     assert spread == pytest.approx((0.15, 0.0, 0.3))
