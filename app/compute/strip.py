@@ -15,7 +15,7 @@ from engram_core.solving.similarity import EngramCosines, engram_cosines_steps
 from ..choice.choice import Choice
 from ..figures.words.strip import Strip
 from ..server.base import Base
-from ..server.turns import in_turns
+from ..server.fair_lock import lock_each_step
 from .visitor import edit_of
 
 __all__ = ["measure_strip", "strip_of"]
@@ -48,7 +48,7 @@ def strip_of(
     return Strip(
         base={name: base.scores[name] for name in scores}, edited=dict(scores), runs=tuple(runs),
         gone=choice.gone(facts.classes), concepts=len(facts.classes), counts=facts.held_out, wanted=wanted,
-        what="concept" if base.of_text else "class", probe=base.probe, unit=base.sample.task.unit,
+        what="concept" if base.is_text else "class", probe=base.probe, unit=base.sample.task.unit,
         drawn=drawn,
     )  # fmt: skip
 
@@ -83,11 +83,11 @@ def measure_strip(base: Base, choice: Choice, seeds: int) -> Generator[Step[Stri
     atlas = base.variant(choice.power, choice.clip)
     scorer = Scorer(base.sample, atlas, parts=base.parts, memory=base.remembered)
     edit = edit_of(atlas, choice)
-    found = yield from in_turns(scorer.edit(edit, names))
+    found = yield from lock_each_step(scorer.edit(edit, names))
     scores = found.score
     for seed in range(seeds):
         yield Step(seed, seeds, "Random edits of the same size", so_far())
-        work = in_turns(scorer.gaussian(edit, seed, names))
+        work = lock_each_step(scorer.gaussian(edit, seed, names))
         runs.append((yield from nested(work, done=seed, total=seeds, partial=so_far())).score)
     return so_far()
 
@@ -130,7 +130,7 @@ def _nearest(
         Where the comparison stands.
     """
     layer = base.atlas.layers[-1]
-    found: EngramCosines = yield from in_turns(
+    found: EngramCosines = yield from lock_each_step(
         once(base.remembered, ("cosines", layer), lambda: engram_cosines_steps(base.atlas, layer))
     )
     place = {name: at for at, name in enumerate(found.concepts)}

@@ -14,7 +14,7 @@ from app.choice.picture import clean_picture
 from app.choice.scenes import BUNDLED, MOST, Scene, as_data, is_shown, scenes_in
 from app.compute import images, strip, texts
 from app.compute.visitor import Visitor
-from app.server.opened_models import loading
+from app.server.opened_models import running_load
 from app.views.registry import REGISTRY
 from engram_core.progress import drain
 
@@ -25,9 +25,11 @@ PAGES = tuple(entry.path for entry in REGISTRY)
 def shown(scene: Scene):
     """Return the base, the edit, and what both models say in a scene."""
     values = values_of(scene.address)
-    base = loading(values["model"]).base()
+    load = running_load(values["model"])
+    load.join()  # what it writes to the disk must not outlive the tests
+    base = load.base()
     choice = clean(values, base.facts)
-    if base.of_text:
+    if base.is_text:
         far = list(
             texts.continue_both(base, choice, values["prompt"], max_new_tokens=6, temperature=0.0, seed=0)
         )
@@ -102,5 +104,5 @@ def test_what_is_no_scene_is_refused_in_a_sentence(scenes):
 
 def test_the_drawing_is_one_that_the_page_could_have_made():
     (drawn,) = BUNDLED[-1].address["drawn"]
-    picture = clean_picture({"drawn": drawn}, loading("digits-mlp").base().facts, (8, 8))
+    picture = clean_picture({"drawn": drawn}, running_load("digits-mlp").base().facts, (8, 8))
     assert picture.drawn == drawn and len(np.unique(list(drawn))) > 4
