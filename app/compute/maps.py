@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Hashable
+from collections.abc import Callable, Generator, Hashable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 from torch import nn
 
 from engram_core.atlas import Atlas
-from engram_core.mapping.inputs import MapInputs, draw_inputs, some_concepts
+from engram_core.mapping.inputs import CONCEPTS, MapInputs, draw_inputs, some_concepts
 from engram_core.mapping.projection import JointProjection, Projection, joint_projection, project, warm_up
 from engram_core.mapping.strengths import Points, points_steps
 from engram_core.mapping.trace_meter import TraceMeter
@@ -19,23 +20,29 @@ from engram_core.progress import Step, Steps, nested, once
 from engram_core.solving.similarity import EngramCosines, engram_cosines_steps
 
 from ..choice.choice import Choice
+from ..choice.picture import Picture
 from ..server import memory
 from ..server.base import Base
 from ..server.fair_lock import COMPUTE_LOCK, lock_each_step
+from .images import pixels
 from .visitor import edit_key, edited_view
 
 __all__ = [
     "Measured",
+    "Sprite",
     "compare_engrams",
     "joint_job",
     "measure_inputs",
+    "neighbours",
     "plain_job",
     "shown_concepts",
+    "sprite_of",
     "warm",
 ]
 
 _AT_ONCE = 48  # inputs in a step
 _FEW = 5  # held-out inputs per concept below which the recorded ones are drawn
+_THUMBNAIL = 32  # pixels of the longer side of a picture under the mouse
 _ENGRAMS = 120  # engrams on one map
 
 # One thread for all visitors: numba may not be entered twice at once, and pages go on meanwhile.
@@ -60,11 +67,15 @@ class Measured:
     edited: Points
 
 
-def shown_concepts(base: Base, choice: Choice, *, engrams: bool = False) -> tuple[str, ...]:
-    """Return the concepts on the map: all, or those chosen and a seeded few."""
-    if engrams:
-        return some_concepts(base.facts.classes, choice.concepts, most=_ENGRAMS)
-    return some_concepts(base.facts.classes, choice.concepts)
+def shown_concepts(
+    base: Base, choice: Choice, *, selected: str = "", engrams: bool = False
+) -> tuple[str, ...]:
+    """Return the concepts on the map: all, or those chosen and a seeded few; the selected one is there."""
+    most = _ENGRAMS if engrams else CONCEPTS
+    names = some_concepts(base.facts.classes, choice.concepts, most=most)
+    if selected and selected not in names:
+        names = some_concepts(base.facts.classes, (selected, *choice.concepts), most=most)
+    return names
 
 
 def warm() -> None:
@@ -96,13 +107,16 @@ def _measured(base: Base, make: Callable[[], nn.Module], inputs: MapInputs, laye
     return (yield from points_steps(base.sample, model, inputs, ruler, at_once=_AT_ONCE))
 
 
-def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any], None, Measured]:
+def measure_inputs(
+    base: Base, choice: Choice, layer: str, selected: str = ""
+) -> Generator[Step[Any], None, Measured]:
     """Measure the inputs of the map in base and edited model.
 
     Args:
         base: the model.
         choice: the edit.
         layer: hidden states of this layer; "": trace strengths of all layers.
+        selected: a concept that is to be among those on the map; "" for none.
 
     Returns:
         What both models make of the inputs.
@@ -110,7 +124,7 @@ def measure_inputs(base: Base, choice: Choice, layer: str) -> Generator[Step[Any
     Yields:
         Where the work stands.
     """
-    inputs, recorded = _inputs(base, shown_concepts(base, choice))
+    inputs, recorded = _inputs(base, shown_concepts(base, choice, selected=selected))
     key = ("map", inputs.names, layer)
     # The same for the base and for an edit; where nothing is edited, the base stands for both.
     makers: dict[Hashable, Callable[[], nn.Module]] = {key: lambda: base.sample.model}
@@ -131,6 +145,61 @@ def compare_engrams(base: Base, names: tuple[str, ...], layer: str) -> Steps[Eng
         return nested(doing, what=f"Comparing {len(names)} engrams, every two")
 
     return (yield from lock_each_step(once(base.remembered, ("map cosines", names, layer), work)))
+
+
+def neighbours(found: EngramCosines, erased: Sequence[str], most: int) -> tuple[str, ...]:
+    """Return the concepts whose engrams are nearest to an erased one's, in falling order of their cosine.
+
+    Args:
+        found: cosines of all concepts on the map.
+        erased: some of them.
+        most: so many for each erased one.
+    """
+    near: dict[str, float] = {}
+    for name in erased:
+        row = found.cosines[found.concepts.index(name)]
+        order = [i for i in np.argsort(-row, kind="stable") if found.concepts[i] not in erased]
+        for i in order[:most]:
+            near[found.concepts[i]] = max(near.get(found.concepts[i], -np.inf), float(row[i]))
+    return tuple(sorted(near, key=lambda name: -near[name]))
+
+
+@dataclass(frozen=True)
+class Sprite:
+    """All pictures of a map in one, row by row.
+
+    Attributes:
+        pixels: the one picture, (height, width) or (height, width, 3), 0–1.
+        shape: height and width of each.
+        columns: pictures in a row.
+        count: how many there are.
+    """
+
+    pixels: np.ndarray
+    shape: tuple[int, int]
+    columns: int
+    count: int
+
+
+def sprite_of(base: Base, inputs: MapInputs) -> Sprite:
+    """Return the pictures of a map's inputs, none larger than a thumbnail."""
+
+    def make() -> Sprite:
+        found = [
+            pixels(base, Picture(concept, number))
+            for concept, number in zip(inputs.concept, inputs.number, strict=True)
+        ]
+        step = max(1, -(-max(found[0].shape[:2]) // _THUMBNAIL))
+        few = [picture[::step, ::step] for picture in found]
+        height, width = few[0].shape[:2]
+        columns = int(np.ceil(np.sqrt(len(few))))
+        sheet = np.zeros((-(-len(few) // columns) * height, columns * width, *few[0].shape[2:]), np.float32)
+        for place, picture in enumerate(few):
+            row, column = divmod(place, columns)
+            sheet[row * height : (row + 1) * height, column * width : (column + 1) * width] = picture
+        return Sprite(sheet, (height, width), columns, len(few))
+
+    return base.remembered.made(("map sprite", inputs.names), make)
 
 
 def _job(base: Base, key: Hashable, make: Any, method: str) -> Future[Any]:

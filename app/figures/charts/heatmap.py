@@ -87,7 +87,9 @@ def heatmap(
     notes: list[dict[str, Any]] = []
     if before is not None:
         first = np.asarray(before[1], float)[:, None]
-        hues, said = NEUTRAL if scale.signed else colours, cell_texts(first, scale)
+        hues, said = (
+            (NEUTRAL, cell_texts(first, _SHARE)) if scale.signed else (colours, cell_texts(first, scale))
+        )
         blocks.append(Cells(coloured(first, scale), said, hues, (low, high), x=_APART, gap=gap))
         notes += _apart(rows, row, before[0], [line[0] for line in said], left=True)
     if above is not None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
 from .labels import label
-from .palette import BASE, GRID, SIZES
+from .palette import BASE, GRID, SELECTED, SIZES
 
-__all__ = ["Cloud", "axes_of", "scatter"]
+__all__ = ["Cloud", "axes_of", "marks_of", "scatter"]
 
 # Okabe–Ito without black, which dark pages swallow, and its yellow darker for white ones; a symbol per round
 # of colours keeps 24 concepts apart.
@@ -21,6 +21,7 @@ _SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star")
 _SYMBOLS_3D = ("circle", "diamond", "square", "cross", "circle-open", "x")
 _HEIGHT = 560
 _ARROW = "rgba(120,120,120,0.75)"
+_MOVING = 700  # milliseconds from base to edited
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,10 @@ class Cloud:
         end: where they end.
         arrows: the points that have an arrow.
         axes: the axes' names.
-        names: a short text at each point, or ().
+        names: a short text at each point, or (); "" for none there.
+        marks: colour and symbol of each category; default those of `marks_of`.
+        centres: categories by name whose points have their name in their middle: numbers of the points.
+        ringed: points of the selected concept.
     """
 
     points: np.ndarray
@@ -52,6 +56,9 @@ class Cloud:
     arrows: np.ndarray
     axes: Sequence[str]
     names: Sequence[str] = ()
+    marks: Mapping[str, tuple[str, str]] | None = None
+    centres: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    ringed: Sequence[int] = ()
 
 
 def axes_of(method: str, explained: Sequence[float], dimensions: int) -> list[str]:
@@ -68,6 +75,7 @@ def scatter(cloud: Cloud) -> go.Figure:
     deep = cloud.points.shape[1] == 3
     traces = _lines(cloud) if deep else []
     traces += _categories(cloud, deep) if cloud.categories is not None else [_valued(cloud, deep)]
+    traces += _rings(cloud, deep) + _centres(cloud, deep)
     axes = {
         f"{axis}axis": {
             "title": {"text": name}, "range": limits, "gridcolor": GRID, "zeroline": False,
@@ -93,6 +101,8 @@ def scatter(cloud: Cloud) -> go.Figure:
         layout |= axes
         layout["annotations"] = _annotations(cloud)
         layout["clickmode"] = "event+select"
+        # What stands elsewhere after a toggle moves there, so that the eye can follow.
+        layout["transition"] = {"duration": _MOVING, "easing": "cubic-in-out"}
     return go.Figure(data=traces, layout=layout)
 
 
@@ -104,10 +114,32 @@ def _limits(cloud: Cloud) -> list[list[float]]:
     return [[float(a), float(b)] for a, b in zip(low - room, high + room, strict=True)]
 
 
+def marks_of(order: Sequence[str], *, deep: bool = False) -> dict[str, tuple[str, str]]:
+    """Return a colour and a symbol for each category, such that no two have the same.
+
+    Where there are more than can be told apart, all are grey: their names, not their colours, say what is
+    what.
+
+    Args:
+        order: the categories.
+        deep: whether the map has three dimensions, for which Plotly has fewer symbols.
+    """
+    symbols = _SYMBOLS_3D if deep else _SYMBOLS
+    if len(order) > len(_COLOURS) * len(symbols):
+        return dict.fromkeys(order, (BASE, "circle"))
+    return {
+        name: (_COLOURS[place % len(_COLOURS)], symbols[place // len(_COLOURS)])
+        for place, name in enumerate(order)
+    }
+
+
+def _places(points: np.ndarray) -> dict[str, list[float]]:
+    return {axis: points[:, i].tolist() for i, axis in enumerate("xyz"[: points.shape[1]])}
+
+
 def _trace(cloud: Cloud, at: np.ndarray, deep: bool, marker: dict[str, Any]) -> dict[str, Any]:
-    places = {axis: cloud.points[at, i].tolist() for i, axis in enumerate("xyz"[: cloud.points.shape[1]])}
-    named = bool(len(cloud.names))
-    return places | {
+    named = any(cloud.names)
+    return _places(cloud.points[at]) | {
         "type": "scatter3d" if deep else "scatter",
         "mode": "markers+text" if named else "markers",
         **({"text": [cloud.names[i] for i in at], "textposition": "top center"} if named else {}),
@@ -121,17 +153,43 @@ def _trace(cloud: Cloud, at: np.ndarray, deep: bool, marker: dict[str, Any]) -> 
 def _categories(cloud: Cloud, deep: bool) -> list[dict[str, Any]]:
     assert cloud.categories is not None
     found, traces = np.array(cloud.categories, object), []
-    symbols = _SYMBOLS_3D if deep else _SYMBOLS
-    for number, name in enumerate(cloud.order):
+    marks = marks_of(cloud.order, deep=deep) if cloud.marks is None else cloud.marks
+    for name in cloud.order:
         at = np.flatnonzero(found == name)
         if not len(at):
             continue
-        marker = {
-            "color": _COLOURS[number % len(_COLOURS)],
-            "symbol": symbols[number // len(_COLOURS) % len(symbols)],
-        }
-        traces.append(_trace(cloud, at, deep, marker) | {"name": label(name) or "no answer"})
+        colour, symbol = marks[name]
+        trace = _trace(cloud, at, deep, {"color": colour, "symbol": symbol})
+        traces.append(trace | {"name": label(name) or "no answer"})
     return traces
+
+
+def _rings(cloud: Cloud, deep: bool) -> list[dict[str, Any]]:
+    """Return a ring around every point of the selected concept."""
+    if not len(cloud.ringed):
+        return []
+    marker = {"symbol": "circle-open", "color": SELECTED, "size": 9 if deep else 16, "line": {"width": 2}}
+    return [
+        _places(cloud.points[list(cloud.ringed)]) | {
+            "type": "scatter3d" if deep else "scatter", "mode": "markers", "marker": marker,
+            "hoverinfo": "skip", "name": "selected",
+        }
+    ]  # fmt: skip
+
+
+def _centres(cloud: Cloud, deep: bool) -> list[dict[str, Any]]:
+    """Return the names of categories in the middle of their points, which a few strays do not move."""
+    if not cloud.centres:
+        return []
+    middle = np.array([np.median(cloud.points[list(at)], axis=0) for at in cloud.centres.values()])
+    return [
+        _places(middle) | {
+            "type": "scatter3d" if deep else "scatter", "mode": "text", "hoverinfo": "skip",
+            "text": [f"<b>{label(name)}</b>" for name in cloud.centres], "showlegend": False,
+            # A halo in the page's colour, so that letters on points can be read.
+            "textfont": {"size": 13} if deep else {"size": 13, "shadow": "auto"},
+        }
+    ]  # fmt: skip
 
 
 def _valued(cloud: Cloud, deep: bool) -> dict[str, Any]:

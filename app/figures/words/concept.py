@@ -15,6 +15,8 @@ __all__ = [
     "say_nearest",
 ]  # fmt: skip
 
+_FAINT = 0.05  # of a criterion that reaches 1
+
 HELP: dict[str, str] = {
     "everything": "The controls, the four criteria, the layers and the strength curve. On a model of this "
     "size they take minutes, so they are not measured unasked; each can be stopped and gone on with.",
@@ -41,7 +43,8 @@ HOW: dict[str, str] = {
         "the concept, or erasing it, does to its own score beyond what it does to the others.\n\n"
         "**Diamond**: random numbers of the same norm. **Square**: the engram of as many recorded inputs, "
         "drawn at random. Means of {seeds} seeds, with a line from least to greatest where each seed was "
-        "kept. The effect stands if its dot lies right of both.\n\n{test}"
+        "kept. The effect stands if its dot lies right of both. In specificity, hold it against grey and "
+        "the square alone: random numbers answer loudly, whosever inputs they get.\n\n{test}"
     ),
     "layers": (
         "**How to read this.** Specificity, layer by layer in forward order: ‖E X‖ / ‖W X‖ on the concept's "
@@ -84,8 +87,11 @@ class Against:
 
     @property
     def stands(self) -> bool | None:
-        """Whether the value lies above every control that is known; None without any."""
-        shams = [v for v in (*self.gaussian, *self.subset) if np.isfinite(v)]
+        """Whether the value lies above every control that counts for it; None without any."""
+        # Random numbers answer loudly, whosever inputs they get: size proves nothing against them.
+        loud = self.name == "Specificity"
+        shams = [*self.subset, self.others] if loud else [*self.gaussian, *self.subset]
+        shams = [v for v in shams if np.isfinite(v)]
         return None if not shams or not np.isfinite(self.value) else self.value > max(shams)
 
 
@@ -144,6 +150,8 @@ def say_against(found: Sequence[Against], seeds: int) -> str:
             text += f" (others' inputs {one.others:.2f})"
         if one.stands is not None:
             text += ", above its controls" if one.stands else ", not above its controls"
+        if one.value < _FAINT:
+            text += ", but next to nothing" if one.stands else " and next to nothing"
         said.append(text)
     tail = f" p = {1 / (1 + seeds):.3f} (minimum with {seeds} seeds)." if seeds else ""
     return f"{'; '.join(said)}.{tail}".replace("-", "−")

@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["HOW", "explain_map", "map_title", "say_cosines", "say_map", "say_moved"]
+__all__ = [
+    "HOW",
+    "NEIGHBOURS",
+    "explain_map",
+    "map_title",
+    "say_cosines",
+    "say_map",
+    "say_moved",
+    "say_neighbours",
+]
+
+NEIGHBOURS = 3
+"""Nearest engrams of an erased concept that are called its neighbours."""
 
 HOW: dict[str, str] = {
     "traces": (
@@ -86,6 +98,17 @@ def say_moved(
     if arrows:
         text += f"Arrows: the {arrows} inputs that moved most. "
     return text
+
+
+def say_neighbours(erased: Sequence[str], neighbours: Sequence[str]) -> str:
+    """Say who is called a neighbour of what is erased."""
+    if not erased or not neighbours:
+        return ""
+    few = ", ".join(neighbours[:6]) + (f" and {len(neighbours) - 6} more" if len(neighbours) > 6 else "")
+    return (
+        f"Neighbours are the {NEIGHBOURS} engrams nearest to "
+        f"{'that of ' + erased[0] if len(erased) == 1 else 'each erased one'}: {few}. "
+    )
 
 
 def say_cosines(names: Sequence[str], cosines: np.ndarray) -> str:

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from ...choice.choice import Choice
+from ...compute import criteria as measures
 from ...compute.one_concept import others_of
-from ...compute.scores import CONTROL_SEEDS, score_controls, score_edit
+from ...compute.scores import score_controls, score_edit
 from ...figures.charts.ranking import ranking
 from ...figures.words.concept import HOW, say_damage
 from ...page import parts, progress
@@ -30,12 +31,12 @@ def draw(base: Base, edit: Choice, name: str) -> None:
         edit: erases the concept.
         name: the concept.
     """
-    how = HOW["damage"].format(seeds=asked.seeds(CONTROL_SEEDS))
+    how = HOW["damage"].format(seeds=asked.seeds(measures.SHAMS))
     part = parts.part("concept", "Who is damaged, who is spared", how, base, edit)
     scores = progress.run(score_edit(base, edit), key="damage")
     runs: list[dict[str, float]] = []
     if edit.changes and asked.fully(base):
-        runs = progress.run(score_controls(base, edit, asked.seeds(CONTROL_SEEDS)), key="damage control")
+        runs = progress.run(score_controls(base, edit, asked.seeds(measures.SHAMS)), key="damage control")
     others = others_of(base.facts, name)
     delta = {other: scores[other] - base.scores[other] for other in others}
     shams = [float(np.mean([run[other] - base.scores[other] for other in others])) for run in runs if others]

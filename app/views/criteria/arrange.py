@@ -57,6 +57,7 @@ def arrange(
     damaged: Markdown,
     worst: Mapping[str, float] | None = None,
     coloured: bool = False,
+    searched: bool = True,
 ) -> Arrangement:
     """Draw the row of switches above a matrix and return what it asks for.
 
@@ -68,13 +69,15 @@ def arrange(
         damaged: what the order by damage is called here.
         worst: greatest loss of each to another one, in points; None where no row can be left out.
         coloured: whether the colours can show changes or scores.
+        searched: whether the field that finds a concept stands here; one page has one.
 
     Returns:
         What is to be drawn.
     """
     changes, only_hit = False, False
     with st.container(horizontal=True, vertical_alignment="bottom", key="matrix_row"):
-        find(every)
+        if searched:
+            find(every)
         controls.ready("sort", ORDERS, PLAIN)
         st.selectbox(
             "Order", ORDERS, key="sort", persist_state="session", width=190, help=HELP["sort"],

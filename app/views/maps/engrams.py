@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,22 @@ import streamlit as st
 
 from ...choice.choice import Choice, one_of
 from ...compute import maps
+from ...compute.criteria import Selection
 from ...figures.charts.clicks import cell_of, picked_points
 from ...figures.charts.heatmap import heatmap
 from ...figures.charts.labels import label
 from ...figures.charts.scale import Scale
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import plain
-from ...figures.words.maps import HOW, say_cosines
+from ...figures.words.maps import HOW, say_cosines, say_neighbours
 from ...page import parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
 from ...session import state
-from ..shared import controls
+from ...session.selection import select_concept, selected_concept
+from ..criteria.arrange import arrange
 from ..shared.to_live import send_to_live
+from .roles import ROLES, find, follow_colour, named, pick, roles_of
 from .wait import wait_for
 
 __all__ = ["COLOURS", "draw"]
@@ -32,7 +36,7 @@ __all__ = ["COLOURS", "draw"]
 PAGE = "map"
 _ROWS = 24
 _NAMED = 40
-COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine")
+COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine", ROLES)
 
 
 def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -> None:
@@ -45,11 +49,16 @@ def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -
         method: "pca" or "umap".
         dimensions: 2 or 3.
     """
-    names = maps.shown_concepts(base, choice, engrams=True)
-    controls.ready("engramcolour", COLOURS, COLOURS[0])
-    colour = st.segmented_control(
-        "Colour by", COLOURS, key="engramcolour", persist_state="session", required=True
-    )
+    names = maps.shown_concepts(base, choice, selected=selected_concept(), engrams=True)
+    colours = COLOURS if choice.changes else COLOURS[:-1]
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        find(base)
+        follow_colour(
+            colours, ROLES if choice.changes and not base.facts.slow else COLOURS[0], "engramcolour"
+        )
+        colour = st.segmented_control(
+            "Colour by", colours, key="engramcolour", persist_state="session", required=True, wrap=True
+        )
     found = progress.run(maps.compare_engrams(base, names, layer))
     _map(base, choice, found, layer, method, dimensions, one_of(colour, COLOURS, COLOURS[0]))
     _matrix(base, choice, layer)
@@ -74,22 +83,29 @@ def _map(
     nearest = found.nearest()
     numbers = nearest.join(placed.table())
     numbers["held-out score"] = [base.scores[name] for name in found.concepts]
+    roles = roles_of(base, choice, found.concepts) if colour == ROLES else None
     values, title = {
         COLOURS[0]: (found.norms, "‖E‖, Frobenius norm"),
         COLOURS[1]: (100 * numbers["held-out score"].to_numpy(float), f"{base.sample.task.unit} (per cent)"),
         COLOURS[2]: (nearest["cosine"].to_numpy(float), "Cosine to the nearest engram"),
+        ROLES: (None, ""),
     }[colour]
     hover = [
         f"<b>{label(row.concept)}</b><br>nearest: {label(str(row.nearest))}, cosine {row.cosine:.2f}"
         f"<br>‖E‖ {row.norm:.3g}"
         for row in nearest.itertuples()
     ]
-    few = len(found.concepts) <= _NAMED
+    selected = selected_concept()
+    shown_names = found.concepts if len(found.concepts) <= _NAMED else named(found.concepts, roles, selected)
     cloud = Cloud(
-        points=placed.coordinates, hover=hover, categories=None, order=(), values=values, value_name=title,
+        points=placed.coordinates, hover=hover,
+        categories=None if roles is None else [roles.of[name] for name in found.concepts],
+        order=() if roles is None else roles.order, marks=None if roles is None else roles.marks,
+        values=values, value_name=title,
         start=None, end=None, arrows=np.array([], int),
         axes=axes_of(shown, placed.explained, dimensions),
-        names=[label(name) for name in found.concepts] if few else (),
+        names=[label(name) if name in shown_names else "" for name in found.concepts],
+        ringed=[place for place, name in enumerate(found.concepts) if name == selected],
     )  # fmt: skip
     of = len(base.facts.classes)
     count = len(found.concepts)
@@ -100,9 +116,14 @@ def _map(
     words += "Click a point to open it in Live." if dimensions == 2 else "Drag to turn."
     text, how = f"Engrams {_where(layer)}", HOW["engrams"] + HOW[shown]
     part = parts.part(PAGE, text, how, base, choice)
-    options: dict[str, Any] = {"key": f"engrams_{shown}_{dimensions}"}
+    if roles is not None:
+        words += say_neighbours(choice.gone(base.facts.classes), roles.neighbours)
+    key = f"engrams_{shown}_{dimensions}"
+    options: dict[str, Any] = {"key": key}
     if dimensions == 2:
-        options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
+        options |= {
+            "on_select": partial(pick, key, found.concepts), "selection_mode": ("points", "box", "lasso"),
+        }  # fmt: skip
     event = part.figure(
         f"engrams_{shown}", scatter(cloud), words=words, numbers=numbers,
         code=(
@@ -150,22 +171,35 @@ def _send(base: Base, names: list[str]) -> None:
     send_to_live(edit, **shown)
 
 
+def _cell_picked() -> None:
+    cell = cell_of(st.session_state.get("cosines"))
+    if cell is not None:
+        select_concept(cell[1])
+
+
 def _matrix(base: Base, choice: Choice, layer: str) -> None:
-    names = maps.shown_concepts(base, choice)[:_ROWS]
+    names = maps.shown_concepts(base, choice, selected=selected_concept())[:_ROWS]
+    text = f"Cosine between engrams {_where(layer)}"
+    part = parts.part(PAGE, text, HOW["cosines"], base, choice)
     found = progress.run(maps.compare_engrams(base, names, layer), key="matrix")
     of = len(base.facts.classes)
     words = f"{len(names)} of {of} concepts. " if len(names) < of else ""
+    shown = arrange(
+        Selection(names, names, of == len(names)), base.facts.classes,
+        dict(zip(names, found.cosines.tolist(), strict=True)),
+        dict(zip(names, found.nearest()["cosine"], strict=True)), damaged="by nearest cosine", searched=False,
+    )  # fmt: skip
+    at = [[names.index(name) for name in side] for side in (shown.rows, shown.columns)]
     words += say_cosines(names, found.cosines) + "Click a cell to erase both concepts in Live."
-    text = f"Cosine between engrams {_where(layer)}"
-    event = parts.part(PAGE, text, HOW["cosines"], base, choice).figure(
+    event = part.figure(
         "cosines",
         heatmap(
-            found.cosines, names, names, row="Engram of", column="Engram of",
+            found.cosines[np.ix_(*at)], shown.rows, shown.columns, row="Engram of", column="Engram of",
             scale=Scale("Cosine", high=1.0, signed=True),
         ),
         words=words, numbers=found.table(),
         code=f"{_cosines_code(choice, layer, names)}\ntable = found.table()",
-        on_select="rerun", selection_mode="points", key="cosines",
+        on_select=_cell_picked, selection_mode="points", key="cosines",
     )  # fmt: skip
     cell = cell_of(event)
     if cell is None or not set(cell) <= set(names):

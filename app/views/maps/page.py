@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,16 @@ from ...compute.scores import score_edit
 from ...figures.charts.labels import label
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import Markdown, plain
-from ...figures.words.maps import HOW, say_map, say_moved
+from ...figures.words.maps import HOW, say_map, say_moved, say_neighbours
 from ...page import frame, parts
 from ...page.snippets import plain_atlas
 from ...server.base import Base
+from ...session.selection import selected_concept
 from ..shared import controls
 from . import engrams as map_engrams
 from . import picked as map_picked
+from .hover import pictures_on_hover
+from .roles import ROLES, find, follow_colour, named, pick, roles_of
 from .wait import wait_for
 
 __all__ = ["page"]
@@ -85,10 +89,15 @@ def _arrows_changed() -> None:
 
 
 def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: int, place: Any) -> None:
-    colours = (CONCEPT, SAYS, SPECIFIC, SCORE) if points == TRACES else (CONCEPT, SAYS, SCORE)
+    colours = [CONCEPT, SAYS, *([SPECIFIC] if points == TRACES else []), SCORE]
+    start = CONCEPT
+    if choice.changes:
+        colours.insert(0, ROLES)
+        start = CONCEPT if base.facts.slow else ROLES  # of a large model comparing engrams takes a while
     layer = ""
     with place:
-        controls.ready("colour", colours, CONCEPT)
+        find(base)
+        follow_colour(colours, start, "colour")
         colour = st.selectbox("Colour by", colours, key="colour", persist_state="session", width=190)
         colour = one_of(colour, colours, CONCEPT)
         if points == HIDDEN:
@@ -111,7 +120,7 @@ def _inputs(base: Base, choice: Choice, points: str, method: str, dimensions: in
         st.caption("Erase a concept under **Current edit**, and see which inputs move.")
     status, left = st.empty(), st.container()
     measured = watch(
-        maps.measure_inputs(base, choice, layer),
+        maps.measure_inputs(base, choice, layer, selected_concept()),
         lambda step: status.progress(step.share, text="Measuring what every input leaves in the layers"),
     )
     scores = base.scores
@@ -146,7 +155,11 @@ def _map(
     order: Sequence[str] = ()
     values: np.ndarray | None = None
     name = ""
-    if colour == CONCEPT:
+    roles = marks = None
+    if colour == ROLES:
+        roles = roles_of(base, choice, inputs.names)
+        categories, order, marks = [roles.of[name] for name in inputs.concept], roles.order, roles.marks
+    elif colour == CONCEPT:
         categories, order = inputs.concept, inputs.names
     elif colour == SAYS:
         categories = says
@@ -158,6 +171,7 @@ def _map(
     else:
         values = np.array([100 * scores[c] for c in inputs.concept])
         name = f"{base.sample.task.unit} of the input’s concept (per cent)"
+    of, selected = np.array(inputs.concept, object), selected_concept()
     cloud = Cloud(
         points=found.edited if after else found.base.coordinates,
         hover=_hover(base, choice, measured, found.relative),
@@ -166,6 +180,9 @@ def _map(
         end=found.edited if choice.changes else None,
         arrows=arrow_points,
         axes=axes_of(shown, found.base.explained, dimensions),
+        marks=marks,
+        centres={name: np.flatnonzero(of == name).tolist() for name in named(inputs.names, roles, selected)},
+        ringed=np.flatnonzero(of == selected).tolist(),
     )  # fmt: skip
     kind = f"{'recorded' if measured.recorded else 'held-out'} {base.one}s"
     words = (
@@ -178,6 +195,8 @@ def _map(
             inputs.concept, found.relative, found.shown, len(arrow_points), measured.base.answers,
             measured.edited.answers,
         )  # fmt: skip
+    if roles is not None:
+        words += say_neighbours(choice.gone(base.facts.classes), roles.neighbours)
     words += (
         "Click a point to see its input; lasso and box, for many, are at the top right of the figure."
         if dimensions == 2
@@ -191,9 +210,15 @@ def _map(
     part = parts.part(PAGE, text, how, base, choice)
     with st.container(key="side_by_side"):
         plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
-    options: dict[str, Any] = {"key": f"map_{shown}_{dimensions}"}
+    plot = plot.container(key="map_plot")
+    if base.of_images:
+        pictures_on_hover(maps.sprite_of(base, inputs))
+    key = f"map_{shown}_{dimensions}"
+    options: dict[str, Any] = {"key": key}
     if dimensions == 2:
-        options |= {"on_select": "rerun", "selection_mode": ("points", "box", "lasso")}
+        options |= {
+            "on_select": partial(pick, key, inputs.concept), "selection_mode": ("points", "box", "lasso"),
+        }  # fmt: skip
     numbers = _numbers(measured, found)
     code = _code(measured, layer, shown, dimensions, fit, choice)
     event = part.figure(

@@ -11,8 +11,10 @@ from streamlit.testing.v1 import AppTest
 import engram_core as ec
 from app.compute import maps
 from app.figures.charts.clicks import picked_points
-from app.figures.charts.scatter import Cloud, scatter
+from app.figures.charts.palette import BASE, EDITED, ERASED
+from app.figures.charts.scatter import Cloud, marks_of, scatter
 from app.launch import MAIN
+from app.views.maps import roles
 
 SAMPLE = "digits-mlp"
 
@@ -175,3 +177,82 @@ def test_names_cannot_bring_markup_into_a_figure():
 def test_other_samples(sample):
     app = open_map(sample)
     assert len(places(charts(app)[0])) > 200 and not app.warning
+
+
+def test_erased_is_orange_its_neighbours_blue_and_the_rest_grey(core):
+    app = open_map(concepts=["7"])
+    found = ec.engram_cosines(core[1]).table()
+    mine = found[(found["concept"] == "7") & (found["other"] != "7")].sort_values("cosine", ascending=False)
+    near = mine["other"].tolist()[:3]
+    traces = {t["name"]: t for t in charts(app)[0]["data"] if "customdata" in t}
+    assert {name: t["marker"]["color"] for name, t in traces.items()} == {
+        "the rest": BASE, "neighbours": EDITED, "erased": ERASED,
+    }  # fmt: skip
+    concepts = core[2].concept
+    for name, wanted in (("erased", {"7"}), ("neighbours", set(near))):
+        assert {concepts[i] for (i,) in traces[name]["customdata"]} == wanted
+    said = " ".join(caption.value for caption in app.caption)
+    assert f"Neighbours are the 3 engrams nearest to that of 7: {', '.join(near)}." in said
+    assert app.selectbox(key="colour").value == roles.ROLES
+    # It follows the edit until something else is chosen.
+    app.pills(key="concepts").set_value([]).run()
+    assert app.selectbox(key="colour").value == "Concept"
+    app.selectbox(key="colour").set_value("Answer").run()
+    app.pills(key="concepts").set_value(["3"]).run()
+    assert not app.exception and app.selectbox(key="colour").value == "Answer"
+
+
+def test_names_stand_at_the_centres_and_the_selected_concept_is_ringed(core):
+    app = open_map(concept="4")
+    data = charts(app)[0]["data"]
+    inputs, points = core[2], places(charts(app)[0])
+    of = np.array(inputs.concept, object)
+    names = next(t for t in data if t.get("mode") == "text")
+    assert [text.strip("<b>/") for text in names["text"]] == list(core[0].concepts)
+    middle = [np.median(points[of == name], axis=0) for name in core[0].concepts]
+    np.testing.assert_allclose(np.transpose([names["x"], names["y"]]), middle, atol=1e-4)
+    ring = next(t for t in data if t["name"] == "selected")
+    np.testing.assert_allclose(np.transpose([ring["x"], ring["y"]]), points[of == "4"], atol=1e-4)
+    assert not any(t.get("name") == "selected" for t in charts(open_map())[0]["data"])
+    app.selectbox(key="concept").set_value("5").run()
+    assert not app.exception and app.button(key="selected_open").label == "Selected: **5**"
+
+
+def test_a_toggle_moves_points_in_two_dimensions(core):
+    layout = charts(open_map(concepts=["7"]))[0]["layout"]
+    assert layout["transition"]["duration"] > 300
+    assert "transition" not in charts(open_map(concepts=["7"], dimensions="3-D"))[0]["layout"]
+
+
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("count", [1, 8, 24, 42, 43, 1000])
+def test_no_two_categories_share_their_mark_but_where_all_are_grey(count, deep):
+    names = [f"c{i}" for i in range(count)]
+    marks = marks_of(names, deep=deep)
+    assert set(marks) == set(names)
+    if count <= 42:
+        assert len(set(marks.values())) == count
+    else:
+        assert set(marks.values()) == {(BASE, "circle")}
+
+
+def test_every_point_has_its_picture_for_the_mouse(core):
+    from app.choice.picture import Picture
+    from app.compute.images import pixels
+    from app.session.visitors import base_of
+
+    base, inputs = base_of(SAMPLE), core[2]
+    sprite = maps.sprite_of(base, inputs)
+    assert sprite.count == len(inputs) and sprite.shape == (8, 8)
+    for place in (0, 17, len(inputs) - 1):
+        row, column = divmod(place, sprite.columns)
+        part = sprite.pixels[8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+        np.testing.assert_allclose(part, pixels(base, Picture(inputs.concept[place], inputs.number[place])))
+
+
+def test_neighbours_are_nearest_to_some_erased_one_and_never_erased_themselves():
+    cosines = np.array([[1, 0.9, 0.1, 0.5], [0.9, 1, 0.2, 0.3], [0.1, 0.2, 1, 0.8], [0.5, 0.3, 0.8, 1]])
+    found = ec.EngramCosines(cosines, np.ones(4), ("a", "b", "c", "d"), ("fc1",))
+    assert maps.neighbours(found, ("a",), 2) == ("b", "d")
+    assert maps.neighbours(found, ("a", "b"), 1) == ("d",)
+    assert maps.neighbours(found, ("a", "b", "c", "d"), 1) == ()
