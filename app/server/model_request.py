@@ -14,6 +14,7 @@ import torch
 import engram_core as ec
 from engram_core.concepts.sample import Sample
 from engram_core.errors import DataError, EngramError
+from engram_core.language.dataset_names import dataset_file, is_dataset
 from engram_core.opening.examine import Examined, content_of
 
 from .background_load import BackgroundLoad
@@ -77,6 +78,15 @@ class ModelRequest:
         return {name: dict(value) if name == "columns" else value for name, value in self.options}
 
     @property
+    def place(self) -> str:
+        """The path of the concepts; a dataset that is named is fetched first, once.
+
+        Raises:
+            EngramError: that is out of reach.
+        """
+        return str(dataset_file(self.concepts)) if is_dataset(self.concepts) else self.concepts
+
+    @property
     def code(self) -> str:
         """The line of Python that makes `sample` again."""
         model, concepts = self.model, self.label or self.concepts
@@ -96,7 +106,7 @@ class ModelRequest:
         Args:
             folder: where a model that is named by its hub name was found.
         """
-        concepts = self.digest or f"{same_path(self.concepts)}\n{content_at(path_of(self.concepts))}"
+        concepts = self.digest or f"{same_path(self.concepts)}\n{content_at(path_of(self.place))}"
         model = self.model if is_sample(self.model) else same_path(self.model)
         whole = f"{model}\n{model_content(self.model, folder)}\n{concepts}"
         if self.options:
@@ -120,9 +130,9 @@ class ModelRequest:
         Raises:
             EngramError: what is wrong with the model or the concepts, or which limit they exceed.
         """
-        return examine_apart(
-            self.model, self.concepts, self.given, doing=doing, stop=stop or threading.Event()
-        )
+        if is_dataset(self.concepts):
+            doing("Fetching the dataset")
+        return examine_apart(self.model, self.place, self.given, doing=doing, stop=stop or threading.Event())
 
     def read(self, found: Examined, expected: str = "") -> Sample:
         """Load what was tried, if it is still that.
@@ -145,7 +155,7 @@ class ModelRequest:
             )
         # Asked before, so that nothing is opened that was not tried, and after, so that it is what was read.
         self._check_content(found)
-        sample = _apart(ec.load_subject(self.model, self.concepts, **self.given))
+        sample = _apart(ec.load_subject(self.model, self.place, **self.given))
         self._check_content(found)
         if self.name() != before or ec.model_hash(sample.model) != found.model:
             raise DataError(_CHANGED)
@@ -153,7 +163,7 @@ class ModelRequest:
         return replace(sample, name=before if local or expected else self.name(sample.folder))
 
     def _check_content(self, found: Examined) -> None:
-        if content_of(self.model, self.concepts) != found.content:
+        if content_of(self.model, self.place) != found.content:
             raise DataError(_CHANGED)
 
     def _without_paths(self, text: str) -> str:

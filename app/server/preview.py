@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engram_core.language.dataset_names import dataset_file, is_fetched
 from engram_core.opening.preview import HEAD, Preview, preview
 
 from .content import path_of
@@ -18,6 +19,8 @@ def preview_of_upload(name: str, content: bytes) -> Preview | None:
 
 def preview_of_path(text: str) -> Preview | None:
     """Return the first rows of a file on this machine; None if there is none, or it has none."""
+    if is_fetched(text):
+        text = str(dataset_file(text))
     path = path_of(text)
     try:
         if not path.is_file():  # nor a pipe, which nobody may ever write to

@@ -17,6 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from ..errors import DataError, DependencyError, EngramError, suggest
+from ..language.dataset_names import is_dataset
 from ..opening.plugins import provided
 from ..opening.python_file import file_and_function
 from ..opening.samples import sample_names
@@ -114,7 +115,7 @@ def _check(model: str, concepts: str) -> None:
     """Refuse what could only fail later, in a browser."""
     if concepts and not model:
         raise DataError(f"--concepts {concepts} needs a --model that has them.")
-    if concepts and not Path(concepts).expanduser().exists():
+    if concepts and not is_dataset(concepts) and not Path(concepts).expanduser().exists():
         raise DataError(f"There is no file or folder {concepts}: --concepts takes texts or class folders.")
     if model and not concepts and model not in sample_names():
         raise suggest("sample", model, sample_names())

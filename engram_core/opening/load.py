@@ -15,6 +15,7 @@ from ..concepts.sample import Sample
 from ..errors import DataError, UnknownNameError, with_article
 from ..hub.downloads import find_folder, inspect_folder
 from ..language.concepts import LanguageConcepts
+from ..language.dataset_names import dataset_file, is_dataset
 from ..language.hub import load_language_subject, load_weights
 from ..language.recall_task import Recall
 from ..language.text_files import read_texts
@@ -42,7 +43,8 @@ def load_subject(
             (which then has these concepts instead of its own; give a folder of that name as a `Path`).
         concepts_path: a JSONL, JSON or CSV file of texts (see `language.read_texts`), or a folder or zip of
             class folders with pictures (see `image_folder.load_image_folder`); for a model on features a
-            table in such a file (see `table_files.read_table`).
+            table in such a file (see `table_files.read_table`). ``datasets:org/name:config@split`` fetches
+            one.
         options: of `language.hub.load_language_subject`, `vision.hub.load_image_subject` or
             `tabular.hub.load_table_subject`; a language sample takes ``positions``, ``template`` and
             ``columns``, one of images ``held_out``, ``seed``, one of a table these and ``label``.
@@ -56,6 +58,8 @@ def load_subject(
         StorageError: the model; see `language.hub.load_language_model`.
         UnknownNameError: an option that this kind of model does not take.
     """
+    if is_dataset(os.fspath(concepts_path)):
+        concepts_path = dataset_file(os.fspath(concepts_path))
     try:
         path = Path(concepts_path).expanduser()
         folder, _ = path.is_dir(), path.is_file()

@@ -58,7 +58,8 @@ concepts of your own.
 **Concepts for a language model.** JSONL, CSV or a JSON list, UTF-8, with the columns `concept`, `prompt`,
 `answer` (or `concept`, `text`), and optionally `split`: `record`, or `probe` for questions that are only
 asked. Rows of the concept `(background)` protect what they say without being a concept. Other columns are
-shown, and you say which is what; CounterFact, zsRE, TOFU and RWKU are known by their fields.
+shown, and you say which is what; CounterFact, zsRE, TOFU and RWKU are known by their fields. In place of a
+path, `datasets:org/name:config@split` fetches one from the hub, if the package `datasets` is installed.
 
 **A table for a model on features** (`mlp`). CSV, JSONL or JSON with a column of numbers for each feature and
 one that says the class. The model's `config.json` may name its `"classes"`, and its `"features"` in order.
