@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 import engram_core as ec
-from engram_core.concepts.tasks import Classification, Subject
+from engram_core.concepts.classification import Classification
+from engram_core.concepts.tasks import Subject
 from engram_core.fine_tuning.fine_tune import FineTune
 
 OLD, NEW = [f"old {i}" for i in range(4)], [f"new {i}" for i in range(8)]
