@@ -1,17 +1,13 @@
-"""Texts that repeat themselves, and the damage an edit does to a model's writing."""
+"""Texts that repeat themselves, and how many of a model's continuations do."""
 
 import pytest
-from language_helpers import little_texts, tiny
-from writing import TOKENIZER, Script, atlas_of
+from language_helpers import tiny
+from writing import TOKENIZER, Script
 
-import engram_core as ec
 from engram_core.errors import DataError
 from engram_core.language import (
-    damage,
     degenerate_rate,
     is_degenerate,
-    perplexity,
-    recall,
 )
 
 
@@ -35,21 +31,3 @@ def test_the_degenerate_rate_is_the_share_of_continuations():
         assert degenerate_rate(model, TOKENIZER, ["a", "b"], max_new_tokens=len(story)) == rate
     with pytest.raises(DataError, match="at least one prompt"):
         degenerate_rate(tiny("llama"), TOKENIZER, [])
-
-
-def test_damage_is_what_each_measure_gives_by_itself():
-    model, texts = tiny("llama"), little_texts()
-    view = atlas_of(model).apply(erase={"sky": 1.0})
-    table = damage(model, view, TOKENIZER, texts, max_new_tokens=6).set_index("measure")
-    for name, concept in (("erased", "sky"), ("others", "grass")):
-        for column, side in (("before", model), ("after", view)):
-            asked = recall(side, TOKENIZER, texts, concepts=[concept])
-            assert table[column][f"nll, {name}"] == pytest.approx(asked["nll"].mean())
-            assert table[column][f"recall, {name}"] == asked["exact"].mean()
-    assert table["after"]["perplexity, background"] == perplexity(view, TOKENIZER, texts.background)
-    assert table["count"]["degenerate rate"] == 1
-    assert table["change"].to_list() == (table["after"] - table["before"]).to_list()
-    assert abs(table["change"]["nll, erased"]) > 1e-3
-    ec.live_edit(view).off()
-    off = damage(model, view, TOKENIZER, texts, erased=["sky"], max_new_tokens=6)
-    assert (off["change"] == 0).all()

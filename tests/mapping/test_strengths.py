@@ -8,7 +8,6 @@ import torch
 from helpers import homogeneous, matrix_of
 
 import engram_core as ec
-from engram_core.errors import UnknownNameError
 
 
 def test_trace_strengths_are_the_ratio_of_norms(sample, atlas, inputs):
@@ -83,20 +82,6 @@ def test_sharp_low_rank_and_dense_engrams_and_every_layer_kind(request, name):
         )
         expected = part.loc[list(concepts), list(found.concepts)].to_numpy()
         np.testing.assert_allclose(found.values[::2, place], expected, rtol=2e-3, atol=1e-4)
-
-
-def test_a_hidden_state_is_the_mean_of_what_the_layer_reads(sample, atlas, inputs):
-    layer = atlas.layers[-1]
-    found = ec.hidden_states(sample.model, atlas, inputs, layer)
-    heard = []
-    hook = sample.model.get_submodule(layer).register_forward_pre_hook(lambda _, args: heard.append(args[0]))
-    try:
-        sample.model(torch.cat([c.record for c in inputs.singles().values()]))
-    finally:
-        hook.remove()
-    np.testing.assert_allclose(found.matrix, heard[0].detach().numpy(), rtol=1e-5, atol=1e-6)
-    with pytest.raises(UnknownNameError):
-        ec.hidden_states(sample.model, atlas, inputs, "nowhere")
 
 
 @pytest.mark.parametrize("rows", [None, 5])

@@ -2,50 +2,19 @@
 
 import ast
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
 
 import pytest
+from processes import ROOT, kill, names, running
 
 from engram_core.errors import StorageError
 from engram_core.storing import locks, workplaces
 from engram_core.storing.files import new_file, new_files, new_folder, write_text
 from engram_core.storing.locks import locked
 from engram_core.storing.workplaces import Scratch, discard, sweep
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
-
-
-# The package without its face, which takes seconds to import.
-ALONE = f"""
-import sys, types
-package = sys.modules["engram_core"] = types.ModuleType("engram_core")
-package.__path__ = [{str(ROOT / "engram_core")!r}]
-"""
-
-
-def running(code: str, *arguments: object) -> subprocess.Popen:
-    """Start Python code that says when it is in the middle of its work, and then waits to be killed."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ALONE + code, *map(str, arguments)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None and process.stdout.readline() == "in the middle\n"
-    return process
-
-
-def kill(process: subprocess.Popen) -> None:
-    process.send_signal(signal.SIGKILL)
-    process.wait(60)
-
 
 # -- whole or not at all ------------------------------------------------------------------------------
 
@@ -225,40 +194,6 @@ def test_what_is_removed_is_never_half_there(tmp_path: Path, monkeypatch) -> Non
     assert seen[0] is False and not names(tmp_path)
 
 
-# -- locks -----------------------------------------------------------------------------------------------
-
-LOCKS = """
-import sys, time
-from pathlib import Path
-from engram_core.storing.locks import locked
-with locked(Path(sys.argv[1])) as held:
-    assert held
-    print("in the middle", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
-    holder = running(LOCKS, tmp_path / "lock")
-    waits: list[float] = []
-
-    def waiting(seconds: float) -> None:
-        waits.append(seconds)
-        if len(waits) == 2:
-            kill(holder)
-
-    with locked(tmp_path / "lock", waiting=waiting) as held:
-        assert held and len(waits) >= 2
-    assert not names(tmp_path)
-
-
-def test_a_holder_that_hangs_does_not_hold_up_others_for_good(tmp_path: Path) -> None:
-    with locked(tmp_path / "lock") as mine, locked(tmp_path / "lock", patience=0.3) as other:
-        assert mine and not other
-    with locked(tmp_path / "no" / "folder") as held:
-        assert not held
-
-
 def test_a_file_system_without_locks_holds_nobody_up_and_nothing_is_removed(
     tmp_path: Path, monkeypatch
 ) -> None:
@@ -272,26 +207,6 @@ def test_a_file_system_without_locks_holds_nobody_up_and_nothing_is_removed(
             assert not held
         write_text(tmp_path / "file", "text")
     assert names(tmp_path) == ["file", "lock", "x"]
-
-
-def test_threads_take_turns(tmp_path: Path) -> None:
-    inside, most = 0, 0
-
-    def work() -> None:
-        nonlocal inside, most
-        for _ in range(3):
-            with locked(tmp_path / "lock", waiting=lambda _: None):
-                inside += 1
-                most = max(most, inside)
-                time.sleep(0.01)
-                inside -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(3)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert most == 1 and not names(tmp_path)
 
 
 # -- nobody goes round it --------------------------------------------------------------------------------

@@ -12,38 +12,20 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 import pytest
 import torch
 from helpers import Case, structured
 from safetensors.torch import load_file, save_file
+from saved_atlas import assert_same_atlas, few
 from torch import Tensor, nn
 
 import engram_core as ec
 from engram_core.errors import EngramError, ModelMismatchError, StorageError
 from engram_core.recording.recording import Recording
-from engram_core.solving.atlas_state import atlas_bytes
 from engram_core.storing import tensors as storage
 from engram_core.storing.tensors import read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def few(case: Case, count: int | None) -> dict[str, Tensor]:
-    return {name: x[:count] for name, x in case.concepts.items()}
-
-
-def assert_same_atlas(one: ec.Atlas, two: ec.Atlas) -> None:
-    assert (one.concepts, one.layers, one.sharpness) == (two.concepts, two.layers, two.sharpness)
-    assert one.coverage == two.coverage and one.identity.digest == two.identity.digest
-    for layer in one.layers:
-        assert one.spectrum(layer).form == two.spectrum(layer).form
-        assert torch.equal(one.spectrum(layer).eigenvalues, two.spectrum(layer).eigenvalues)
-        for concept in one.concepts:
-            assert torch.equal(one[concept].matrix(layer), two[concept].matrix(layer)), (layer, concept)
-    for table in ("energy", "certificates", "exclusivity", "spectra"):
-        # Copies lie elsewhere in memory, where products of matrices may round another way.
-        pd.testing.assert_frame_equal(getattr(one, table)(), getattr(two, table)(), rtol=1e-5, atol=1e-9)
 
 
 # -- there and back --------------------------------------------------------------------------------
@@ -76,54 +58,6 @@ def test_recordings_and_atlases_come_back_bit_for_bit(
     assert {atlas.spectrum(layer).form for layer in atlas.layers} == forms
 
 
-@pytest.mark.parametrize("sharp", [ec.Sharpness(2.0), ec.Sharpness(1.5, clip=True)], ids=str)
-@pytest.mark.parametrize("count", [2, None], ids=["dual", "primal"])
-def test_sharpness_comes_back(digits: Case, sharp: ec.Sharpness, count: int | None, tmp_path) -> None:
-    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, count)), sharpness=sharp)
-    atlas.save(tmp_path / "a")
-    loaded = ec.Atlas.load(tmp_path / "a", digits.model)
-    assert_same_atlas(loaded, atlas)
-    assert_same_atlas(loaded.sharpen(3.0), atlas.sharpen(3.0))  # any other can be had from the file
-
-
-def test_double_precision_comes_back(tmp_path: Path) -> None:
-    model = nn.Linear(6, 4, dtype=torch.float64)
-    concepts = {"a": structured(0, 3, 6), "b": structured(1, 30, 6) + 1}
-    recording = ec.record(model, concepts)
-    atlas = ec.extract(model, recording)
-    recording.save(tmp_path / "r")
-    atlas.save(tmp_path / "a")
-    loaded = ec.Atlas.load(tmp_path / "a", model)
-    assert loaded["a"].matrix("Linear").dtype == torch.float64
-    assert_same_atlas(loaded, atlas)
-    assert_same_atlas(ec.extract(model, Recording.load(tmp_path / "r")), atlas)
-
-
-def test_chosen_layers_concepts_and_the_cut_come_back(digits: Case, tmp_path: Path) -> None:
-    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, 20)), layers=["2"], cut=1e-3)
-    atlas.save(tmp_path / "a", concepts=["7", "4"])
-    loaded = ec.Atlas.load(tmp_path / "a", digits.model)
-    assert loaded.concepts == ("7", "4") and loaded.layers == ["2"]
-    assert loaded.spectrum("2").cut == 1e-3
-    assert torch.equal(loaded["7"].matrix("2"), atlas["7"].matrix("2"))
-
-
-@pytest.mark.parametrize("names", [None, ["3", "7"]], ids=["all", "two"])
-@pytest.mark.parametrize("count", [8, None], ids=["rows", "moments"])
-def test_the_size_of_a_file_is_known_before_it_is_written(digits: Case, count, names, tmp_path: Path) -> None:
-    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, count)))
-    atlas.save(tmp_path / "atlas", concepts=names)
-    written = (tmp_path / "atlas").stat().st_size
-    assert atlas_bytes(atlas, names) == pytest.approx(written, rel=0.3)
-
-
-def test_an_unknown_concept_is_not_saved(digits: Case, tmp_path: Path) -> None:
-    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, 3)))
-    with pytest.raises(EngramError, match="Unknown concept '77'. Did you mean '7'"):
-        atlas.save(tmp_path / "a", concepts=["77"])
-    assert not list(tmp_path.iterdir())
-
-
 def test_names_in_any_script_and_the_background_come_back(tmp_path: Path) -> None:
     names = ["Πλάτων", "a.b/c", "0.1.rows", 'quo"te', "🦊"]
     model = nn.Linear(40, 3)
@@ -148,42 +82,6 @@ def test_a_loaded_recording_can_be_merged(digits: Case, tmp_path: Path) -> None:
     first.save(tmp_path / "r")
     merged = Recording.load(tmp_path / "r").merge(second)
     assert_same_atlas(ec.extract(digits.model, merged), ec.extract(digits.model, first.merge(second)))
-
-
-class Changing(nn.Module):
-    """Two layers share their input, unless the batch says otherwise."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.one, self.two = nn.Linear(40, 3), nn.Linear(40, 3)
-
-    def forward(self, x: Tensor) -> Tensor:
-        first = self.one(x)
-        return first + self.two(x.relu_() if len(x) == 4 else x)
-
-
-def test_layers_with_a_common_history_are_saved_apart(tmp_path: Path) -> None:
-    """Their rows begin at one address in memory, which the file format refuses."""
-    model = Changing()
-    data = {n: torch.randn(size, 40) for n, size in (("a", 3), ("b", 4))}
-    recording = ec.record(model, {n: x.clone() for n, x in data.items()})
-    assert recording.source_of["one"] != recording.source_of["two"]
-    recording.save(tmp_path / "r")
-    assert_same_atlas(ec.extract(model, Recording.load(tmp_path / "r")), ec.extract(model, recording))
-
-
-def test_tied_weights_can_be_written(tmp_path: Path) -> None:
-    weight = torch.rand(3, 4)
-    write_tensors(tmp_path / "w", {"a": weight, "b": weight, "c": weight.t()}, {"kind": "weights"})
-    tensors, _ = read_tensors(tmp_path / "w", "weights")
-    assert torch.equal(tensors["a"], weight) and torch.equal(tensors["b"], weight)
-    assert torch.equal(tensors["c"], weight.t())
-
-
-def test_an_atlas_loaded_for_a_view_belongs_to_its_base(digits: Case, tmp_path: Path) -> None:
-    atlas = ec.extract(digits.model, ec.record(digits.model, few(digits, 60)))
-    atlas.save(tmp_path / "a")
-    assert_same_atlas(ec.Atlas.load(tmp_path / "a", atlas.apply(erase=["7"])), atlas)
 
 
 # -- provenance --------------------------------------------------------------------------------------
@@ -437,3 +335,33 @@ def test_nothing_here_can_run_code_from_a_file(package: str) -> None:
             elif isinstance(node, ast.keyword):
                 trusts = isinstance(node.value, ast.Constant) and node.value.value is True
                 assert not (node.arg in ("trust_remote_code", "allow_pickle") and trusts), where
+
+
+class Changing(nn.Module):
+    """Two layers share their input, unless the batch says otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(40, 3), nn.Linear(40, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.one(x)
+        return first + self.two(x.relu_() if len(x) == 4 else x)
+
+
+def test_layers_with_a_common_history_are_saved_apart(tmp_path: Path) -> None:
+    """Their rows begin at one address in memory, which the file format refuses."""
+    model = Changing()
+    data = {n: torch.randn(size, 40) for n, size in (("a", 3), ("b", 4))}
+    recording = ec.record(model, {n: x.clone() for n, x in data.items()})
+    assert recording.source_of["one"] != recording.source_of["two"]
+    recording.save(tmp_path / "r")
+    assert_same_atlas(ec.extract(model, Recording.load(tmp_path / "r")), ec.extract(model, recording))
+
+
+def test_tied_weights_can_be_written(tmp_path: Path) -> None:
+    weight = torch.rand(3, 4)
+    write_tensors(tmp_path / "w", {"a": weight, "b": weight, "c": weight.t()}, {"kind": "weights"})
+    tensors, _ = read_tensors(tmp_path / "w", "weights")
+    assert torch.equal(tensors["a"], weight) and torch.equal(tensors["b"], weight)
+    assert torch.equal(tensors["c"], weight.t())

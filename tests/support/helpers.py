@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -192,3 +193,10 @@ CRITERIA = {
 
 
 every_criterion = pytest.mark.parametrize("measure", CRITERIA.values(), ids=CRITERIA.keys())
+
+
+def square(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return one column of a table of concepts and probes as a matrix, both in the order of the probes."""
+    wide = frame.pivot(index="concept", columns="probe", values=column)
+    names = list(dict.fromkeys(frame["probe"]))
+    return wide.loc[[n for n in names if n in wide.index], names]

@@ -174,3 +174,11 @@ def made(make) -> torch.nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return make().eval()
+
+
+def told(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
+    """Log-probability of every token but the first, from one forward pass of one text, in float64."""
+    with torch.no_grad():
+        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
+    chances = torch.softmax(logits, -1)
+    return torch.stack([chances[i - 1, ids[i]].log() for i in range(1, len(ids))])

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from language_helpers import tiny
+from safetensors.torch import save_file
 
 from engram_core.errors import StorageError
 from engram_core.language.hub import load_language_model
@@ -35,3 +37,7 @@ def config(folder: Path, **entries) -> None:
 
 def part(folder: Path, number: int = 0) -> Path:
     return sorted(folder.glob("*.safetensors"))[number]
+
+
+def stray(whole: Path) -> None:
+    save_file({n: t + 1 for n, t in tiny("llama").state_dict().items() if n != "lm_head.weight"}, whole)

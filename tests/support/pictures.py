@@ -40,3 +40,11 @@ def digits_zip() -> bytes:
                 Image.fromarray((255 * image[0]).astype(np.uint8)).save(png, "PNG")
                 archive.writestr(f"{name}/{index}.png", png.getvalue())
     return buffer.getvalue()
+
+
+CNN = {
+    "architecture": "cnn",
+    "options": {"image_size": [8, 8], "in_channels": 3, "channels": [4], "pools": [[2, 2]],
+                "widths": [6], "classes": 3},
+    "classes": ["cat", "dog", "owl"],
+}  # fmt: skip

@@ -2,7 +2,6 @@
 
 import copy
 import itertools
-import math
 
 import numpy as np
 import pandas as pd
@@ -12,7 +11,7 @@ import torch
 import engram_core as ec
 from engram_core.concepts.classification import Classification
 from engram_core.concepts.tasks import Scores, Subject
-from engram_core.errors import DataError, UnknownNameError
+from engram_core.errors import DataError
 from engram_core.measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
 from engram_core.solving import spectrum
 from engram_core.tuning.sweep import SETTING, Sweep, frontier, sweep
@@ -108,29 +107,6 @@ def test_stop_ends_with_what_there_is(subject: Subject, atlas: ec.Atlas) -> None
     assert told == [(1, 3), (2, 3)]
     with pytest.raises(DataError, match="stopped before its first setting"):
         frontier(sweep(subject, atlas, concepts=["2"], groups=["all"], stop=lambda: True))
-
-
-@pytest.mark.parametrize(
-    ("options", "error", "message"),
-    [
-        ({"strengths": (0, 1)}, DataError, "must be a number above 0; found 0"),
-        ({"strengths": (math.nan,)}, DataError, "must be a number above 0; found nan"),
-        ({"strengths": ()}, DataError, "at least one strength"),
-        ({"scalings": ("wild",)}, DataError, "'plain' or 'adaptive'; found 'wild'"),
-        ({"concepts": ["22"]}, UnknownNameError, "Unknown concept '22'"),
-        ({"concepts": []}, DataError, "no concept to erase"),
-        ({"concepts": ["2"], "together": ["3"]}, DataError, "either concepts"),
-        ({"together": list("0123456789")}, DataError, "leave some"),
-        ({"groups": ["attention"]}, UnknownNameError, "Unknown group of layers 'attention'"),
-        ({"others": 0}, DataError, "others must be 1 or more"),
-    ],
-    ids=str,
-)
-def test_bad_options_are_told_before_any_edit_is_scored(subject, atlas, options, error, message) -> None:
-    scored: list[int] = []
-    with pytest.raises(error, match=message):
-        sweep(subject, atlas, **options, progress=lambda done, *_: scored.append(done))
-    assert not scored
 
 
 # -- the frontier and the rule -----------------------------------------------------------------------

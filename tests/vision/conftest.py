@@ -1,11 +1,16 @@
-"""A folder of pictures, one folder in it for each of three classes."""
+"""A folder of pictures, one folder in it for each of three classes, and a model of these."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from pictures import png
+import torch
+from pictures import CNN, png
+from safetensors.torch import save_file
+
+from engram_core.vision.architectures import build
 
 
 @pytest.fixture
@@ -15,3 +20,13 @@ def root(tmp_path) -> Path:
         for i in range(4):
             (tmp_path / "p" / label / f"{i}.png").write_bytes(png(10 * number + i))
     return tmp_path / "p"
+
+
+@pytest.fixture
+def plain(tmp_path) -> Path:
+    torch.manual_seed(0)
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    save_file(build(CNN).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(CNN))
+    return folder

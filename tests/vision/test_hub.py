@@ -8,40 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import zipped
-from safetensors.torch import save_file
+from pictures import CNN, zipped
 from transformers import ViTConfig, ViTForImageClassification
 
 import engram_core as ec
 from engram_core.errors import DataError, EngramError, StorageError
 from engram_core.opening.checkup import check_up
 from engram_core.opening.load import load_subject
-from engram_core.vision.architectures import build
 from engram_core.vision.hub import load_image_model, load_image_subject
 from engram_core.vision.image_folder import ImageForm
 
-CNN = {
-    "architecture": "cnn",
-    "options": {"image_size": [8, 8], "in_channels": 3, "channels": [4], "pools": [[2, 2]],
-                "widths": [6], "classes": 3},
-    "classes": ["cat", "dog", "owl"],
-}  # fmt: skip
-
-
-# -- pictures ----------------------------------------------------------------------------------------
-
-
 # -- models ------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def plain(tmp_path) -> Path:
-    torch.manual_seed(0)
-    folder = tmp_path / "plain"
-    folder.mkdir()
-    save_file(build(CNN).state_dict(), folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps(CNN))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +42,6 @@ def vit(tmp_path_factory) -> Path:
         )
     )  # fmt: skip
     return folder
-
-
-def test_a_state_dict_of_a_listed_architecture_is_a_subject(plain, root) -> None:
-    subject = load_subject(plain, root)
-    assert list(subject.concepts) == ["cat", "dog", "owl"] and subject.image_shape == (8, 8)
-    atlas = ec.extract(subject.model, ec.record(subject.model, subject.concepts))
-    assert {"conv1", "fc1", "fc2"} == set(atlas.layers)
-    assert len(ec.necessity(subject, atlas, controls=0)) == 9
-    alone = load_image_model(plain / "model.safetensors", architecture=CNN)
-    assert ec.model_hash(alone.model) == ec.model_hash(subject.model) and alone.classes == (
-        "cat",
-        "dog",
-        "owl",
-    )
 
 
 def test_a_classifier_of_transformers_is_a_subject(vit, root, tmp_path) -> None:
@@ -155,22 +118,6 @@ def test_a_broken_preprocessor_is_one_sentence(vit, root, tmp_path, entries: dic
     with pytest.raises(EngramError) as caught:
         load_subject(broken, root)
     assert told in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        CNN | {"classes": "cat"}, CNN | {"image": {"shape": 3}}, CNN | {"image": {"shape": [0, 8]}},
-        CNN | {"options": []}, CNN | {"options": {}}, CNN | {"architecture": 7}, {"architecture": "mlp"},
-        CNN | {"options": CNN["options"] | {"widths": [10**12]}},
-        CNN | {"options": CNN["options"] | {"image_size": [10**6, 10**6]}},
-    ],
-    ids=lambda config: str(config)[-60:],
-)  # fmt: skip
-def test_a_broken_config_of_a_plain_model_is_a_sentence(plain, config: dict) -> None:
-    (plain / "config.json").write_text(json.dumps(config))
-    with pytest.raises(EngramError):
-        load_image_model(plain)
 
 
 def test_the_check_up_of_pictures_is_what_recording_then_finds(plain, root) -> None:

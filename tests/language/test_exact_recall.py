@@ -1,24 +1,22 @@
 """Recall says what the model would really answer, and erasing one author takes that author's alone."""
 
-import math
-
 import pytest
 import torch
-from language_helpers import byte_tokenizer, little_texts, tiny
+from language_helpers import byte_tokenizer, little_texts, tiny, told
 
 from engram_core.errors import DataError
-from engram_core.language import Recall, TextItem, TextSet, encode, perplexity, recall
+from engram_core.language import (
+    TextItem,
+    TextSet,
+    encode,
+    perplexity,
+    recall,
+    recall_summary,
+)
+from engram_core.language.exact_recall import OTHERS
 
 TOKENIZER = byte_tokenizer(ends=True)
 ERASED = (4, 30, 31, 77)  # which authors, by number
-
-
-def told(model: torch.nn.Module, ids: list[int]) -> torch.Tensor:
-    """Log-probability of every token but the first, from one forward pass of one text, in float64."""
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids])).logits[0].double()
-    chances = torch.softmax(logits, -1)
-    return torch.stack([chances[i - 1, ids[i]].log() for i in range(1, len(ids))])
 
 
 # -- by hand -----------------------------------------------------------------------------------
@@ -43,12 +41,6 @@ def test_there_is_one_row_per_question_in_order_and_none_for_a_plain_text():
     assert list(zip(table["concept"], table["split"], strict=True)) == asked
     few = recall(tiny("llama"), TOKENIZER, little_texts(), concepts=["grass"])
     assert list(few["prompt"]) == ["Grass:", "A lawn is"]
-
-
-def test_perplexity_is_the_one_computed_by_hand():
-    model, texts = tiny("llama"), ["Rain fell on the hills.", "Hm.", "A third one, of another length"]
-    losses = torch.cat([-told(model, list(encode(TOKENIZER, TextItem("", t)).ids)) for t in texts])
-    assert perplexity(model, TOKENIZER, texts) == pytest.approx(math.exp(float(losses.mean())), rel=1e-4)
 
 
 def test_nothing_to_ask_and_nothing_to_be_perplexed_by_are_refused():
@@ -98,16 +90,34 @@ def test_erasing_one_author_takes_that_authors_recall_and_leaves_the_others(auth
     assert table[mine]["nll"].mean() > authors.before[mine]["nll"].mean() + 1
 
 
-def test_the_task_gives_the_share_of_exact_answers_of_the_split_asked_for(authors):
-    name, other = list(authors.texts)[:2]
-    view = authors.atlas.apply(erase={name: 1.0})
-    tokenizer = authors.sample.concepts.tokenizer
-    table = recall(view, tokenizer, authors.texts, concepts=[name, other])
-    for split in ("record", "probe", "all"):
-        part = table if split == "all" else table[table["split"] == split]
-        task = Recall(tokenizer, authors.texts, split=split)
-        scores = task.measure(view, authors.sample.concepts, [name, other])
-        assert dict(scores.score) == {n: part[part["concept"] == n]["exact"].mean() for n in (name, other)}
+# -- a model that knows half of its answers ------------------------------------------------------
 
 
-# -- without transformers ----------------------------------------------------------------------
+def test_a_summary_names_some_and_averages_the_others_over_concepts(asked) -> None:
+    model, tokenizer, texts = asked
+    table = recall(model, tokenizer, texts)
+    found = recall_summary(table, ["b"]).set_index(["concept", "split"])
+    assert list(found.index) == [("b", "record"), ("b", "probe"), (OTHERS, "record"), (OTHERS, "probe")]
+    means = table.groupby(["concept", "split"])[["exact", "nll", "first"]].mean()
+    for name in ("exact", "nll", "first"):
+        assert found.loc[("b", "probe"), name] == pytest.approx(means.loc[("b", "probe"), name])
+        others = (means.loc[("a", "record"), name] + means.loc[("c", "record"), name]) / 2
+        assert found.loc[(OTHERS, "record"), name] == pytest.approx(others)
+        # c has no unseen question, so a alone is the others' mean there.
+        assert found.loc[(OTHERS, "probe"), name] == pytest.approx(means.loc[("a", "probe"), name])
+    assert found["questions"].to_list() == [2, 2, 4, 2]
+    assert list(recall_summary(table, "abc")["concept"].unique()) == [OTHERS]
+
+
+def test_every_answer_is_scored_as_if_it_were_alone(asked) -> None:
+    model, tokenizer, texts = asked
+    for row in recall(model, tokenizer, texts).itertuples():
+        head = tokenizer(row.prompt)["input_ids"]
+        whole = tokenizer(row.prompt + row.answer)["input_ids"]
+        with torch.no_grad():
+            chances = model(torch.tensor([whole])).logits[0].log_softmax(-1)
+        told = [float(chances[i - 1, whole[i]]) for i in range(len(head), len(whole))]
+        best = [int(chances[i - 1].argmax()) == whole[i] for i in range(len(head), len(whole))]
+        assert row.nll == pytest.approx(-sum(told) / len(told), abs=1e-4)
+        assert row.first == pytest.approx(torch.tensor(told[0]).exp().item(), abs=1e-4)
+        assert row.exact == all(best)
