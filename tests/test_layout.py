@@ -13,7 +13,6 @@ CORE = TESTS.parent / "engram_core"
 TESTED_THROUGH = {
     "atlas": "editing/test_live_edit",
     "concepts/batch": "concepts/test_inputs",
-    "concepts/inspection": "opening/test_checkup",
     "concepts/classification": "measuring/test_scores",
     "concepts/mixing": "concepts/test_batches",
     "concepts/row_axes": "concepts/test_batch_axis",
@@ -36,7 +35,6 @@ TESTED_THROUGH = {
     "opening/estimate": "opening/test_checkup",
     "opening/fitting": "commands/test_subject",
     "opening/input_forms": "opening/test_made",
-    "opening/load": "commands/test_subject",
     "sandboxing/limits": "sandboxing/test_limited_process",
     "storing/cache_settings": "storing/test_cache",
     "storing/manifests": "storing/test_cache",

@@ -9,6 +9,7 @@ import engram_core as ec
 from engram_core.concepts.classification import Classification
 from engram_core.concepts.tasks import Scores, Subject
 from engram_core.errors import DataError
+from engram_core.measuring.function_scores import FunctionScores
 
 
 @pytest.mark.parametrize("measure", [ec.necessity, ec.sufficiency])
@@ -43,3 +44,20 @@ def test_details_of_a_task_reach_the_table_the_summary_and_the_json(subject, atl
     printed = found.to_dict()["necessity"]["details"]["unseen"]
     assert printed["matrix"]["2"]["9"] is None
     assert printed["base"]["7"] == lost.loc[("2", "7"), "base"] / 2
+
+
+def test_every_concept_is_held_against_its_own_shams() -> None:
+    """Figures made up: what a table of tests holds follows from them by hand."""
+    probes = ("a", "b", "c")
+    base = Scores(dict.fromkeys(probes, 1.0), {})
+    gone = {name: Scores({p: 0.0 if p == name else 0.9 for p in probes}, {}) for name in ("a", "b")}
+    noise = [Scores(dict.fromkeys(probes, 1.0) | {"a": value}, {}) for value in (0.8, 0.9, 1.0)]
+    found = FunctionScores(
+        "loss", probes, base, gone, {"gaussian": {"a": noise, "b": noise[:1]}, "subset": {}}
+    ).tests()
+    assert list(found["concept"]) == ["a", "b"] and "selective_subset" not in found
+    assert found["selective"].to_list() == pytest.approx([0.9, 0.9])  # 1.0 lost, the others 0.1
+    first = found.iloc[0]
+    assert first["selective_gaussian"] == pytest.approx(0.1)  # mean of 0.2, 0.1 and 0
+    assert first["selective_gaussian_z"] == pytest.approx(8.0) and first["selective_gaussian_p"] == 1 / 4
+    assert found.iloc[1][["selective_gaussian", "selective_gaussian_z"]].isna().all()  # one is no comparison

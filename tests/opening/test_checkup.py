@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+
+import pytest
 import torch
 from language_helpers import broken, byte_tokenizer, little_texts, merging_tokenizer, tiny
 
@@ -10,7 +13,8 @@ from engram_core.language import (
     LanguageConcepts,
     TextSet,
 )
-from engram_core.opening.checkup import check_up
+from engram_core.opening import checkup
+from engram_core.opening.checkup import CheckUp, check_up
 
 
 def test_the_check_up_counts_rows_and_layers_as_recording_then_finds_them() -> None:
@@ -86,3 +90,35 @@ def test_the_check_up_lists_the_prompts_that_cannot_be_asked() -> None:
     assert {n: counted.loc[n, "inputs"] for n in ("sky", "sea")} == recording.counts == {"sky": 2, "sea": 2}
     first = next(iter(recording.source_of))
     assert all(counted.loc[name, "rows"] == recording.rows(first, name) for name in ("sky", "sea"))
+
+
+CONCEPTS = {"big": torch.randn(30, 4), "little": torch.randn(3, 4)}
+
+
+def test_a_check_up_goes_through_json_and_comes_back_the_same() -> None:
+    found = check_up(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LayerNorm(3)), CONCEPTS)
+    told = json.loads(json.dumps(found.state(), allow_nan=False))
+    again = CheckUp.restore(told)
+    assert again.state() == found.state() and again.ok and again.seconds == found.seconds
+    assert again.notes == found.notes and isinstance(again.parameters, int)
+    assert list(again.layers["layer"]) == list(found.layers["layer"])
+    assert again.layers["covered"].tolist() == [True, False]
+
+
+def test_the_check_up_notes_what_would_mislead() -> None:
+    notes = check_up(torch.nn.Linear(4, 3), CONCEPTS).notes
+    assert any("Concept 'big' is 91% of all rows" in note for note in notes)
+    assert any("2 concepts have nothing held out to measure on ('big', 'little')" in note for note in notes)
+
+
+def test_the_check_up_says_when_memory_will_not_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "free_bytes", lambda: 10)
+    found = check_up(torch.nn.Linear(4, 3), CONCEPTS)
+    assert len(found.problems) == 1 and "0.0 GB are free. Take fewer concepts" in found.problems[0]
+    monkeypatch.setattr(checkup, "free_bytes", lambda: None)
+    assert check_up(torch.nn.Linear(4, 3), CONCEPTS).ok
+
+
+def test_inputs_that_can_be_read_only_once_and_none_at_all_are_told() -> None:
+    found = check_up(torch.nn.Linear(4, 3), {"once": iter([torch.randn(3, 4)]), "fine": torch.randn(3, 4)})
+    assert any("Concept 'once': its inputs can be read only once" in said for said in found.problems)

@@ -129,3 +129,42 @@ def test_without_room_or_processes_it_is_a_sentence(monkeypatch):
     monkeypatch.setattr(module, "Scratch", refuse)
     with pytest.raises(EngramError, match=r"no room for a process .*No space left"):
         run_limited("json:dumps", {}, limits=Limits(1, GB))
+
+
+def test_what_a_function_reports_and_returns_comes_back():
+    told: list[str] = []
+    found = run_limited(
+        "limited_functions:answers", {"value": [1, None, "ä"]}, limits=Limits(60, GB), doing=told.append
+    )
+    assert found == [1, None, "ä"] and told == ["at work"]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "limits", "kind", "said"),
+    [
+        ("fails", {"how": "panic"}, Limits(60, GB), EngramError, "PanicException: index out of bounds"),
+        ("hangs", {}, Limits(1.6, GB), LimitError, r"took longer than 2 s.*ENGRAM_CHECK_SECONDS"),
+        ("fills", {"step": 1 << 24}, Limits(60, 1 << 26), LimitError, r"more memory than 0\.1 GB"),
+        ("dies", {"how": "exit"}, Limits(60, GB), LimitError, r"came to an end \(exit status 3\) before"),
+    ],
+)
+def test_whatever_a_function_does_ends_in_a_sentence(name, given, limits, kind: type, said: str):
+    with pytest.raises(kind, match=said):
+        run_limited(f"limited_functions:{name}", given, limits=limits)
+
+
+def test_a_process_that_has_ended_before_it_was_asked_says_how():
+    made = module._Child("/tmp", Limits(60, GB))
+    try:
+        made._process.kill()
+        made._process.wait()
+        made.send("limited_functions:answers", {"value": 1})
+        with pytest.raises(LimitError, match="came to an end .SIGKILL."):
+            made.answer(lambda _: None, None)
+    finally:
+        made.end()
+
+
+def test_what_it_said_last_tells_that_memory_ran_out(child):
+    child._last_words.append(b"terminate called after throwing an instance of 'std::bad_alloc'")
+    assert "more memory" in str(child._ended(0))
