@@ -13,7 +13,6 @@ CORE = TESTS.parent / "engram_core"
 TESTED_THROUGH = {
     "atlas": "editing/test_live_edit",
     "concepts/batch": "concepts/test_inputs",
-    "concepts/classification": "measuring/test_scores",
     "concepts/mixing": "concepts/test_batches",
     "concepts/row_axes": "concepts/test_batch_axis",
     "concepts/sample": "concepts/test_sample_files",

@@ -12,7 +12,7 @@ from language_helpers import SHAPE, byte_tokenizer, made
 import engram_core as ec
 from engram_core.errors import DataError, EngramError
 from engram_core.opening import examine as module
-from engram_core.opening.examine import Examined, content_of, examine, is_path, limits_of
+from engram_core.opening.examine import Examined, content_of, examination_limits, examine, is_path
 
 
 def test_a_folder_that_does_not_continue_texts_is_recorded_and_has_no_pages(tmp_path) -> None:
@@ -98,10 +98,10 @@ def test_limits_follow_the_sizes_of_weights_and_concepts(plain, tmp_path, monkey
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(module.Limits, "for_bytes", lambda *sizes: asked.append(sizes))
     weights = sum(f.stat().st_size for f in Path(plain[0]).glob("*.safetensors"))
-    limits_of(*plain)
-    limits_of("digits-mlp", str(tmp_path / "none"))
-    limits_of("nobody/has-this", "\0")
-    limits_of(str(next(Path(plain[0]).glob("*.safetensors"))), plain[0])
+    examination_limits(*plain)
+    examination_limits("digits-mlp", str(tmp_path / "none"))
+    examination_limits("nobody/has-this", "\0")
+    examination_limits(str(next(Path(plain[0]).glob("*.safetensors"))), plain[0])
     folder = sum(f.stat().st_size for f in Path(plain[0]).iterdir())
     texts = Path(plain[1]).stat().st_size
     assert asked == [(weights, texts), (1 << 30, 0), (0, 0), (weights, folder)]

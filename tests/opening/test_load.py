@@ -36,8 +36,15 @@ def test_a_path_that_can_be_none_is_said() -> None:
 
 
 def test_texts_are_for_language_models(texts: Path) -> None:
-    with pytest.raises(DataError, match="is no language model, so it takes no text concepts"):
+    with pytest.raises(
+        DataError, match="t.jsonl holds texts, and digits-mlp is no language model: it reads pictures"
+    ):
         load_subject("digits-mlp", texts)
+
+
+def test_pictures_are_for_models_that_read_them(digits_folder: Path) -> None:
+    with pytest.raises(DataError, match="and authors-lm is a language model: it reads texts"):
+        load_subject("authors-lm", digits_folder)
 
 
 def test_concepts_of_no_known_form_say_which_forms_there_are(tmp_path: Path) -> None:
