@@ -24,7 +24,6 @@ from .session.visitor_models import shown_name
 from .views.my_model import page as model
 from .views.registry import REGISTRY, View, offered
 from .views.shared import reconnect
-from .views.tour import card as tour
 
 _LOG = logging.getLogger(__name__)
 _FEW_NOTES = 5  # about an address that are shown at once
@@ -154,9 +153,7 @@ def main() -> None:
         model.remember()
     # Before the model is loaded: a reload in the middle of that must find the choice.
     written_address.write_address()
-    finish = tour.card()
     chosen.run()
-    finish()
 
 
 main()

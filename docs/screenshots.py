@@ -53,7 +53,7 @@ PICTURES = (
     Picture("strength", "page=strength&model=digits-mlp&tried=true", below=330),
     Picture("map", "page=map&model=digits-mlp&concepts=7&points=Inputs+by+hidden+state&after=true"),
     Picture("layers", "page=layers&model=authors-lm&concepts=Fabrice+Pelliningway"),
-    Picture("learn", "page=live&model=digits-mlp&class=7&image=10&concepts=7&step=3&shown=true"),
+    Picture("learn", "page=learn&lesson=4&predicted=---0"),
     Picture("model", "page=model"),
 )
 

@@ -46,7 +46,7 @@ KINDS: dict[str, type] = {
     # Layers.
     "look": str, "lookat": str, "which": str, "by": str, "shade": str,
     # Learn.
-    "step": int, "shown": bool,
+    "lesson": int, "predicted": str, "stage": str,
 }  # fmt: skip
 """Every key an address may hold, with the kind of its value; ``alpha.<concept>`` is a float."""
 

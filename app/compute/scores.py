@@ -14,7 +14,7 @@ from ..server.base import Base
 from ..server.fair_lock import lock_each_step
 from .visitor import edit_of
 
-__all__ = ["CONTROL_SEEDS", "score_controls", "score_edit", "z_and_p"]
+__all__ = ["CONTROL_SEEDS", "measure_edit", "score_controls", "score_edit", "z_and_p"]
 
 CONTROL_SEEDS = 5
 """Seeds of the control on Live, unless more are asked for."""
@@ -26,13 +26,32 @@ def _scorer(base: Base, choice: Choice) -> Scorer:
     return Scorer(base.sample, atlas, parts=base.parts, memory=base.remembered)
 
 
+def measure_edit(
+    base: Base, choice: Choice, probes: Sequence[str] | None = None
+) -> Generator[Step[Scores], None, Scores]:
+    """Score an edit on some concepts, with what the model says to each.
+
+    Args:
+        base: the model.
+        choice: the edit.
+        probes: concepts that are scored; default all.
+
+    Returns:
+        The scores and the answers.
+
+    Yields:
+        Where the work stands, with the scores so far.
+    """
+    scorer = _scorer(base, choice)
+    edit = edit_of(scorer.atlas, choice)
+    return (yield from lock_each_step(scorer.edit(edit, tuple(probes or base.facts.classes))))
+
+
 def score_edit(base: Base, choice: Choice) -> Generator[Step[Scores], None, dict[str, float]]:
     """Score an edit on every concept."""
     if not choice.changes:
         return base.scores
-    scorer = _scorer(base, choice)
-    scores = yield from lock_each_step(scorer.edit(edit_of(scorer.atlas, choice), base.facts.classes))
-    return scores.score
+    return (yield from measure_edit(base, choice)).score
 
 
 def score_controls(

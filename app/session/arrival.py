@@ -11,6 +11,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from ..choice import choice as choices
 from ..choice.address import KINDS, values_of
 from ..choice.choice import Facts
+from ..choice.old_tour import moved
 from ..choice.short_address import unpacked
 from ..options import server_options
 from .awaited import awaited_address, awaited_model, move_on, note_shown, set_aside, untouched_address
@@ -23,7 +24,7 @@ __all__ = ["arrive", "choose_model", "go", "model_changed", "open_address", "ope
 _PENDING = "_pending"
 _OPENED = "_opened_address"
 
-_BLANK: dict[str, Any] = {"image": 1, "drawn": "", "step": 0}
+_BLANK: dict[str, Any] = {"image": 1, "drawn": "", "lesson": 0, "predicted": ""}
 """Values of the first day, beside those of the writing; pages replace None by their own."""
 
 
@@ -40,7 +41,7 @@ def arrive() -> str | None:
         The page that the address names, or None.
     """
     written = {key: st.query_params.get_all(key) for key in st.query_params}
-    found = unpacked(written)
+    found = moved(unpacked(written))
     first = first_run()
     if first:
         note_read_address(found)
@@ -87,7 +88,9 @@ def open_address(page: str, address: Mapping[str, Sequence[str]]) -> None:
 
 def open_next(page: str, address: Mapping[str, Sequence[str]]) -> None:
     """Open a page with the whole choice of an address in the run that follows; for callbacks."""
-    st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), address
+    found = moved(address)
+    page = found.pop("page", [page])[-1]
+    st.session_state[_PENDING], st.session_state[_OPENED] = (page, {}), found
 
 
 def go(page: str, **values: Any) -> None:

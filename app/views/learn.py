@@ -1,4 +1,4 @@
-"""Learn: the tour's table of contents, a glossary, and the mathematics one level down."""
+"""Learn: the guided tour with its table of contents, exercises, a glossary, and the mathematics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from ..page import frame
-from .tour import card as tour
+from .tour import exercises, place
+from .tour.card import card
+from .tour.end import end
 from .tour.glossary import GLOSSARY, MATHEMATICS
 from .tour.lessons import LESSONS
 
@@ -14,28 +16,45 @@ __all__ = ["page"]
 
 
 def page() -> None:
-    """Draw the page."""
+    """Draw the page: a step of the tour, its end, or the table of contents."""
     frame.title("Guided tour", "", page="learn")
+    at = place.lesson_at()
+    if at == place.END:
+        end()
+    elif at:
+        card(at)
+    else:
+        _contents()
+
+
+def _contents() -> None:
     st.markdown(
-        "Nine steps on the real pages, one idea each. Every step asks for a prediction before it shows what "
-        "happens; nothing is prepared: the models compute it when you ask."
+        f"{len(LESSONS)} steps, each with one worked example. You predict, then the model answers: "
+        "nothing is prepared, all of it is computed when you ask. It takes about twenty minutes."
     )
-    if st.button("Start the tour", type="primary", key="tour_start"):
-        tour.go_to(1)
+    marks = place.predicted()
+    begun = [number for number, mark in enumerate(marks, 1) if mark is not None]
+    with st.container(horizontal=True):
+        if begun and st.button("Go on", type="primary", key="tour_go_on"):
+            place.go_to(max(begun) + 1)
+        label = "Start again" if begun else "Start the tour"
+        if st.button(label, type="secondary" if begun else "primary", key="tour_start"):
+            place.go_to(1, afresh=True)
     st.markdown("##### The steps")
-    for number, lesson in enumerate(LESSONS, 1):
+    for number, (lesson, mark) in enumerate(zip(LESSONS, marks, strict=True), 1):
         with st.container(horizontal=True, vertical_alignment="center", key=f"step_row_{number}"):
             if st.button(str(number), key=f"tour_{number}", help=f"Open step {number}"):
-                tour.go_to(number)
-            end = "" if lesson.title.endswith("?") else "."
-            st.markdown(f"**{lesson.title}{end}** {lesson.question}", width="stretch")
+                place.go_to(number)
+            done = "" if mark is None else " :material/check_circle:"
+            st.markdown(f"**{lesson.title}**{done}", width="stretch")
     with st.expander("For a lecture"):
         st.markdown(
             "Turn on presenter mode in the side bar: large type, controls folded away. Let the room vote on "
             "each prediction before you press “Show what happens”. Every step has an address of its own "
-            "(Share), so a slide can link to it. The tour takes about twenty minutes; steps 3, 4 and 9 alone "
-            "make five."
+            "(Share), so a slide can link to it. Steps 2 to 6 alone, the four criteria and the control, make "
+            "ten minutes."
         )
+        exercises.offer()
     with st.expander("Glossary"):
         st.table(pd.DataFrame(GLOSSARY, columns=["Word", "Meaning"]).set_index("Word"))
     with st.expander("The mathematics"):

@@ -16,7 +16,7 @@ from ..server.base import Base
 from ..server.model_facts import Missing, ModelFacts, facts_of, missing, others
 from ..session import arrival, state, visitors
 from .live.sides import side_of
-from .tour import card as tour
+from .tour import place as tour
 
 __all__ = ["page"]
 
@@ -39,7 +39,7 @@ _DOORS = (
     _Door("Show me", "The picture above, live, with every switch in your hand.", "live", "Open the example"),
     _Door(
         "Teach me",
-        "A tour in nine steps: a question before each answer, limits included. Ready for a lecture.",
+        "A tour in ten steps: you predict, then the model answers. The four criteria, controls and limits.",
         "learn",
         "Start the tour",
     ),
@@ -103,7 +103,7 @@ def _doors(base: Base) -> None:
             if door.page == "live":
                 arrival.go("live", model=base.facts.name, **_example(base))
             if door.page == "learn":
-                tour.go_to(1)
+                tour.go_to(1, afresh=True)
             arrival.go(door.page)
 
 

@@ -153,20 +153,32 @@ def test_what_is_taken_away_works_offline_and_agrees(opener, offline, tmp_path: 
 def test_the_tour_goes_from_the_first_step_to_the_last(opener):
     page = opener(page="start")
     page.get_by_role("button", name="Start the tour").click()
-    for number in range(1, 10):
-        page.get_by_text(re.compile(f"Step {number} of 9")).wait_for()
+    # The last steps are taken on a smaller screen and on a telephone.
+    widths = {1: (1440, 900), 5: (1024, 768), 8: (390, 844)}
+    for number in range(1, 11):
+        page.get_by_text(re.compile(f"Step {number} of 10")).wait_for()
+        if number in widths:
+            page.set_viewport_size(dict(zip(("width", "height"), widths[number], strict=True)))
+        settle(page)
         reveal = page.get_by_role("button", name="Show what happens")
-        assert reveal.is_disabled()
+        assert reveal.is_disabled() and page.locator(".stPlotlyChart").count() == 1
+        # Nothing of the answer is on the page: only the first step has no veil, its slider ends earlier.
+        assert ("Predict first" in page.locator(".stPlotlyChart").inner_text()) == (number > 1)
         page.locator(".st-key-tour [role=radiogroup] label").nth(1).click()
         page.wait_for_function(
             "!([...document.querySelectorAll('.st-key-tour_reveal button')][0]?.disabled ?? true)"
         )
         reveal.click()
         page.locator(".st-key-tour [data-testid=stAlert]").wait_for()
-        # There is something to look at below the words, and it is computed to its end.
         settle(page)
-        assert page.locator(".stPlotlyChart").count() and not page.get_by_test_id("stException").count()
+        assert "Predict first" not in page.locator(".stPlotlyChart").inner_text()
+        assert not page.get_by_test_id("stException").count()
+        wide = page.evaluate("document.querySelector('.stMain').scrollWidth")
+        assert wide <= page.viewport_size["width"]
         page.locator(".st-key-tour_next button").click()
-    page.get_by_text("Guided tour").wait_for()
+    page.get_by_text(re.compile(r"You predicted \d+ of 10 right")).wait_for()
     again(page)
-    assert "step=" not in page.url
+    assert "predicted=1111111111" in page.url
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download the exercises").click()
+    assert "Solution" in download.value.path().read_text(encoding="utf-8")

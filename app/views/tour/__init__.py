@@ -1,1 +1,1 @@
-"""The guided tour, over the real pages."""
+"""The guided tour: ten worked examples, each with its figure beside its question."""

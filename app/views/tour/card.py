@@ -1,140 +1,140 @@
-"""The tour's card: it stands above the real page that a step is about, and moves it on."""
+"""One step of the tour: idea and question, beside a figure that is veiled until there is a prediction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from html import escape
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
-from engram_core.progress import drain
+from engram_core.errors import EngramError
 
-from ...compute.scores import score_controls, score_edit
+from ...choice.picture import Picture
+from ...compute.experiments import EXPERIMENTS
+from ...compute.images import pixels
+from ...figures.charts.lesson_figures import LESSON_FIGURES
+from ...figures.panels.png import data_uri
 from ...figures.words.as_text import Markdown, plain
-from ...figures.words.tour import Measured, say_control
-from ...session import arrival, state, visitors
+from ...page import headings, parts, progress
+from ...server.base import Base
+from ...session import arrival, visitors
+from . import toy_stage
 from .lessons import LESSONS, Lesson
+from .place import SHOWN, go_to, note, predicted
 
-__all__ = ["card", "go_to", "step"]
-
-_GUESS = "_guess"
-
-
-def step() -> int:
-    """Return the step the visitor is at, from 1; 0 when not on tour."""
-    value = st.session_state.get("step")
-    return value if isinstance(value, int) and 1 <= value <= len(LESSONS) else 0
+__all__ = ["card"]
 
 
-def _shown() -> bool:
-    return st.session_state.get("shown") is True
+def card(number: int) -> None:
+    """Draw a step.
 
-
-def go_to(number: int, *, shown: bool = False) -> None:
-    """Open a step on its page; 0 ends the tour."""
-    st.session_state["step"], st.session_state["shown"] = number, shown
-    if number == 0:
-        arrival.go("learn")
-    lesson = LESSONS[number - 1]
-    if shown:
-        arrival.go(lesson.after_page or lesson.page, **(lesson.after or lesson.before))
-    arrival.go(lesson.page, **lesson.before)
-
-
-def card() -> Callable[[], None]:
-    """Draw the card of the present step, if the visitor is on tour.
-
-    Returns:
-        What says on the card what the page's figures come to; call it when the page has drawn them.
+    Args:
+        number: of the step, from 1.
     """
-    number = step()
-    if not number:
-        return lambda: None
     lesson = LESSONS[number - 1]
-    with st.container(border=True, key="tour"):
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"**Step {number} of {len(LESSONS)}: {lesson.title}**", width="content")
-            if st.button("Leave the tour", type="tertiary", key="tour_end"):
-                go_to(0)
-        if _shown():  # the answer below is what counts now, and it should be in sight
-            with st.expander(lesson.question):
-                st.markdown(lesson.idea)
-        else:
+    mark = predicted()[number - 1]
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.markdown(f"##### Step {number} of {len(LESSONS)}. {lesson.title}", width="content")
+        if st.button("All steps", type="tertiary", key="tour_end", icon=":material/list:"):
+            go_to(0)
+    with st.container(key="side_by_side"):
+        left, right = st.columns([5, 6], gap="large")
+        with left:
             st.markdown(lesson.idea)
-        answer = _question(number, lesson)
-
-    def finish() -> None:
-        if answer is not None and lesson.finding is not None:
-            _answer(answer, number, lesson, _finding(lesson))
-
-    return finish
-
-
-def _finding(lesson: Lesson) -> Markdown:
-    """Say what the scores come to; they are those that the page has just measured, and cost nothing again."""
-    base = visitors.base_of(state.model())
-    choice = state.choice_of(base.facts)
-    if lesson.finding is None or not choice.changes:
-        return ""
-    scores = drain(score_edit(base, choice))
-    runs = drain(score_controls(base, choice)) if lesson.finding is say_control else []
-    return lesson.finding(Measured(base.facts.classes, base.scores, scores, choice.concepts, runs))
+            answer = _asked(number, lesson, mark)
+        with right:
+            table = _experiment(lesson, opened=mark is not None)
+    if table is not None and mark is not None:
+        with answer:
+            _answer(lesson, mark, table)
 
 
-def _answer(place: Any, number: int, lesson: Lesson, finding: Markdown) -> None:
-    guess = st.session_state.get(_GUESS, {}).get(number)
-    said = " ".join(part for part in (f"{_said(lesson, guess)}{lesson.reveal}", finding) if part)
-    place.success(said, icon=":material/visibility:")
-
-
-def _question(number: int, lesson: Lesson) -> Any:
-    """Draw the question, or the place of its answer, which is returned."""
-    kept: dict[int, str] = st.session_state.setdefault(_GUESS, {})
-    if _shown():
-        guess, place = kept.get(number), st.empty()
-        _answer(place, number, lesson, "")
-    else:
-        place = None
+def _asked(number: int, lesson: Lesson, mark: int | str | None) -> Any:
+    """Draw the question and the buttons below it; return the place of the answer between them."""
+    with st.container(border=True, key="tour"):
         st.markdown(f"**Your prediction.** {lesson.question}")
-        guess = st.radio(
-            lesson.question,
-            lesson.options,
-            index=None,
-            key=f"{_GUESS}_{number}",
-            horizontal=True,
-            label_visibility="collapsed",
-        )
-    _move(number, guess)
+        place: Any = st.container()
+        guess = None
+        if mark is None:
+            guess = st.radio(
+                lesson.question, lesson.options, index=None, key=f"_guess_{number}",
+                label_visibility="collapsed",
+            )  # fmt: skip
+        _move(number, lesson, mark, guess)
     return place
 
 
-def _said(lesson: Lesson, guess: str | None) -> Markdown:
-    if guess is None:
-        return ""
-    if lesson.answer is None:
-        return f"You said “{plain(guess)}”; the screen decides. "
-    right = lesson.options[lesson.answer]
-    return (
-        "Your prediction was right. " if guess == right else f"You said “{plain(guess)}”; it is “{right}”. "
-    )
-
-
-def _move(number: int, guess: str | None) -> None:
+def _move(number: int, lesson: Lesson, mark: int | str | None, guess: str | None) -> None:
     """Draw one row of buttons: what comes next stands first."""
     last = number == len(LESSONS)
     with st.container(horizontal=True):
-        if not _shown() and st.button(
-            "Show what happens",
-            type="primary",
-            key="tour_reveal",
-            disabled=guess is None,
+        if mark is None and st.button(
+            "Show what happens", type="primary", key="tour_reveal", disabled=guess is None,
             help="Choose a prediction first." if guess is None else None,
-        ):
-            # The radio forgets it where the answer stands on another page.
-            st.session_state[_GUESS][number] = guess
-            go_to(number, shown=True)
-        kind: Any = "primary" if _shown() else "secondary"
-        if st.button("Finish" if last else "Next step", key="tour_next", type=kind):
-            go_to(0 if last else number + 1)
+        ):  # fmt: skip
+            note(number, SHOWN if guess is None else lesson.options.index(guess))
+            go_to(number, **toy_stage.AFTER)
+        kind: Any = "secondary" if mark is None else "primary"
+        label: Markdown = "To the end" if last else "Next step" if mark is not None else "Skip"
+        if st.button(label, key="tour_next", type=kind):
+            go_to(number + 1)
         if number > 1 and st.button("Back", key="tour_back", type="tertiary"):
             go_to(number - 1)
+        if mark is not None and st.button(
+            "Try it by hand", key="tour_try", type="tertiary", icon=":material/open_in_new:",
+            help="Opens the page on which the same can be done; the tour waits under Learn.",
+        ):  # fmt: skip
+            arrival.go(lesson.page, **lesson.values)
+
+
+def _answer(lesson: Lesson, mark: int | str, table: pd.DataFrame) -> None:
+    """Say whether the prediction was right, what the numbers are, and why."""
+    right = lesson.right(table)
+    finding = lesson.finding(table)
+    if not isinstance(mark, int):
+        st.info(f"**{lesson.options[right]}.** {finding}", icon=":material/visibility:")
+    elif mark == right:
+        st.success(f"**Right: {_lowered(lesson.options[right])}.** {finding}", icon=":material/check:")
+    else:
+        st.info(
+            f"You predicted: {_lowered(lesson.options[mark])}. **It is: {_lowered(lesson.options[right])}.** "
+            f"{finding}",
+            icon=":material/lightbulb:",
+        )
+    st.markdown(lesson.why)
+
+
+def _lowered(option: Markdown) -> Markdown:
+    return option[:1].lower() + option[1:]
+
+
+def _experiment(lesson: Lesson, *, opened: bool) -> pd.DataFrame | None:
+    """Draw the figure; return everything that was measured, or None while the step is veiled."""
+    experiment = EXPERIMENTS[lesson.experiment]
+    if not experiment.model:
+        return toy_stage.draw(lesson, opened=opened)
+    try:
+        base = visitors.base_of(experiment.model)
+        given = experiment.given(base)
+        asked = progress.run(experiment.asked(base), key=lesson.experiment) if opened else None
+    except EngramError as error:
+        st.warning(plain(error))
+        return None
+    if lesson.picture is not None:
+        _picture(base, *lesson.picture)
+    chart = LESSON_FIGURES[lesson.experiment](given, asked)
+    table = None if asked is None else pd.concat([given, asked], ignore_index=True)
+    said = "Veiled until you have predicted." if table is None else lesson.finding(table)
+    st.plotly_chart(parts.on_screen(chart), config=parts.CHART, alt=said, key=f"lesson_{lesson.experiment}")
+    headings.note(f"{lesson.reading} Model: {experiment.model}.")
+    return table
+
+
+def _picture(base: Base, concept: str, number: int) -> None:
+    held = base.facts.held_out[concept]
+    st.html(
+        f'<figure class="ee-lesson"><img src="{data_uri(pixels(base, Picture(concept, number)))}" '
+        f'alt="A held-out picture of a {escape(concept)}">'
+        f"<figcaption>Held-out picture {number} of {held}</figcaption></figure>"
+    )

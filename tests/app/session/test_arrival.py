@@ -47,7 +47,7 @@ LOADS: list[tuple[str, str, dict[str, str | list[str]]]] = [
       "maplayer": "fc2", "after": "true", "noarrows": "true", "fit": "base alone",
       "engramcolour": "Nearest cosine", "concepts": "7"}),
     ("layers", "digits-mlp", {"look": "Directions", "lookat": "fc2", "which": "4", "shade": "linear"}),
-    ("learn", "digits-mlp", {"step": "3", "shown": "true"}),
+    ("learn", "digits-mlp", {"lesson": "1", "predicted": "2-1", "stage": "Engram E_A"}),
 ]  # fmt: skip
 # `chat` needs a model with a chat template, `measure` a language model's search; test_pretrained has both.
 ELSEWHERE = {"model", "chat", "measure", "by"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -20,13 +20,7 @@ from app.figures.words.layers import say_effect, say_energy, say_leak
 from app.figures.words.live import say_answer, say_scores
 from app.figures.words.maps import say_cosines, say_moved
 from app.figures.words.tokens import say_next
-from app.figures.words.tour import (
-    Measured,
-    say_control,
-    say_erased,
-    say_kept_alone,
-    say_neighbours,
-)
+from app.figures.words.tour import say_control, say_language, say_necessity, say_neighbours
 from app.figures.words.verdict import verdict
 
 SEEDS = range(12)
@@ -277,28 +271,46 @@ def test_layers_that_keep_alone(seed):
     agree(say_kept(table, "all"), 100 * np.array([*wanted, 0.95]))
 
 
-FINDINGS: tuple[Callable[[Measured], str], ...] = (say_erased, say_kept_alone)
+def experiment(**edits: dict[str, float]) -> pd.DataFrame:
+    """Make the table of an experiment of the tour, its edits by name with underscores for spaces."""
+    rows = [
+        ("m", edit.replace("_", " "), "score", name, value)
+        for edit, scores in edits.items()
+        for name, value in scores.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "edit", "measure", "of", "value"])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("finding", FINDINGS)
-def test_findings_of_the_tour(seed, finding):
+def test_findings_of_the_tour(seed):
     base, edited, noise = draw(seed)
-    chosen = NAMES[:1]
-    runs = [{name: float(noise.uniform(0, 1)) for name in NAMES} for _ in range(3)]
-    found = Measured(NAMES, base, edited, chosen, runs)
-    others = NAMES[1:]
-    said = finding(found)
-    wanted = [mean(base, chosen), mean(edited, chosen), 7, mean(base, others), mean(edited, others)]
-    agree(said, wanted)
-    sham = {name: float(np.mean([run[name] for run in runs])) for name in NAMES}
+    first, *others = NAMES
+    change = {name: edited[name] - base[name] for name in others}
+    worst = min(change, key=change.get)  # type: ignore[arg-type]
+    called = {name: float(noise.uniform(0, 1)) for name in NAMES}
+    most = max(called, key=called.get)  # type: ignore[arg-type]
+    table = experiment(base=base, **{f"{first} erased": edited})
+    answers = pd.DataFrame(
+        [("m", f"{first} erased", f"answers to {first}", name, value) for name, value in called.items()],
+        columns=table.columns,
+    )
+    said = say_necessity(pd.concat([table, answers])).replace("\\", "")
+    agree(said, [mean(base, [first]), mean(edited, [first]), 7, mean(base, others), mean(edited, others),
+                 100 * base[worst], 100 * edited[worst], round(100 * called[most])])  # fmt: skip
+    assert f"by {worst} (" in said and f"now called {most} most often" in said
+    sham = {name: float(noise.uniform(0, 1)) for name in NAMES}
+    runs = {f"random change of the size of {first}: {name}": sham for name in ("mean", "least", "most")}
     low, high = min(others, key=lambda n: sham[n]), max(others, key=lambda n: sham[n])
-    said = say_control(found).replace("\\", "")
+    said = say_control(experiment(base=base, **{f"{first} erased": edited}, **runs)).replace("\\", "")
     assert f"({low})" in said and f"({high})" in said
-    agree(said, [mean(base, chosen), mean(sham, chosen), mean(base, others), mean(sham, others),
+    agree(said, [mean(base, [first]), mean(sham, [first]), mean(base, others), mean(sham, others),
                  100 * sham[low], 100 * sham[high], mean(edited, others)])  # fmt: skip
-    said = say_neighbours(found).replace("\\", "").replace("−", "-")
+    said = say_neighbours(table).replace("\\", "").replace("−", "-")
     for name, points in re.findall(r"(concept \w) \((\S+) points\)", said):
-        assert name in others and abs(100 * (edited[name] - base[name]) - float(points)) < 0.051
+        assert name in others and abs(100 * change[name] - float(points)) < 0.051
         lose = said.index(name) < said.index(" lose") if " lose" in said else False
         assert lose == (float(points) < 0)
+    alone = {name: float(noise.uniform(0, 1)) for name in NAMES}
+    both = experiment(base=base, **{f"{first} erased": edited, f"{first} alone": alone})
+    wanted = [mean(alone, [first]), mean(edited, [first]), mean(edited, others)]
+    agree(say_language(both), [*map(round, wanted), 7])

@@ -1,106 +1,97 @@
-"""The tour claims nothing that its figures do not show: its answers and sentences, against the scores."""
+"""The tour claims nothing that its figures do not show: answers and sentences, held against the numbers."""
 
 from __future__ import annotations
 
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 
-import engram_core as ec
-from app.choice.choice import clean
-from app.compute.visitor import edit_of
-from app.figures.words.tour import Measured, say_control, say_erased, say_kept_alone, say_neighbours
+from app.compute.experiments import EXPERIMENTS
 from app.session.visitors import base_of
 from app.views.tour.lessons import LESSONS
-from engram_core.editing.live_edit import apply_edit
+from engram_core.progress import drain
+
+DIGITS = [str(digit) for digit in range(10)]
 
 
-def numbers(text: str) -> list[float]:
+@pytest.fixture(scope="module")
+def found() -> dict[str, pd.DataFrame]:
+    """Give the whole table of every experiment."""
+    tables = {}
+    for name, experiment in EXPERIMENTS.items():
+        base = base_of(experiment.model) if experiment.model else None
+        tables[name] = pd.concat([experiment.given(base), drain(experiment.asked(base))], ignore_index=True)
+    return tables
+
+
+def values(table: pd.DataFrame, edit: str, measure: str = "score") -> dict[str, float]:
+    rows = table[(table["edit"] == edit) & (table["measure"] == measure)]
+    return dict(zip(rows["of"], rows["value"], strict=True))
+
+
+def percents(text: str) -> list[float]:
     read = text.replace("\\", "").replace("−", "-")
-    return [float(found) for found in re.findall(r"[-+]?\d+(?:\.\d+)?(?=%| points)", read)]
+    return [float(one) for one in re.findall(r"[-+]?\d+(?:\.\d+)?(?=%| points)", read)]
 
 
-def measured(number: int, *, shams: int = 0) -> tuple[Measured, object, ec.Atlas]:
-    """Measure the screen of a step by the core alone."""
-    values = LESSONS[number - 1].after
-    base = base_of(values["model"])
-    choice = clean(base.explorer.get("start", {}) | dict(values), base.facts)
-    atlas = base.variant(choice.power, choice.clip)
-    view = apply_edit(atlas, edit_of(atlas, choice), base.sample.model)
-    sample = base.sample
-    before, after = base.scores, sample.task.measure(view, sample.concepts).score
-    edit = ec.live_edit(view).edit
-    runs = [
-        sample.task.measure(ec.gaussian_view(atlas, edit, seed), sample.concepts).score
-        for seed in range(shams)
-    ]
-    return Measured(base.facts.classes, before, after, choice.concepts, runs), view, atlas
+def without_seven(scores: dict[str, float]) -> float:
+    return float(np.mean([value for name, value in scores.items() if name != "7"]))
 
 
-@pytest.mark.parametrize("number", [3, 6, 8])
-def test_what_is_lost_is_said_in_numbers(number):
-    found, *_ = measured(number)
-    assert LESSONS[number - 1].finding is say_erased
-    (chosen,) = found.chosen
-    others = [name for name in found.classes if name != chosen]
-    said = numbers(say_erased(found))
-    sides = (found.base, found.edited)
-    wanted = [*(s[chosen] for s in sides), *(np.mean([s[n] for n in others]) for s in sides)]
-    np.testing.assert_allclose(said, 100 * np.array(wanted), atol=0.051)
-    if number == 8:  # “They stay, nearly all”
-        assert wanted[1] < 0.2 and wanted[3] > 0.95
-    if number == 6:  # “Hard to say without looking”: neither half of them nor nearly none
-        assert LESSONS[5].answer == 2
+def test_every_step_has_an_experiment_and_a_right_answer_among_its_options(found):
+    assert [lesson.experiment for lesson in LESSONS] == list(EXPERIMENTS)
+    for lesson in LESSONS:
+        assert 0 <= lesson.right(found[lesson.experiment]) < len(lesson.options), lesson.title
+        assert percents(lesson.finding(found[lesson.experiment])), lesson.title
 
 
-def test_the_memory_is_in_every_layer_and_the_seven_is_called_something_else():
-    found, view, atlas = measured(3)
-    base = base_of("digits-mlp")
-    assert LESSONS[0].options[LESSONS[0].answer] == "A part of it in every layer"
-    assert all(atlas["7"].weight(layer).norm() > 0 for layer in atlas.layers)
-    image = base.sample.concepts["7"].probe[9:10]
-    assert base.sample.task.probabilities(base.sample.model, image)[0].argmax() == 7
-    assert base.sample.task.probabilities(view, image)[0].argmax() != 7
+def test_no_place_is_right_too_often(found):
+    """Whoever always takes the same place must not do well."""
+    right = [lesson.right(found[lesson.experiment]) for lesson in LESSONS]
+    assert max(map(right.count, set(right))) <= len(LESSONS) / 2
 
 
-def test_the_control_harms_most_digits_and_not_all_alike():
-    found, *_ = measured(4, shams=5)
-    said = say_control(found).replace("\\", "")
-    control = {name: np.mean([run[name] for run in found.runs]) for name in found.classes}
-    others = [name for name in found.classes if name != "7"]
-    low, high = min(others, key=control.get), max(others, key=control.get)
-    wanted = [found.base["7"], control["7"], np.mean([found.base[n] for n in others]),
-              np.mean([control[n] for n in others]), control[low], control[high],
-              np.mean([found.edited[n] for n in others])]  # fmt: skip
-    np.testing.assert_allclose(numbers(said), 100 * np.array(wanted), atol=0.051)
-    assert f"({low})" in said and f"({high})" in said
-    lesson = LESSONS[3]
-    assert lesson.options[lesson.answer] == "It harms most digits, some more than others"
-    harmed = [name for name in found.classes if control[name] < found.base[name] - 0.05]
-    assert len(harmed) > 5 and control[high] - control[low] > 0.05
+def test_what_stands_in_the_text_is_what_the_numbers_are(found):
+    seven = values(found["necessity"], "7 erased")
+    base = values(found["necessity"], "base")
+    said = percents(LESSONS[3].finding(found["necessity"]))
+    assert said[:4] == pytest.approx(
+        [100 * base["7"], 100 * seven["7"], 100 * without_seven(base), 100 * without_seven(seven)], abs=0.051
+    )
+    noise = values(found["control"], "random change of the size of 7: mean")
+    said = percents(LESSONS[4].finding(found["control"]))
+    assert said[1] == pytest.approx(100 * noise["7"], abs=0.051)
+    assert said[3] == pytest.approx(100 * without_seven(noise), abs=0.051)
+    alone = values(found["sufficiency"], "7 alone", "share called 7")
+    said = percents(LESSONS[5].finding(found["sufficiency"]))
+    assert said == pytest.approx([100 * alone["7"], 100 * without_seven(alone)], abs=0.051)
+    hollow = "hollow" in LESSONS[5].finding(found["sufficiency"])
+    assert hollow == (alone["7"] - without_seven(alone) < 0.05)
 
 
-def test_the_neighbours_that_are_named_are_those_that_lose():
-    found, *_ = measured(7)
-    said = say_neighbours(found).replace("\\", "")
-    change = {name: found.edited[name] - found.base[name] for name in found.others}
-    worst = min(change, key=change.get)
-    lesson = LESSONS[6]
-    assert lesson.options[lesson.answer] == f"{worst}s"
+def test_the_neighbours_that_are_named_are_those_that_change(found):
+    table = found["neighbours"]
+    before, after = values(table, "base"), values(table, "Shirt erased")
+    said = LESSONS[7].finding(table).replace("\\", "")
     losing, _, gaining = said.partition(" lose")
-    for name, value in change.items():
-        named = re.search(rf"\b{re.escape(name)} \(([^)]*) points", said)
-        if abs(value) < 0.01:
+    for name in before.keys() - {"Shirt"}:
+        change = after[name] - before[name]
+        named = re.search(rf"(?<!\w){re.escape(name)} \((\S+) points\)", said)
+        if abs(change) < 0.0099:
             assert not named
         elif named:
-            assert name in (losing if value < 0 else gaining)
-            assert numbers(named[0])[0] == pytest.approx(100 * value, abs=0.051)
+            assert name in (losing if change < 0 else gaining)
+            assert percents(named[0]) == pytest.approx([100 * change], abs=0.051)
+    worst = min(before.keys() - {"Shirt"}, key=lambda name: after[name] - before[name])
+    assert LESSONS[7].options[LESSONS[7].right(table)] in (worst, "None of these")
 
 
-def test_what_is_kept_alone_is_said_in_numbers():
-    found, *_ = measured(5)
-    others = [name for name in found.classes if name != "7"]
-    wanted = [found.base["7"], found.edited["7"], np.mean([found.base[n] for n in others]),
-              np.mean([found.edited[n] for n in others])]  # fmt: skip
-    np.testing.assert_allclose(numbers(say_kept_alone(found)), 100 * np.array(wanted), atol=0.051)
+def test_what_the_reasons_take_for_granted_is_so(found):
+    """The text below an answer explains it; these are the answers that it explains."""
+    right = {lesson.experiment: lesson.right(found[lesson.experiment]) for lesson in LESSONS}
+    assert right == {
+        "engram": 2, "reactivation": 1, "specificity": 2, "necessity": 0, "control": 1, "sufficiency": 1,
+        "strength": 0, "neighbours": 0, "language": 2, "limits": 0,
+    }  # fmt: skip
