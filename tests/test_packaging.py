@@ -84,6 +84,8 @@ def test_wheel_ships_exactly_what_git_ships(wheel: zipfile.ZipFile) -> None:
             expected.add(f"engram_explorer/{name.removeprefix('app/')}")
         elif name.startswith("sample_models/"):
             expected.add(f"engram_core/{name}")
+        elif name == "docs/exercises.md":  # the tour offers them
+            expected.add("engram_explorer/views/tour/exercises.md")
     found = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert found == expected
     for needed in ("engram_core/__init__.py", "engram_core/cli.py", "engram_explorer/main.py"):

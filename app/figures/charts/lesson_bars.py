@@ -43,7 +43,8 @@ def lesson_bars(
     asked: Sequence[Series] | None,
     *,
     title: str,
-    reach: tuple[float, float] = (0.0, 100.0),
+    reach: tuple[float, float] = (0.0, 102.0),
+    bars: int = 2,
     marked: str = "",
     number: str = ".1f",
 ) -> go.Figure:
@@ -55,6 +56,7 @@ def lesson_bars(
         asked: what answers it; None while it is veiled.
         title: of the axis, with the unit.
         reach: ends of the axis.
+        bars: how many bars each row has once the veil is lifted: the height is that from the start.
         marked: a row in bold letters.
         number: how a value is written in the hover text.
 
@@ -63,7 +65,6 @@ def lesson_bars(
     """
     shown = [*given, *(asked or ())]
     traces = [_trace(series, rows, number) for series in shown]
-    bars = sum(series.low is None for series in shown) or 1
     names = [f"<b>{untagged(name)}</b>" if name == marked else untagged(_short(name)) for name in rows]
     side = _LETTER * max(map(len, (_short(name) for name in rows)))
     layout: dict[str, Any] = {

@@ -46,7 +46,7 @@ def _specificity(given: Table, asked: Table | None) -> go.Figure:
             for (layer, values), colour in zip(layers.items(), colours, strict=False)
         ]
     return lesson_bars(
-        rows, [], found, title="Loudness of the engram of 7, ‖E X‖ / ‖W X‖ (%)", marked="7",
+        rows, [], found, title="Loudness of the engram of 7, ‖E X‖ / ‖W X‖ (%)", bars=3, marked="7",
     )  # fmt: skip
 
 
@@ -97,7 +97,7 @@ def _strength(given: Table, asked: Table | None) -> go.Figure:
 
     return lesson_curve(
         curves(given), None if asked is None else curves(asked),
-        across="Strength α: how many times the engram is subtracted", up="Accuracy (%)", furthest=2.0,
+        across="Strength α", up="Accuracy (%)", furthest=2.0,
     )  # fmt: skip
 
 
@@ -113,7 +113,7 @@ def _language(given: Table, asked: Table | None) -> go.Figure:
     rows = _grouped(base, concept)
     return lesson_bars(
         list(rows), [Series("Base", BASE, rows)], found, title="Facts that are answered word for word (%)",
-        marked=concept,
+        bars=3, marked=concept,
     )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ def veil(*, left: float = 0.0) -> dict[str, Any]:
     }  # fmt: skip
     words = {
         "text": "<b>?</b>  Predict first", "xref": "paper", "yref": "paper", "x": (1 + left) / 2, "y": 0.5,
-        "showarrow": False, "font": {"size": 17}, "xanchor": "center",
+        "showarrow": False, "xanchor": "center", "borderpad": 8,
+        # Readable over bars of any colour, on light pages and on dark ones.
+        "font": {"size": 17, "color": "white"}, "bgcolor": "rgba(30,40,50,0.85)",
     }  # fmt: skip
     return {"shapes": [pane], "annotations": [words]}

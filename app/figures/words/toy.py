@@ -39,7 +39,7 @@ def say_stage(
         engram: E_A.
     """
     if stage == STAGES[0]:
-        counts = " and ".join(f"{len(values)} of {name}" for name, values in rows.items())
+        counts = " and ".join(f"{len(values)} rows of {name}" for name, values in rows.items())
         return filled("There are {}.", counts)
     if stage == STAGES[1]:
         said = []

@@ -32,7 +32,6 @@ def _right(lesson: Lesson) -> int:
 def end() -> None:
     """Draw the page."""
     marks = predicted()
-    st.markdown("##### The end of the tour")
     results: list[tuple[int, Lesson, int, int]] = []
     try:
         for number, (lesson, mark) in enumerate(zip(LESSONS, marks, strict=True), 1):
@@ -41,8 +40,8 @@ def end() -> None:
     except EngramError as error:
         st.warning(plain(error))
     right = sum(mark == answer for *_, mark, answer in results)
-    with st.container(key="tour_score"):
-        st.markdown(bold_score(right, len(results)) if results else "You have not predicted anything yet.")
+    said = bold_score(right, len(results)) if results else "You have not predicted anything yet."
+    st.markdown(f"##### {said}")
     if results and len(results) < len(LESSONS):
         st.caption(f"{len(LESSONS) - len(results)} of {len(LESSONS)} steps were left out.")
     st.markdown("**What to take home**")
