@@ -108,7 +108,7 @@ def _language(given: Table, asked: Table | None) -> go.Figure:
     if asked is not None:
         found = [
             Series("Erased", EDITED, _grouped(of(asked, f"{concept} erased"), concept)),
-            Series("Kept alone", LOSS, _grouped(of(asked, f"{concept} alone"), concept)),
+            Series("Isolated", LOSS, _grouped(of(asked, f"{concept} alone"), concept)),
         ]
     rows = _grouped(base, concept)
     return lesson_bars(

@@ -159,7 +159,7 @@ def say_language(table: pd.DataFrame) -> Markdown:
     erased, alone = of(table, f"{concept} erased"), of(table, f"{concept} alone")
     others = others_of(erased, concept)
     return filled(
-        "Kept alone, {} of the facts about {} are answered. Erased, {} are, and {} of those about {} other "
+        "Isolated, {} of the facts about {} are answered. Erased, {} are, and {} of those about {} other "
         "authors.",
         f"{alone[concept]:.0%}", concept, f"{erased[concept]:.0%}", f"{mean_of(erased, others):.0%}",
         len(others),

@@ -209,8 +209,8 @@ LESSONS: tuple[Lesson, ...] = (
         "Language model",
         "A language model: necessary, and sufficient?",
         "A small language model has learned facts about a hundred invented authors. The formula is the same; the rows "
-        "are those of words. First one author is erased. Then that author is kept alone, from zero weights.",
-        "Kept alone, how many of the author's facts can the model still answer?",
+        "are those of words. First one author is erased. Then that author is isolated: all weights are zero, and that engram alone is put back.",
+        "Isolated, how many of the author's facts can the model still answer?",
         ("More than two thirds", "One to two thirds", "Less than a third"),
         "language",
         predictions.right_language,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -19,7 +22,7 @@ from .lessons import Lesson
 
 __all__ = ["AFTER", "draw"]
 
-AFTER = {"stage": STAGES[2]}
+AFTER: Mapping[str, Any] = {"stage": STAGES[2]}
 """Where the slider stands when the answer opens."""
 
 
