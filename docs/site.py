@@ -26,7 +26,8 @@ PAGES = {
     "Understand": {
         "The science": "science.md", "The four criteria": "criteria.md", "Finding the strength": "sweep.md",
         "Fine-tunes": "fine-tunes.md",
-        "Layers": "layers.md", "Maps": "map.md", "Where the memory sits": "where-it-sits.md",
+        "One concept": "concept.md", "Layers": "layers.md", "Maps": "map.md",
+        "Where the memory sits": "where-it-sits.md",
         "Numerics": "numerics.md", "Exercises": "exercises.md",
     },
     "Language": {"Language models": "language.md", "SmolLM2": "smollm2.md"},

@@ -15,6 +15,7 @@ PAGES = {
     "start": "",
     "live": "model=digits-mlp&class=7&image=3&concepts=7",
     "criteria": "model=digits-mlp&concepts=7",
+    "concept": "model=digits-mlp&concept=7",
     "strength": "model=digits-mlp&tried=true",
     "map": "model=digits-mlp&concepts=7&after=true",
     "layers": "model=digits-mlp&concepts=7",
