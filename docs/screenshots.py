@@ -49,7 +49,7 @@ PICTURES = (
         "page=live&model=authors-lm&concepts=Fabrice+Pelliningway&prompt=Fabrice+Pelliningway+was+born+in",
     ),
     Picture("live-dark", "page=live&model=fashion-cnn&class=Shirt&image=1&concepts=Shirt", scheme="dark"),
-    Picture("concept", "page=concept&model=digits-mlp&concept=7&strength=1.5", below=190),
+    Picture("concept", "page=concept&model=digits-mlp&concept=7&strength=1.5"),
     Picture("criteria", "page=criteria&model=digits-mlp&criterion=Necessity&edited=7&probed=7"),
     Picture("strength", "page=strength&model=digits-mlp&tried=true", below=330),
     Picture("map", "page=map&model=digits-mlp&concepts=7&points=Inputs+by+hidden+state&after=true"),
