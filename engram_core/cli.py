@@ -18,6 +18,7 @@ from .commands.ask import ask
 from .commands.criteria import criteria
 from .commands.erase import erase
 from .commands.extract import extract
+from .commands.finetune import finetune
 from .commands.layers import layers
 from .commands.map import map_points
 from .commands.record import record
@@ -33,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (samples, layers, record, extract, criteria, sweep, erase, ask):
+for command in (samples, layers, record, extract, criteria, sweep, erase, ask, finetune):
     app.command()(command)
 app.command(name="map")(map_points)
 app.command(name="app")(open_app)

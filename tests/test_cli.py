@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from engram_core import cli
 from engram_core.commands import app as launching
 
-COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "ask", "app"]
+COMMANDS = ["samples", "layers", "record", "extract", "criteria", "sweep", "erase", "ask", "finetune", "app"]
 
 
 # -- help --------------------------------------------------------------------------------------------

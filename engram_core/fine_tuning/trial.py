@@ -77,6 +77,7 @@ class Trial:
 def try_fine_tune(
     fine_tune: FineTune,
     *,
+    atlases: dict[str, Atlas] | None = None,
     counts: Sequence[int] | None = None,
     seed: int = 0,
     progress: Progress | None = None,
@@ -85,6 +86,7 @@ def try_fine_tune(
 
     Args:
         fine_tune: the models, and how they are scored.
+        atlases: from `FineTune.atlases`, if that was called before.
         counts: how many at once; default 1, 8 and all.
         seed: of the draws.
         progress: called with (done, total, text).
@@ -95,7 +97,7 @@ def try_fine_tune(
     Raises:
         DataError: for a count that the fine-tune has not.
     """
-    atlases = fine_tune.atlases(progress)
+    atlases = atlases or fine_tune.atlases(progress)
     return drain(try_fine_tune_steps(fine_tune, atlases, counts=counts, seed=seed), progress)
 
 
