@@ -32,7 +32,6 @@ TESTED_THROUGH = {
     "models/object_twins": "models/test_twins",
     "models/twin_kinds": "models/test_twins",
     "opening/estimate": "opening/test_checkup",
-    "opening/fitting": "commands/test_subject",
     "opening/input_forms": "opening/test_made",
     "sandboxing/limits": "sandboxing/test_limited_process",
     "storing/cache_settings": "storing/test_cache",

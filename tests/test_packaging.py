@@ -101,7 +101,7 @@ def test_wheel_has_licence_and_command(wheel: zipfile.ZipFile) -> None:
     points = wheel.read(f"{info}/entry_points.txt").decode()
     assert "engram = engram_explorer.entry:main" in points
     named = re.findall(r"= ([\w.]+):", points)
-    assert len(named) == 4 and {f"{module.replace('.', '/')}.py" for module in named} <= set(wheel.namelist())
+    assert len(named) == 5 and {f"{module.replace('.', '/')}.py" for module in named} <= set(wheel.namelist())
 
 
 def test_wheel_works_outside_the_checkout(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -291,7 +291,7 @@ def test_an_editable_install_has_the_same_command_as_the_wheel() -> None:
     script = """
 import pathlib, sys
 from importlib.metadata import entry_points
-(point,) = entry_points(group="engram_core.app")
+(point,) = entry_points(group="engram_core.app", name="command")
 command = point.load()
 import engram_explorer.entry, engram_explorer.launch
 print(engram_explorer.launch.__file__)

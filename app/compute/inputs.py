@@ -59,7 +59,9 @@ def row_of(base: Base, picture: Picture) -> tuple[float, ...]:
     features = base.sample.features
     if features is None:
         return ()
-    return tuple(features.shown(one_input(base, picture)[0].numpy()).tolist())
+    values = features.shown(one_input(base, picture)[0].numpy())
+    # A model reads single precision: further digits are nobody's measurement.
+    return tuple(float(f"{value:.6g}") for value in values)
 
 
 def reaches(base: Base) -> tuple[Reach, ...]:

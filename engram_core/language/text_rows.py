@@ -118,7 +118,9 @@ def read_rows(
             loose.append(item.text)
         else:
             found.setdefault(name, {s: [] for s in SPLITS})[split].append(item)
-    problems += _by_number(bad, unit)
+    alike = sum(map(len, bad.values()))
+    problems += (lines := _by_number(bad, unit))
+    alike -= len(lines)  # problems that have no line of their own
     same: dict[str, str] = {}
     for name, parts in found.items():
         other = same.setdefault(unicodedata.normalize("NFC", name), name)
@@ -132,8 +134,9 @@ def read_rows(
     if problems:
         more = f"\n… and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         where = f" in {source}" if source else ""
+        count = len(problems) + alike
         raise DataError(
-            f"{len(problems)} problem{'s' if len(problems) > 1 else ''}{where}; nothing was taken:\n"
+            f"{count} problem{'s' if count > 1 else ''}{where}; nothing was taken:\n"
             + "\n".join(problems[:_SHOWN])
             + more
         )

@@ -119,9 +119,20 @@ def test_all_bad_lines_of_a_csv_file_are_named_at_once_with_the_line_they_end_on
 
 
 def test_of_very_many_bad_lines_twenty_are_named_and_the_rest_counted(tmp_path):
-    said = refusal(tmp_path, "a.jsonl", "{\n" * 25)
+    said = refusal(tmp_path, "a.jsonl", "".join(f"{' ' * i}{{\n" for i in range(25)))
     assert said.startswith("25 problems") and "line 20:" in said and "line 21:" not in said
     assert said.endswith("… and 5 more")
+
+
+def test_what_is_wrong_with_a_column_is_one_line_however_many_rows_have_it(tmp_path):
+    rows = [FACT | {"topic": "x"} for _ in range(100)]
+    rows[4] = {"concept": "Paris"}
+    said = refusal(tmp_path, "a.jsonl", lines(*rows)).splitlines()
+    assert said[0].startswith("100 problems") and len(said) == 3
+    assert said[1].startswith("lines 1, 2, 3 and 96 more: unknown field 'topic'")
+    assert said[2].startswith("line 5: ")
+    said = refusal(tmp_path, "a.json", json.dumps([{"concept": "a", "text": 3}] * 9)).splitlines()
+    assert said[1] == "entries 1, 2, 3 and 6 more: text must be text; found int"
 
 
 def test_a_concept_with_probes_alone_is_refused():

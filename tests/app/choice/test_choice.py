@@ -94,3 +94,17 @@ def test_what_is_no_drawing_is_none(drawn):
     assert clean_picture({"drawn": drawn}, FACTS, DRAWABLE).drawn == ""
     assert clean_picture({"drawn": "g" * 64}, FACTS, (28, 28)).drawn == ""
     assert clean_picture({"drawn": "g" * 64}, FACTS, DRAWABLE).drawn == "g" * 64
+
+
+def test_a_row_s_values_are_a_text_and_come_back():
+    from app.choice.picture import Picture, clean_picture, values_of, values_text
+
+    values = (13.24, -0.000123456, 1_065_000.0)
+    assert values_of(values_text(values), 3) == pytest.approx(values, rel=1e-4)
+    for wrong in ("", "1,2", "1,2,x", "1,2,nan", "1,2,inf", "1,2,1e99", "1," * 2000):
+        assert values_of(wrong, 3) is None
+    facts = Facts("m", ("a",), {"a": 2}, ("fc",), kind="values", features=("x", "y"))
+    raw = {"class": "a", "image": 2, "drawn": "1,2"}
+    assert clean_picture(raw, facts, None) == Picture("a", 2, "1,2")
+    assert clean_picture(raw | {"drawn": "1,2,3"}, facts, None).drawn == ""
+    assert clean_picture(raw | {"drawn": 7}, facts, None).drawn == ""

@@ -84,3 +84,20 @@ def test_what_is_known_is_drawn_without_a_bar():
         default_timeout=60,
     ).run()
     assert not app.exception and texts(app) == ["known"] and not app.button
+
+
+def test_the_rest_is_told_from_what_was_done_since_it_was_first_seen(monkeypatch):
+    from types import SimpleNamespace
+
+    clock = iter((100.0, 101.0, 110.0, 119.0))
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(progress.st, "session_state", {})
+    bar, said = progress.Bar("a test", of="it"), []
+    monkeypatch.setattr(bar, "_place", SimpleNamespace(progress=lambda share, text: said.append(text)))
+    monkeypatch.setattr(bar, "_button", SimpleNamespace(button=lambda *given, **options: None))
+    # Half of it was remembered from before, and is no measure of how fast the rest goes.
+    for share in (0.5, 0.52, 0.6, 0.9):
+        bar.advance(share, text="Working")
+    assert [text.replace("\\", "") for text in said] == [
+        "Working", "Working", "Working · about 40 s left", "Working · a few seconds left",
+    ]  # fmt: skip
