@@ -55,6 +55,7 @@ def command(
     subject: str = "",
     allow_host: Sequence[str] = (),
     trust_proxy: Sequence[str] = (),
+    allow_frame: Sequence[str] = (),
 ) -> list[str]:
     """Return the command that starts the app.
 
@@ -68,13 +69,15 @@ def command(
         subject: function of a Python file that makes a model with its concepts, as ``file.py:make``.
         allow_host: further names to answer under.
         trust_proxy: addresses of proxies that name their visitors.
+        allow_frame: origins of pages that may show the explorer in a frame.
     """
     # By the folder's name and not by this module's: the pages, which are a script, go by that.
     made = [sys.executable, "-m", f"{MAIN.parent.name}.launch", "--host", host, "--port", str(port)]
     for name, value in (("--model", model), ("--concepts", concepts), ("--subject", subject)):
         made += [name, value] if value else []
     made += (["--no-browser"] if headless else []) + (["--demo"] if demo else [])
-    for name, values in (("--allow-host", allow_host), ("--trust-proxy", trust_proxy)):
+    lists = (("--allow-host", allow_host), ("--trust-proxy", trust_proxy), ("--allow-frame", allow_frame))
+    for name, values in lists:
         made += [part for value in values for part in (name, value)]
     return made
 
@@ -99,6 +102,13 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="a proxy that names its visitors",
     )
+    known.add_argument(
+        "--allow-frame",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="a site that may show it in a frame",
+    )
     return known
 
 
@@ -121,6 +131,7 @@ def main() -> None:
         demo=options.demo,
         allowed=tuple(options.allow_host),
         proxies=tuple(options.trust_proxy),
+        frames=tuple(options.allow_frame),
     )
 
 

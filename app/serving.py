@@ -53,6 +53,7 @@ def serve(
     demo: bool,
     allowed: Sequence[str] = (),
     proxies: Sequence[str] = (),
+    frames: Sequence[str] = (),
 ) -> None:
     """Serve the app until a signal ends it; exits.
 
@@ -65,6 +66,7 @@ def serve(
         demo: whether it is a public screen.
         allowed: further names to answer under.
         proxies: addresses whose word is taken for who a visitor is.
+        frames: sources of pages that may hold its pages in a frame, beside its own.
     """
     try:
         sockets = listen(host, port)
@@ -83,8 +85,9 @@ def serve(
             open_browser(url)
 
     server = server_of(
-        script, settings, host=host, port=port, demo=demo, allowed=allowed, proxies=proxies, ready=ready
-    )
+        script, settings, host=host, port=port, demo=demo, allowed=allowed, proxies=proxies, frames=frames,
+        ready=ready,
+    )  # fmt: skip
 
     def stop() -> None:
         server.should_exit = True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -66,6 +67,13 @@ class _StartOptions:
             help="Address of a proxy whose X-Forwarded-For says who a visitor is. Can be repeated.",
         ),
     ] = None
+    allow_frame: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="A site that may show it in a frame, such as https://huggingface.co. Can be repeated.",
+        ),
+    ] = None
 
 
 @grouped
@@ -83,6 +91,7 @@ def open_app(start: _StartOptions) -> None:
         if start.model or start.concepts:
             raise DataError("Give --subject, or --model with --concepts; found both.")
     _check_names(start.allow_host or [], start.trust_proxy or [])
+    _check_frames(start.allow_frame or [])
     _check_port(start.host, start.port)
     # Threads that spin while they wait freeze a page on a busy machine; sleeping ones cost next to nothing.
     settings = {"OMP_WAIT_POLICY": "passive", "OPENBLAS_NUM_THREADS": "1"} | os.environ
@@ -91,6 +100,7 @@ def open_app(start: _StartOptions) -> None:
         host=start.host, port=start.port, headless=not start.browser, demo=start.demo, model=start.model,
         concepts=start.concepts, subject=start.subject,
         allow_host=start.allow_host or (), trust_proxy=start.trust_proxy or (),
+        allow_frame=start.allow_frame or (),
     )  # fmt: skip
     become(program, settings)
 
@@ -137,6 +147,16 @@ def _check_names(hosts: list[str], proxies: list[str]) -> None:
                 f"--trust-proxy {address!r} is no address: give the number of the machine that the proxy "
                 "runs on, such as  --trust-proxy 127.0.0.1."
             ) from None
+
+
+def _check_frames(origins: list[str]) -> None:
+    """Refuse what is no origin: it goes into a header, where a sign too many would say something else."""
+    for origin in origins:
+        if not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?", origin):
+            raise DataError(
+                f"--allow-frame {origin!r} is no origin: give scheme and host as they begin the address of "
+                "the site, such as  --allow-frame https://huggingface.co."
+            )
 
 
 def _check_port(host: str, port: int) -> None:

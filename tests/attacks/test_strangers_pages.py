@@ -106,6 +106,12 @@ def test_no_other_page_holds_it_in_a_frame_or_gives_it_orders(server: Server):
     assert json.loads(ask(server.port, "/_stcore/host-config").body)["allowedOrigins"] == []
 
 
+def test_a_site_that_is_named_may_hold_it_in_a_frame_and_no_other():
+    with running(options=("--allow-frame", "https://huggingface.co")) as server:
+        policy = ask(server.port, "/").headers["content-security-policy"]
+    assert policy.endswith("frame-ancestors 'self' https://huggingface.co")
+
+
 def test_a_proxy_s_name_is_answered_if_it_is_allowed():
     with running(options=("--allow-host", "engrams.example.org")) as server:
         name = "engrams.example.org"

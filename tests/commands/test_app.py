@@ -51,6 +51,7 @@ def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch
     path = tmp_path / "a name with spaces & 'quotes'.jsonl"
     path.write_text("{}")
     proxy = {"allow_host": ["engrams.example.org", "10.1.2.3"], "trust_proxy": ["127.0.0.1"]}
+    proxy["allow_frame"] = ["https://huggingface.co"]
     start(model="--odd name", concepts=str(path), demo=True, port=(port := free_port()), **proxy)
     (command, env), *_ = calls
     assert command[:3] == [sys.executable, "-m", "app.launch"] and env.get("OMP_WAIT_POLICY")
@@ -65,6 +66,7 @@ def test_options_reach_the_pages_as_they_were_given(calls, tmp_path, monkeypatch
     assert settings["client.showErrorDetails"] == "none" and settings["client.allowedOrigins"] == []
     assert how["port"] == port and how["demo"] and not how["browser"]
     assert how["allowed"] == ("engrams.example.org", "10.1.2.3") and how["proxies"] == ("127.0.0.1",)
+    assert how["frames"] == ("https://huggingface.co",)
     assert server_options() == ServerOptions("--odd name", str(path), True)
 
 
@@ -88,6 +90,8 @@ def test_without_options_nothing_is_set(calls, monkeypatch):
         ({"allow_host": ["https://engrams.example.org"]}, "without scheme"),
         ({"allow_host": ["*"]}, "asterisk"),
         ({"trust_proxy": ["nginx"]}, "no address"),
+        ({"allow_frame": ["huggingface.co"]}, "no origin"),
+        ({"allow_frame": ["https://a.example; script-src *"]}, "no origin"),
         ({"model": "digits-mlp", "concepts": ""}, None),
     ],
 )
