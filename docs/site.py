@@ -20,7 +20,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "Begin": {
-        "Engram Explorer": "index.md", "The explorer": "explorer.md", "Your own model": "your-model.md",
+        "Engram Explorer": "index.md", "Install it": "install.md", "The explorer": "explorer.md", "Your own model": "your-model.md",
         "Bring anything": "own-models.md",
     },
     "Understand": {
