@@ -14,6 +14,7 @@ from ..editing.live_edit import live_edit
 from ..errors import EngramError
 from ..language import next_tokens, side_by_side, token_changes
 from .edit import EditOptions
+from .engrams import EngramOptions
 from .grouping import grouped
 from .options import AsJson
 from .printing import out_console, print_json
@@ -83,12 +84,14 @@ def ask(
     chosen: SubjectOptions,
     prompt: Annotated[str, typer.Argument(help="What both models go on from.", show_default=False)],
     edit: EditOptions,
+    engrams: EngramOptions,
     writing: _WritingOptions,
     shown: _TokenOptions,
     as_json: AsJson = False,
 ) -> None:
     """Ask a language model before and after an edit: both texts, the next token, the tokens that changed."""
     edit.check()
+    engrams.check()
     shown.check()
     subject = chosen.open()
     task = recall_of(subject)
@@ -97,7 +100,7 @@ def ask(
             f"{chosen.model} is no language model, so there is nothing to ask it. Use engram erase."
         )
     with bar_of_progress() as bar:
-        view = edit.view(subject, bar)
+        view = edit.view(subject, engrams, bar)
         answer = _answered((subject.model, view), task.tokenizer, prompt, writing, shown, bar)
     if as_json:
         print_json(_result(chosen.model, view, prompt, writing, answer))

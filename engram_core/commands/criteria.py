@@ -14,13 +14,13 @@ from ..measuring.criteria import Criteria
 from ..measuring.criteria import criteria as measure_criteria
 from ..measuring.kept_alone import ALL_LAYERS, sufficiency_by_layer
 from ..measuring.significance import CONTROL_SEEDS
-from ..solving.filters import Sharpness
 from .edit import layers_of
+from .engrams import EngramOptions
 from .grouping import grouped
 from .options import AsJson, Clip, Cut, Layers, ScalingName, Strength, comma_list
 from .printing import print_json
 from .progress_bar import bar_of_progress
-from .subject import DrawOptions, SubjectOptions, extracted
+from .subject import DrawOptions, SubjectOptions
 from .tables import WIDEST, print_matrix, print_table
 
 __all__ = ["criteria"]
@@ -35,11 +35,15 @@ class _MeasureOptions:
     strength: Strength = 1.0
     scaling: ScalingName = "plain"
     sharpness: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--selectivity", "--sharpness", "--power", help="The filter's exponent; 1 is the paper's engram."
+            "--selectivity",
+            "--sharpness",
+            "--power",
+            help="The filter's exponent; 1 is the paper's engram. Default: 1, or that of --atlas.",
+            show_default=False,
         ),
-    ] = 1.0
+    ] = None
     clip: Clip = False
     layers: Layers = None
     cut: Cut = None
@@ -72,10 +76,10 @@ class _MeasureOptions:
             ) from None
 
     def measured(
-        self, subject: Subject, names: list[str] | None, seed: int, bar: Any
+        self, subject: Subject, engrams: EngramOptions, names: list[str] | None, seed: int, bar: Any
     ) -> tuple[Criteria, pd.DataFrame | None]:
         """Return the criteria, and with --by-layer the sufficiency of every layer."""
-        atlas = extracted(subject, bar, cut=self.cut, sharpness=Sharpness(self.sharpness, self.clip))
+        atlas = engrams.of(subject, bar, cut=self.cut, power=self.sharpness, clip=self.clip)
         layers = layers_of(atlas, self.layers)
         others = _SHAM_OTHERS if _many(subject) else None
         found = measure_criteria(
@@ -94,6 +98,7 @@ class _MeasureOptions:
 def criteria(
     chosen: SubjectOptions,
     measure: _MeasureOptions,
+    engrams: EngramOptions,
     draw: DrawOptions,
     full: Annotated[
         bool, typer.Option("--full", help="With many concepts: every layer's matrices in the JSON too.")
@@ -107,10 +112,11 @@ def criteria(
     the matrices.
     """
     measure.check()
+    engrams.check(cut=measure.cut)
     subject = chosen.open()
     names = draw.names(subject)
     with bar_of_progress() as bar:
-        found, by_layer = measure.measured(subject, names, draw.seed, bar)
+        found, by_layer = measure.measured(subject, engrams, names, draw.seed, bar)
     if as_json:
         result: dict[str, Any] = {"model": chosen.model} | found.to_dict(full=full or not _many(subject))
         if by_layer is not None:

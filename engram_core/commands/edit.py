@@ -11,7 +11,7 @@ from ..atlas import Atlas
 from ..concepts.tasks import Subject
 from ..errors import EngramError
 from ..models.groups import choose_groups
-from ..solving.filters import Sharpness
+from .engrams import EngramOptions
 from .names import concept_strengths
 from .options import (
     Blocks,
@@ -26,7 +26,7 @@ from .options import (
     layer_names,
     numbers,
 )
-from .subject import check_known, extracted
+from .subject import check_known
 
 __all__ = ["EditOptions", "layers_of"]
 
@@ -40,7 +40,7 @@ class EditOptions:
     null: NullName = "nothing"
     strength: Strength = 1.0
     scaling: ScalingName = "plain"
-    sharpness: Power = 1.0
+    sharpness: Power = None
     clip: Clip = False
     layers: Layers = None
     blocks: Blocks = None
@@ -54,12 +54,12 @@ class EditOptions:
         if not self.concepts and not self.keep:
             raise EngramError("Name a concept to erase, or one to isolate with --isolate NAME.")
 
-    def view(self, subject: Subject, bar: Any) -> nn.Module:
-        """Record and extract, and return a view with this edit."""
+    def view(self, subject: Subject, engrams: EngramOptions, bar: Any) -> nn.Module:
+        """Return a view with this edit; see `EngramOptions.of`."""
         known = list(subject.concepts)
         erase = concept_strengths(self.concepts or [], self.strength, known)
         kept = check_known(self.keep, known)
-        atlas = extracted(subject, bar, sharpness=Sharpness(self.sharpness, self.clip))
+        atlas = engrams.of(subject, bar, power=self.sharpness, clip=self.clip)
         return atlas.apply(
             subject.model, erase=erase, keep=kept or None, null=self.null, scaling=self.scaling,
             layers=layers_of(atlas, self.layers), blocks=numbers(self.blocks),

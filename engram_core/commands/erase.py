@@ -18,6 +18,7 @@ from ..measuring.shams import gaussian_view
 from ..storing.tensors import write_tensors
 from .adapters import Adapter, check_adapters, print_adapters, save_adapters
 from .edit import EditOptions
+from .engrams import EngramOptions
 from .grouping import grouped
 from .options import AsJson, Seed
 from .printing import out_console, print_json
@@ -100,6 +101,7 @@ class _Written:
 def erase(
     chosen: SubjectOptions,
     edit: EditOptions,
+    engrams: EngramOptions,
     files: _FileOptions,
     seed: Seed = 0,
     rest: Annotated[
@@ -110,12 +112,13 @@ def erase(
 ) -> None:
     """Erase concepts, or isolate some; show the scores before and after, and a random control beside them."""
     edit.check()
+    engrams.check()
     files.check(edit)
     subject = chosen.open()
     if (files.folder or files.lora or rest) and recall_of(subject) is None:
         raise EngramError(f"--folder, --lora and --rest are for language models; {chosen.model} is none.")
     with bar_of_progress() as bar:
-        view = edit.view(subject, bar)
+        view = edit.view(subject, engrams, bar)
         control = live_edit(view)
         if files.lora is not None:
             check_adapters(control, files.rank)

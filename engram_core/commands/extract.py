@@ -36,12 +36,17 @@ class _SolveOptions:
     layers: Layers = None
     blocks: Blocks = None
     cut: Cut = None
-    sharpness: Power = 1.0
+    sharpness: Power = None
     clip: Clip = False
+
+    @property
+    def power(self) -> float:
+        """Selectivity."""
+        return 1.0 if self.sharpness is None else self.sharpness
 
     def solved(self, subject: Subject, bar: Any) -> tuple[Atlas, dict[str, Any]]:
         """Return the engrams, and what their file says of the concepts."""
-        options: dict[str, Any] = {"cut": self.cut, "sharpness": Sharpness(self.sharpness, self.clip)}
+        options: dict[str, Any] = {"cut": self.cut, "sharpness": Sharpness(self.power, self.clip)}
         if self.recording is None and self.layers is None and self.blocks is None:
             return extracted(subject, bar, **options), subject.concepts.about()
         if self.recording is None:
@@ -83,7 +88,7 @@ def extract(
                 "model": chosen.model,
                 "model_hash": atlas.identity.digest,
                 "file": None if out is None else str(out),
-                "sharpness": {"power": solve.sharpness, "clip": solve.clip},
+                "sharpness": {"power": solve.power, "clip": solve.clip},
                 "layers": spectra,
                 "notes": list(atlas.notes),
                 "engrams": table.to_dict("records"),

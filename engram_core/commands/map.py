@@ -18,15 +18,15 @@ from ..mapping.inputs import MapInputs, answers, draw_inputs, some_concepts
 from ..mapping.projection import joint_projection, project
 from ..mapping.strengths import HiddenStates, TraceStrengths, hidden_states, trace_strengths
 from ..opening.plugins import provided
-from ..solving.filters import Sharpness
 from ..solving.similarity import engram_cosines
 from ..storing.files import write_text
+from .engrams import EngramOptions
 from .grouping import grouped
 from .names import names_in
 from .options import AsJson, Clip, Named, Power, Strength
 from .printing import out_console, print_json
 from .progress_bar import bar_of_progress
-from .subject import SubjectOptions, check_known, extracted
+from .subject import SubjectOptions, check_known
 from .tables import print_table
 
 __all__ = ["map_points"]
@@ -117,12 +117,13 @@ def map_points(
     chosen: SubjectOptions,
     layout: _MapOptions,
     drawn: _InputOptions,
+    engrams: EngramOptions,
     concepts: Named = None,
     erase: Annotated[
         list[str] | None, typer.Option("--erase", help="Also the model without this concept (repeatable).")
     ] = None,
     strength: Strength = 1.0,
-    sharpness: Power = 1.0,
+    sharpness: Power = None,
     clip: Clip = False,
     csv: Annotated[Path | None, typer.Option(help="Write the coordinates to this file.")] = None,
     html_file: Annotated[
@@ -131,6 +132,7 @@ def map_points(
     as_json: AsJson = False,
 ) -> None:
     """Lay inputs or engrams out on a map; with --erase, base and edited inputs on one map."""
+    engrams.check()
     subject = chosen.open()
     known = list(subject.concepts)
     named = names_in(concepts, known) if concepts else None
@@ -140,7 +142,7 @@ def map_points(
         "seed": layout.seed,
     }  # fmt: skip
     with bar_of_progress() as bar:
-        atlas = extracted(subject, bar, sharpness=Sharpness(sharpness, clip))
+        atlas = engrams.of(subject, bar, power=sharpness, clip=clip)
         if layout.of == "engrams":
             if erased:
                 raise DataError(

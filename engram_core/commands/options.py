@@ -88,8 +88,13 @@ Template = Annotated[
 Random = Annotated[int | None, typer.Option(min=1, help="This many concepts, drawn at random with --seed.")]
 Blocks = Annotated[str | None, typer.Option(help="Comma-separated numbers: layers of these blocks only.")]
 Power = Annotated[
-    float,
-    typer.Option("--selectivity", "--sharpness", help="The filter's exponent; 1 is the paper's engram."),
+    float | None,
+    typer.Option(
+        "--selectivity",
+        "--sharpness",
+        help="The filter's exponent; 1 is the paper's engram. Default: 1, or that of --atlas.",
+        show_default=False,
+    ),
 ]
 Clip = Annotated[bool, typer.Option("--cap", "--clip", help="Cap at 1×: remove no direction more than once.")]
 Cut = Annotated[

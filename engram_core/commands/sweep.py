@@ -18,11 +18,12 @@ from ..storing.files import write_text
 from ..tuning.recommend import Recommendation, recommend
 from ..tuning.sweep import STRENGTHS, confirm, draw_concepts, frontier
 from ..tuning.sweep import sweep as run_sweep
+from .engrams import EngramOptions
 from .grouping import grouped
 from .options import AsJson, Cut, comma_list
 from .printing import out_console, print_json
 from .progress_bar import bar_of_progress
-from .subject import DrawOptions, SubjectOptions, extracted
+from .subject import DrawOptions, SubjectOptions
 from .tables import finite, print_table, records
 
 __all__ = ["sweep"]
@@ -85,10 +86,14 @@ class _WantedOptions:
 
     measure: Annotated[str, typer.Option(help="score, or what else the task measures, e.g. nll.")] = "score"
     forget: Annotated[
-        float | None, typer.Option(help="Recommend: erased score at most this, least damage.")
-    ] = None
-    lost: Annotated[
-        float | None, typer.Option(help="Recommend: erased loss (or rise, in nats) at least this.")
+        float | None,
+        typer.Option(
+            "--forget", "--lost",
+            help="Recommend: the erased lose at least this (a share, or nats), with the least damage.",
+        ),
+    ] = None  # fmt: skip
+    left: Annotated[
+        float | None, typer.Option(help="Recommend: the erased score at most this, with the least damage.")
     ] = None
     damage: Annotated[
         float | None, typer.Option(help="Recommend: others lose at most this, forget most.")
@@ -102,7 +107,7 @@ class _WantedOptions:
     @property
     def bounds(self) -> dict[str, float | None]:
         """What `tuning.recommend.recommend` is asked for."""
-        return {"forget_at_most": self.forget, "lost_at_least": self.lost, "damage_at_most": self.damage}
+        return {"forget_at_most": self.left, "lost_at_least": self.forget, "damage_at_most": self.damage}
 
     @property
     def asked(self) -> bool:
@@ -170,6 +175,7 @@ def sweep(
     draw: DrawOptions,
     tried: _SettingOptions,
     wanted: _WantedOptions,
+    engrams: EngramOptions,
     cut: Cut = None,
     csv: Annotated[Path | None, typer.Option(help="Write the whole table.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write the figure, self-contained.")] = None,
@@ -177,19 +183,27 @@ def sweep(
 ) -> None:
     """Find the strength: what is forgotten against what is retained, over settings of the edit.
 
-    Without --forget, --lost or --damage the frontier is printed and nothing is recommended. A recommended
+    Without --forget, --left or --damage the frontier is printed and nothing is recommended. A recommended
     setting looks better on the concepts it was found on than it is: use --confirm.
     """
     if wanted.confirm is not None and not wanted.asked:
-        raise EngramError("--confirm measures a recommended setting: say --forget, --lost or --damage.")
+        raise EngramError("--confirm measures a recommended setting: say --forget, --left or --damage.")
     if tried.sets > 1 and not (tried.together and draw.random):
         raise EngramError("--sets goes with --together and --random N.")
     settings = tried.settings()
+    engrams.check(cut=cut)
     subject = chosen.open()
-    names = draw.names(subject, sets=tried.sets) or list(subject.concepts)
+    names = draw.names(subject, sets=tried.sets)
     with bar_of_progress() as bar:
-        atlas = extracted(subject, bar, cut=cut)
-        table = run_sweep(subject, atlas, **tried.targets(names), **settings, seed=draw.seed, progress=bar)
+        atlas = engrams.of(subject, bar, cut=cut)
+        table = run_sweep(
+            subject,
+            atlas,
+            **tried.targets(names or list(atlas.concepts)),
+            **settings,
+            seed=draw.seed,
+            progress=bar,
+        )
         best = frontier(table, measure=wanted.measure)
         setting, problem = wanted.recommended(table)
         confirmed = None

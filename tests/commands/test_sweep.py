@@ -24,7 +24,7 @@ def run(*arguments: object) -> tuple[int, str, BaseException | None]:
 def written(tmp_path_factory) -> tuple[dict, Path]:
     folder = tmp_path_factory.mktemp("sweep")
     code, out, _ = run(
-        "sweep", "digits-mlp", *_SMALL, "--forget", "0.4", "--confirm", "4", "--json",
+        "sweep", "digits-mlp", *_SMALL, "--left", "0.4", "--confirm", "4", "--json",
         "--csv", folder / "table.csv", "--html", folder / "figure.html",
     )  # fmt: skip
     assert code == 0
@@ -82,7 +82,7 @@ def test_the_figure_draws_every_setting_and_rings_the_recommended_one(written: t
 
 
 def test_sweep_as_tables() -> None:
-    code, out, _ = run("sweep", "digits-mlp", *_SMALL, "--forget", "0.4", "--confirm", "3")
+    code, out, _ = run("sweep", "digits-mlp", *_SMALL, "--left", "0.4", "--confirm", "3")
     assert code == 0
     for words in (
         "Frontier of 8 settings on digits-mlp, 3 concepts",
@@ -111,6 +111,14 @@ def test_without_a_bound_nothing_is_recommended() -> None:
     assert code == 0 and json.loads(out)["recommendation"] is None
 
 
+def test_forget_is_the_rule_of_the_page_what_the_erased_lose_at_least(written: tuple[dict, Path]) -> None:
+    code, out, _ = run("sweep", "digits-mlp", *_SMALL, "--forget", "0.3", "--json")
+    told = json.loads(out)
+    table = pd.DataFrame(written[0]["settings"])
+    assert code == 0
+    assert told["recommendation"]["setting"] == ec.recommend(table, lost_at_least=0.3).setting
+
+
 def test_a_bound_that_nothing_keeps_names_the_nearest_and_fails() -> None:
     code, out, error = run(
         "sweep",
@@ -121,7 +129,7 @@ def test_a_bound_that_nothing_keeps_names_the_nearest_and_fails() -> None:
         "0.1",
         "--groups",
         "all",
-        "--forget",
+        "--left",
         "0",
         "--json",
     )
