@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "Begin": {
-        "Engram Explorer": "index.md", "Install it": "install.md", "The explorer": "explorer.md", "Your own model": "your-model.md",
-        "Bring anything": "own-models.md",
+        "Engram Explorer": "index.md", "Install it": "install.md", "The explorer": "explorer.md",
+        "Your own model": "your-model.md", "Bring anything": "own-models.md",
     },
     "Understand": {
         "The science": "science.md", "The four criteria": "criteria.md", "Finding the strength": "sweep.md",

@@ -85,7 +85,7 @@ def edit_code(load: str, choice: Choice, classes: Sequence[str]) -> str:
     """Return the lines that make `edited`, the edited view of a choice."""
     code = model_code(load, choice)
     if not choice.changes:
-        return f"{code}\nedited = sample.model  # nothing is switched off"
+        return f"{code}\nedited = sample.model  # nothing is erased"
     layers = "" if choice.everywhere else f", layers={list(choice.layers)!r}"
     if choice.from_nothing:
         return f"{code}\nedited = atlas.apply(sample.model, keep={choice.strengths!r}{layers})"

@@ -54,7 +54,7 @@ VALUES = {
     "chosen under Edit", "shams", *(f"{power} clipped" for power in ("1", "1.5", "2", "3", "4")),
 }  # fmt: skip
 CODE = re.compile(
-    r"\bimport \w|\w\.\w+\(|\bec\.|\w+ = |^\w+=|=\w+$|[(\[{,] *\w+=|^[a-z_.]+$|^--|^\s+for \w+ in |; *}"
+    r"\bimport \w|\w\.\w+\(|\bec\.|\w+ = |^\w+=|=\w+$|[(\[{,] *\w+=|^[a-z_.]+$|^--|\bfor \w+ in |; *}"
     r"|sharpness=\["
 )
 

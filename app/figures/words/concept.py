@@ -44,7 +44,7 @@ HOW: dict[str, str] = {
         "**Diamond**: random numbers of the same norm. **Square**: the engram of as many recorded inputs, "
         "drawn at random. Means of {seeds} seeds, with a line from least to greatest where each seed was "
         "kept. The effect stands if its dot lies right of both. In specificity, hold it against grey and "
-        "the square alone: random numbers answer loudly, whosever inputs they get.\n\n{test}"
+        "the square alone: random numbers answer loudly, whatever they are given.\n\n{test}"
     ),
     "layers": (
         "**How to read this.** Specificity, layer by layer in forward order: ‖E X‖ / ‖W X‖ on the concept's "

@@ -13,7 +13,7 @@ __all__ = ["HOW_STRIP", "Cell", "Span", "Strip", "cells"]
 
 HOW_STRIP: Markdown = (
     "**How to read this.** Four numbers, each a share of what the base model answers right.\n\n"
-    "* **Forgotten**: of what the edit is meant to take away, the share that is no longer answered right.\n"
+    "* **Forgotten**: of what the edit is meant to erase, the share that is no longer answered right.\n"
     "* **Kept**: of everything else, the share that still is.\n"
     "* **Worst neighbour**: the concept among everything else that keeps least.\n"
     "* **Random edit of the same size**: what a random change with the same norm in every layer makes the "
