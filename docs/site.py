@@ -84,7 +84,8 @@ def reference() -> str:
 def write_sources(folder: Path) -> None:
     """Put the pages where the site's builder finds them, README among them, with links that fit."""
     shutil.copytree(ROOT / "docs" / "images", folder / "images")
-    for page in sorted((ROOT / "docs").glob("*.md")):
+    # Notebooks are no pages here; they are handed out as files.
+    for page in sorted([*(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("*.ipynb")]):
         shutil.copy(page, folder / page.name)
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (folder / "index.md").write_text(readme.replace("](docs/", "]("), encoding="utf-8")
