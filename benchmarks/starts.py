@@ -28,8 +28,8 @@ def _child(name: str) -> None:
     from app.choice.choice import clean
     from app.choice.picture import clean_picture
     from app.compute import texts
+    from app.compute.edited_view import Visitor
     from app.compute.images import answer
-    from app.compute.visitor import Visitor
     from app.server.background_load import BackgroundLoad
 
     began = time.perf_counter()

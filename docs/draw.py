@@ -1,6 +1,7 @@
 """Draw functions at random, to try whether they are found: `python -m docs.draw SEED [--where]`.
 
-Prints what 12 public functions and methods do, in the words of their docstrings. Guess the file of each from
+Prints what 12 public functions and methods do, in the words of their docstrings; of a method, also what its
+class is. Guess the file of each from
 the tree of file names alone (`git ls-files engram_core app`), then look with `--where`.
 """
 
@@ -22,21 +23,21 @@ def functions(root: Path = ROOT) -> list[tuple[str, str, str]]:
     for package in ("engram_core", "app"):
         for path in sorted((root / package).rglob("*.py")):
             where = path.relative_to(root).as_posix()
-            for name, node in _public(ast.parse(path.read_text(encoding="utf-8")), ""):
-                purpose = (ast.get_docstring(node) or "").partition("\n")[0]
-                if purpose:
-                    found.append((where, name, purpose))
+            for name, purpose in _public(ast.parse(path.read_text(encoding="utf-8"))):
+                found.append((where, name, purpose))
     return found
 
 
-def _public(parent: ast.Module | ast.ClassDef, stem: str) -> Iterator[tuple[str, ast.FunctionDef]]:
+def _public(parent: ast.Module | ast.ClassDef, stem: str = "", kind: str = "") -> Iterator[tuple[str, str]]:
     for node in parent.body:
         if getattr(node, "name", "_").startswith("_"):
             continue
         if isinstance(node, ast.FunctionDef):
-            yield stem + node.name, node
+            if said := (ast.get_docstring(node) or "").partition("\n")[0]:
+                yield stem + node.name, said + kind
         elif isinstance(node, ast.ClassDef):
-            yield from _public(node, f"{node.name}.")
+            said = (ast.get_docstring(node) or "").partition("\n")[0]
+            yield from _public(node, f"{node.name}.", f" (Of: {said})")
 
 
 def drawn(seed: int, root: Path = ROOT) -> list[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ CORE = TESTS.parent / "engram_core"
 # Modules that were split off another one and are tested through it, in its file.
 TESTED_THROUGH = {
     "atlas": "editing/test_live_edit",
+    "commands/sweep_options": "commands/test_sweep",
     "concepts/batch": "concepts/test_inputs",
     "concepts/mixing": "concepts/test_batches",
     "concepts/row_axes": "concepts/test_batch_axis",
@@ -21,6 +22,12 @@ TESTED_THROUGH = {
     "hub/json_file": "hub/test_folder",
     "language/completion": "language/test_generation",
     "language/inspection": "opening/test_checkup",
+    "language/module_sizes": "language/test_token_maps",
+    "language/recall_task": "language/test_recall_details",
+    "language/text_files": "language/test_texts",
+    "language/text_loss": "language/test_recall",
+    "language/text_rows": "language/test_texts",
+    "mapping/hidden_states": "mapping/test_strengths",
     "mapping/layout": "mapping/test_projection",
     "mapping/trace_meter": "mapping/test_strengths",
     "measuring/criteria_data": "measuring/test_criteria",
@@ -31,6 +38,7 @@ TESTED_THROUGH = {
     "models/linear_maps/frozen": "models/linear_maps/test_opaque",
     "models/object_twins": "models/test_twins",
     "models/twin_kinds": "models/test_twins",
+    "numerics/device": "numerics/test_precision",
     "opening/estimate": "opening/test_checkup",
     "opening/input_forms": "opening/test_made",
     "sandboxing/limits": "sandboxing/test_limited_process",

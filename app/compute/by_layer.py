@@ -37,7 +37,7 @@ _OTHERS = 12  # concepts scored beside the erased ones, in a large model
 
 
 def shown_concepts(base: Base, chosen: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the concepts of the heatmaps: all of a small model, of a large one the chosen and some drawn."""
+    """Return whose heatmaps by layer are drawn: all, or of a large model the chosen and some others."""
     every = base.facts.classes
     return every if len(every) <= _SHOWN else selection(base.facts, chosen).probed
 

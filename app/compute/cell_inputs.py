@@ -14,7 +14,7 @@ from engram_core.progress import Step, Steps, nested, once
 from ..choice.choice import Choice
 from ..server.base import Base
 from ..server.fair_lock import lock_each_step
-from .visitor import edited_view
+from .edited_view import edited_view
 
 __all__ = ["WRITTEN", "class_answers", "text_answers"]
 

@@ -19,7 +19,7 @@ from engram_core.progress import Step, Steps
 from ..choice.choice import ERASE, FROM_NOTHING, KEEP, Choice, Facts
 from ..server.base import Base
 from ..server.fair_lock import lock_each_step
-from .visitor import edit_of
+from .edited_view import edit_of
 
 __all__ = [
     "MANY",

@@ -21,9 +21,9 @@ from engram_core.progress import Step, drain, nested
 from ..choice.choice import KEEP, Choice, clean
 from ..server.base import Base
 from .criteria import Selection, measure_responses
+from .edited_view import edited_view
 from .scores import measure_edit, score_controls
 from .toy_engram import toy_engram
-from .visitor import edited_view
 
 __all__ = ["EXPERIMENTS", "SEEDS", "Experiment", "Table"]
 

@@ -29,7 +29,7 @@ from engram_core.storing.workplaces import Scratch
 from ..choice.choice import ERASE, Choice
 from ..server.base import Base
 from ..server.fair_lock import COMPUTE_LOCK
-from .visitor import edited_view
+from .edited_view import edited_view
 
 __all__ = ["ADAPTERS", "ATLAS", "KEPT", "MODEL", "Taken", "kinds", "make", "refusal", "size"]
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from ..choice.picture import Picture
 from ..server.base import Base
+from .edited_view import Visitor
 from .inputs import one_input
-from .visitor import Visitor
 
 __all__ = ["Answer", "answer", "pixels"]
 

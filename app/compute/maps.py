@@ -24,8 +24,8 @@ from ..choice.picture import Picture
 from ..server import memory
 from ..server.base import Base
 from ..server.fair_lock import COMPUTE_LOCK, lock_each_step
+from .edited_view import edit_key, edited_view
 from .images import pixels
-from .visitor import edit_key, edited_view
 
 __all__ = [
     "Measured",

@@ -12,7 +12,7 @@ from engram_core.progress import Step, nested
 from ..choice.choice import Choice
 from ..server.base import Base
 from ..server.fair_lock import lock_each_step
-from .visitor import edit_of
+from .edited_view import edit_of
 
 __all__ = ["CONTROL_SEEDS", "measure_edit", "score_controls", "score_edit", "z_and_p"]
 

@@ -16,7 +16,7 @@ from ..choice.choice import Choice
 from ..figures.words.strip import Strip
 from ..server.base import Base
 from ..server.fair_lock import lock_each_step
-from .visitor import edit_of
+from .edited_view import edit_of
 
 __all__ = ["measure_strip", "strip_of"]
 

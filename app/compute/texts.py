@@ -14,14 +14,15 @@ from engram_core.language.answer_probability import probability_of_answer
 from engram_core.language.damage_table import damage_steps
 from engram_core.language.exact_recall import recall_steps
 from engram_core.language.generation import side_by_side
+from engram_core.language.module_sizes import module_energy_steps
 from engram_core.language.next_token import next_tokens, token_changes_steps
-from engram_core.language.token_maps import module_energy_steps, reactivation_map_steps
+from engram_core.language.token_maps import reactivation_map_steps
 from engram_core.progress import Step, Steps, nested, once
 
 from ..choice.choice import Choice
 from ..server.base import Base
 from ..server.fair_lock import COMPUTE_LOCK, lock_each_step
-from .visitor import Visitor, edit_key, edited_view
+from .edited_view import Visitor, edit_key, edited_view
 
 __all__ = [
     "Continuation",

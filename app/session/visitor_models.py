@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Callable
 
 import streamlit as st
@@ -22,6 +20,7 @@ from ..server.opened_models import (
     models_in_memory,
     opened_models,
 )
+from .visitor_identity import visitor_id
 
 __all__ = [
     "admit",
@@ -33,29 +32,13 @@ __all__ = [
     "note_use",
     "open_model",
     "shown_name",
-    "take_visitor_id",
-    "visitor_id",
 ]
 
 _STOPPED = 1.0  # seconds in which a check-up that is ended gives its place back
-_VISITOR = "_visitor"
 _LINKED = "_linked"
 _SHOWN_NAMES = "_shown_names"  # by the name of a model
 _MOST_SHOWN = 60  # characters
-_ID = re.compile(r"[\w-]{20,64}")
 _ELSEWHERE = "or start a server of your own: engram app --model … --concepts …"
-
-
-def visitor_id() -> str:
-    """Return what this visitor is known by; nobody can guess it, and it stands in no address."""
-    return str(st.session_state.setdefault(_VISITOR, secrets.token_urlsafe(16)))
-
-
-def take_visitor_id(known: str) -> None:
-    """Be the visitor that the browser remembers; what was used under the name of this session moves along."""
-    if _ID.fullmatch(known):
-        opened_models().rename(visitor_id(), known)
-        st.session_state[_VISITOR] = known
 
 
 def default_model() -> str:

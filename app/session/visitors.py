@@ -8,7 +8,7 @@ import streamlit as st
 
 from engram_core.errors import EngramError
 
-from ..compute.visitor import Visitor
+from ..compute.edited_view import Visitor
 from ..figures.words.as_text import plain
 from ..options import server_options
 from ..server.base import Base

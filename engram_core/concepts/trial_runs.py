@@ -19,7 +19,7 @@ from ..models.packed_attention import open_attention
 from ..models.ports import hear_ports
 from ..models.unwritten import Unwritten
 from ..models.view import base_of, shared_copy
-from ..numerics.precision import callers_device
+from ..numerics.device import callers_device
 from .batch import Batch, Cut
 from .inputs import MODEL_ERRORS
 

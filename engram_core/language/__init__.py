@@ -9,12 +9,13 @@ from .export import about_texts, atlas_settings, edit_record, save_edited
 from .generation import Alternative, Token, generate, side_by_side
 from .hub import load_language_model, load_language_subject
 from .lora import adapter_folders, save_lora
+from .module_sizes import module_energy, module_kinds
 from .next_token import next_tokens, token_changes
 from .recall_task import Recall
 from .text_files import read_texts
 from .text_loss import perplexity
 from .texts import TextConcept, TextItem, TextSet
-from .token_maps import module_energy, module_kinds, reactivation_map
+from .token_maps import reactivation_map
 from .tokens import POSITIONS, encode
 
 __all__ = [

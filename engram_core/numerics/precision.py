@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, nullcontext
@@ -16,15 +15,14 @@ from typing import Any, TypeVar
 
 import torch
 
-__all__ = ["callers_device", "exact", "exactly", "exactly_all"]
+from .device import outside
+
+__all__ = ["exact", "exactly", "exactly_all"]
 
 _Kind = TypeVar("_Kind", bound=type)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _CPU = torch.device("cpu")
-
-
-_outside = threading.local()  # the default device of whoever called
 
 
 def _elsewhere() -> bool:
@@ -52,22 +50,11 @@ def exact() -> Iterator[None]:
                 if torch.is_autocast_enabled(device):
                     stack.enter_context(torch.autocast(device, enabled=False))
         if _elsewhere():
-            before = getattr(_outside, "device", None)
-            stack.callback(setattr, _outside, "device", before)
-            _outside.device = torch.get_default_device()
+            before = getattr(outside, "device", None)
+            stack.callback(setattr, outside, "device", before)
+            outside.device = torch.get_default_device()
             stack.enter_context(_CPU)
         yield
-
-
-@contextmanager
-def callers_device() -> Iterator[None]:
-    """Give a model's own code the default device that its caller had set."""
-    device = getattr(_outside, "device", None)
-    if device is None:
-        yield
-    else:
-        with device:
-            yield
 
 
 @functools.cache

@@ -24,8 +24,7 @@ from ..recording.record import record
 from ..solving.filters import Sharpness
 from ..storing.cache import find, only_one, slug, store
 from ..storing.cache_settings import cache_folder
-from ..storing.files import new_file
-from ..storing.workplaces import discard
+from ..storing.files import discard, new_file
 from .keys import atlas_key, task_key
 
 __all__ = ["Prepared", "prepare", "prepared"]

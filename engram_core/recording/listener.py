@@ -14,7 +14,7 @@ from ..concepts.row_owners import Owner, spread_owner
 from ..errors import DataError, NonFiniteError
 from ..models.layers import LinearMap
 from ..models.ports import hear_ports
-from ..numerics.precision import callers_device
+from ..numerics.device import callers_device
 from .statistics import Source
 
 __all__ = ["Listener"]

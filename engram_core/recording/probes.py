@@ -15,7 +15,7 @@ from ..concepts.row_owners import Owner
 from ..models.linear_maps.linear import LinearMap
 from ..models.packed_attention import open_attention
 from ..models.view import device_of, shared_copy, submodule
-from ..numerics.precision import callers_device
+from ..numerics.device import callers_device
 
 __all__ = ["Probe", "ProbeKeeper", "probes_from", "probes_state"]
 

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from ..errors import DataError, StorageError, suggest
 from .cache_settings import DEFAULT_LIMIT, cache_folder, cache_limit, say_once
-from .files import new_folder, reason
+from .files import discard, new_folder, reason
 from .locks import locked
 from .manifests import MANIFEST, is_whole, read_manifest, sha256, write_manifest
-from .workplaces import discard, sweep
+from .workplaces import sweep
 
 __all__ = [
     "MANIFEST",

@@ -17,9 +17,9 @@ from pathlib import Path
 from safetensors import SafetensorError
 
 from ..errors import StorageError
-from .workplaces import Workplace, sweep, workplace_beside
+from .workplaces import Workplace, remove, sweep, workplace_beside
 
-__all__ = ["new_file", "new_files", "new_folder", "reason", "write_text"]
+__all__ = ["discard", "new_file", "new_files", "new_folder", "reason", "write_text"]
 
 
 # -- workplaces -----------------------------------------------------------------------------------
@@ -123,6 +123,21 @@ def _put(parts: Path, target: Path, good: Callable[[Path], bool] | None) -> None
         with contextlib.suppress(FileNotFoundError):
             os.replace(target, parts.with_name("old"))
         os.replace(parts, target)
+
+
+def discard(path: Path) -> None:
+    """Remove a file or folder so that nobody ever sees a half of it."""
+    try:
+        workplace = workplace_beside(path)
+    except OSError:
+        remove(path)
+        return
+    try:
+        os.replace(path, workplace.path / "old")
+    except OSError:
+        remove(path)
+    finally:
+        workplace.close()
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

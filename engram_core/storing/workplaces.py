@@ -15,7 +15,7 @@ from pathlib import Path
 
 from .locks import fcntl, try_lock
 
-__all__ = ["Scratch", "Workplace", "discard", "remove", "sweep", "workplace_beside"]
+__all__ = ["Scratch", "Workplace", "remove", "sweep", "workplace_beside"]
 
 _ENDING = ".engram-tmp"
 
@@ -159,18 +159,3 @@ class Scratch:
 
     def __exit__(self, *_: object) -> None:
         self.delete()
-
-
-def discard(path: Path) -> None:
-    """Remove a file or folder so that nobody ever sees a half of it."""
-    try:
-        workplace = workplace_beside(path)
-    except OSError:
-        remove(path)
-        return
-    try:
-        os.replace(path, workplace.path / "old")
-    except OSError:
-        remove(path)
-    finally:
-        workplace.close()

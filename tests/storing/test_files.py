@@ -12,9 +12,9 @@ from processes import ROOT, kill, names, running
 
 from engram_core.errors import StorageError
 from engram_core.storing import locks, workplaces
-from engram_core.storing.files import new_file, new_files, new_folder, write_text
+from engram_core.storing.files import discard, new_file, new_files, new_folder, write_text
 from engram_core.storing.locks import locked
-from engram_core.storing.workplaces import Scratch, discard, sweep
+from engram_core.storing.workplaces import Scratch, sweep
 
 # -- whole or not at all ------------------------------------------------------------------------------
 
@@ -227,7 +227,8 @@ INSIDE = {
     ("engram_core/hub/pretrained.py", "_link"),
     ("app/compute/export.py", "_write_model"), ("app/compute/export.py", "_write_json"),
     ("app/compute/export.py", "_packed"), ("app/server/uploaded.py", "upload"),
-    ("engram_core/language/smollm2.py", "write"), ("engram_core/storing/cache.py", "find"),
+    ("engram_core/language/dataset_names.py", "_write"), ("engram_core/language/smollm2.py", "write"),
+    ("engram_core/storing/cache.py", "find"),
 }  # fmt: skip
 
 

@@ -99,7 +99,7 @@ class Plot:
 
 
 def root(values: Any) -> np.ndarray:
-    """Return the square root with the sign of what it is taken of."""
+    """Return the axes' scale, the square root with the sign of what it is taken of."""
     values = np.asarray(values, float)
     return np.asarray(np.sign(values) * np.sqrt(np.abs(values)))
 

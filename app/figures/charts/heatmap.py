@@ -10,10 +10,10 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .cells import Cells, told
+from .colour_scale import Scale, bounds_of, cell_texts, colour_bar, coloured, goes_below
 from .highlight import named
 from .labels import label, labels
 from .palette import HARM, LOSS, NEUTRAL, SIGNED, SIZES
-from .scale import Scale, bounds_of, cell_texts, colour_bar, coloured, goes_below
 
 __all__ = ["grid", "heatmap"]
 

@@ -6,8 +6,8 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from ..words.tokens import token_label
+from .colour_scale import Scale
 from .heatmap import heatmap
-from .scale import Scale
 
 __all__ = ["layer_token_heatmap", "module_heatmap"]
 

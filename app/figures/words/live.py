@@ -11,19 +11,9 @@ from ...choice.choice import Choice
 from .verdict import DEFINITION
 
 if TYPE_CHECKING:
-    from ..charts.bars import Control
+    from ..charts.control import Control
 
-__all__ = [
-    "HOW",
-    "describe_edit",
-    "groups_of",
-    "marks_of",
-    "mean_of",
-    "percent",
-    "say_answer",
-    "say_scores",
-    "say_test",
-]
+__all__ = ["HOW", "describe_edit", "groups_of", "marks_of", "mean_of", "percent", "say_answer", "say_scores"]
 
 HOW: dict[str, str] = {
     "panel": (
@@ -270,21 +260,6 @@ def _worst(
     if loss >= -0.05:
         return [f"No other {what} loses {score}"]
     return [f"Largest loss among the others: {worst}, {loss:+.1f} points".replace("-", "−")]
-
-
-_MOST_Z = 100  # above it the size of z says nothing more
-
-
-def say_test(held: tuple[float, float] | None, seeds: int) -> str:
-    """Say z and p of a selective effect, and what they mean; "" without."""
-    if held is None or np.isnan(held[1]):
-        return ""
-    z, p = held
-    # Five shams that all do nothing have hardly any spread, and z then says that and no more.
-    many = f"beyond {_MOST_Z}" if abs(z) > _MOST_Z else f"{z:.1f}".replace("-", "−")
-    least = 1 / (1 + seeds)
-    only = f" (minimum with {seeds} seeds)" if p <= least else f" (at least {least:.3f} with {seeds} seeds)"
-    return f" Against {seeds} random edits: z = {many}, p = {p:.3f}{only}."
 
 
 def _size(value: float) -> str:

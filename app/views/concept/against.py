@@ -41,7 +41,7 @@ def responses_of(base: Base, edit: Choice, name: str, *, key: str) -> pd.DataFra
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block; see `damage.draw`."""
+    """Draw the four criteria against their controls, and the table of layers; see `damage.draw`."""
     seeds = asked.seeds(measures.SHAMS)
     how = HOW["against"].format(seeds=seeds, test=how_test(seeds, 4))
     part = parts.part("concept", "The four criteria, against controls", how, base, edit)

@@ -24,7 +24,7 @@ _ENDS = 7  # concepts at each end of the ranking; up to twice as many are all dr
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block.
+    """Draw who is damaged and who is spared.
 
     Args:
         base: the model.

@@ -26,7 +26,7 @@ _TELLING = 0.005  # half a point: whoever loses less is not shown
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block; see `damage.draw`."""
+    """Draw the inputs that are answered differently; see `damage.draw`."""
     headings.heading("What flips", HOW["flips"])
     _of(base, edit, name, name)
     scores = progress.run(score_edit(base, edit), key="flips")

@@ -21,7 +21,7 @@ __all__ = ["draw"]
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block; see `damage.draw`."""
+    """Draw in which layers the engram answers its own inputs more than others'; see `damage.draw`."""
     part = parts.part("concept", "Specificity, layer by layer", HOW["layers"], base, edit)
     if not asked.fully(base):
         asked.waits()

@@ -19,7 +19,7 @@ _MOST = 10
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block; see `damage.draw`."""
+    """Draw the nearest engrams; see `damage.draw`."""
     part = parts.part("concept", "Nearest engrams", HOW["nearest"], base, edit)
     found = progress.run(measure_nearest(base, name))
     row = found.cosines[found.concepts.index(name)]

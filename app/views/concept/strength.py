@@ -17,7 +17,7 @@ __all__ = ["draw"]
 
 
 def draw(base: Base, edit: Choice, name: str) -> None:
-    """Draw the block; see `damage.draw`."""
+    """Draw what it and others score as the edit grows stronger; see `damage.draw`."""
     plan = curve_plan(base, edit, name, demo=server_options().demo)
     part = parts.part("concept", "Strength curve", HOW["curve"].format(others=int(plan.others)), base, edit)
     if not asked.fully(base):

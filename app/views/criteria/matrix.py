@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from ...compute.criteria import Function, Selection
+from ...figures.charts.colour_scale import Scale, cell_texts
 from ...figures.charts.heatmap import grid, heatmap
 from ...figures.charts.labels import label
 from ...figures.charts.ranking import ranking
-from ...figures.charts.scale import Scale, cell_texts
 from ...figures.words.criteria import HOW, points, say_function
 from ...figures.words.damage import SAID_ELSEWHERE, say_hidden, say_top, worst_pairs
 from ...page import headings, parts

@@ -11,10 +11,10 @@ import streamlit as st
 from ...choice.choice import FROM_NOTHING, Choice
 from ...compute import criteria as measures
 from ...compute.criteria import Selection
+from ...figures.charts.colour_scale import Scale
 from ...figures.charts.dots import Dots, dots
 from ...figures.charts.heatmap import grid, heatmap
 from ...figures.charts.palette import BASE, CONTROL, EDITED, SUBSET
-from ...figures.charts.scale import Scale
 from ...figures.words.criteria import HOW, how_test, say_response
 from ...page import headings, parts, progress
 from ...page.snippets import shams_code, subset_code

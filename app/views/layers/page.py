@@ -10,8 +10,8 @@ from engram_core.errors import EngramError
 
 from ...choice.choice import Choice
 from ...compute import by_layer as layer_tables
+from ...figures.charts.colour_scale import Scale
 from ...figures.charts.heatmap import grid, heatmap
-from ...figures.charts.scale import Scale
 from ...figures.charts.spectra import exclusivity_figure, spectrum_figure
 from ...figures.words import layers as text
 from ...figures.words.as_text import plain

@@ -11,8 +11,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...choice.choice import Choice, clean
 from ...choice.picture import DRAWABLE, Picture, clean_picture
+from ...compute.edited_view import Proof, Visitor
 from ...compute.images import Answer, answer, pixels
-from ...compute.visitor import Proof, Visitor
 from ...figures.charts.bars import probability_figure
 from ...figures.panels.hero import hero
 from ...figures.panels.png import data_uri

@@ -8,7 +8,7 @@ from engram_core.errors import EngramError
 
 from ...choice.choice import Choice
 from ...compute import texts
-from ...compute.visitor import Visitor
+from ...compute.edited_view import Visitor
 from ...figures.charts.token_heatmaps import layer_token_heatmap, module_heatmap
 from ...figures.panels.token_strip import token_strip_html
 from ...figures.words.as_text import plain

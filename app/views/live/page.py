@@ -20,11 +20,13 @@ from ...compute import scores as scoring
 from ...compute.criteria import MANY
 from ...compute.scores import score_controls, score_edit, z_and_p
 from ...compute.strip import measure_strip, strip_of
-from ...figures.charts.bars import Control, score_figure
+from ...figures.charts.bars import score_figure
+from ...figures.charts.control import Control
 from ...figures.panels.hero import stats
 from ...figures.panels.strip import strip_html
 from ...figures.words.as_text import plain
-from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores, say_test
+from ...figures.words.live import HOW, groups_of, marks_of, mean_of, say_scores
+from ...figures.words.significance import say_test
 from ...figures.words.strip import HOW_STRIP, Strip, cells
 from ...page import frame, parts, progress
 from ...page.snippets import scores_code

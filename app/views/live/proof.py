@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from ...choice.choice import Choice
-from ...compute.visitor import Proof
+from ...compute.edited_view import Proof
 from ...figures.words.as_text import filled, plain
 from ...figures.words.live import HOW, describe_edit
 from ...page import headings

@@ -13,7 +13,7 @@ from engram_core.errors import EngramError
 
 from ...choice.choice import Choice, clean, writing
 from ...compute import texts
-from ...compute.visitor import Proof, Visitor
+from ...compute.edited_view import Proof, Visitor
 from ...figures.charts.next_token import next_token_figure
 from ...figures.panels.hero import text_hero
 from ...figures.words.as_text import Markdown, filled, plain

@@ -11,9 +11,9 @@ from streamlit.delta_generator import DeltaGenerator
 
 from ...choice.choice import Choice, clean
 from ...choice.picture import Picture, clean_picture, values_of, values_text
+from ...compute.edited_view import Proof, Visitor
 from ...compute.images import Answer, answer
 from ...compute.inputs import Reach, answers_in_classes, one_input, reaches, row_of
-from ...compute.visitor import Proof, Visitor
 from ...figures.charts.bars import probability_figure
 from ...figures.panels.hero import hero
 from ...figures.words.as_text import Markdown, plain

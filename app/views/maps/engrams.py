@@ -15,9 +15,9 @@ from ...choice.choice import Choice, one_of
 from ...compute import maps
 from ...compute.criteria import Selection
 from ...figures.charts.clicks import cell_of, picked_points
+from ...figures.charts.colour_scale import Scale
 from ...figures.charts.heatmap import heatmap
 from ...figures.charts.labels import label
-from ...figures.charts.scale import Scale
 from ...figures.charts.scatter import Cloud, axes_of, scatter
 from ...figures.words.as_text import plain
 from ...figures.words.maps import HOW, say_cosines, say_neighbours

@@ -24,19 +24,16 @@ from ...server.preview import preview_of_path, preview_of_upload
 from ...server.uploaded import upload
 from ...session import arrival, state, visitor_models
 from . import columns
-from . import restored as kept
+from .restored import LAST, MODEL, PATH, SAID, remember
 
 __all__ = ["page", "remember"]
 
 _LOG = logging.getLogger(__name__)
 
-_MODEL, _PATH, _FILE = "_own_model", "_own_path", "_own_file"
+_FILE = "_own_file"
 _TITLE = "_own_title"
 _POSITIONS, _TEMPLATE = "_own_positions", "_own_template"
 _LONGEST = 4000  # characters of a path or a name
-_LAST = "_last_check"  # what the last check-up was of: the name of an upload, or `_PATH`
-_KNOWN = "_own_known"  # whether this session has something of its own, or the browser's
-_SAID = "_said_of_check"  # why there is no check-up
 
 _FORMATS = f"""
 **Model.** A folder on the machine that runs this server, or a hub name such as `org/model`: a causal language
@@ -108,7 +105,7 @@ def _page() -> None:
     left, right = st.columns([5, 4], gap="large")
     with left:
         _ask()
-        said = st.session_state.get(_SAID)
+        said = st.session_state.get(SAID)
         if said:
             st.warning(plain(said))
     with right:
@@ -120,42 +117,11 @@ def _page() -> None:
     _found()
 
 
-def remember() -> None:
-    """Have the browser keep what was given here, or take up what it has kept; on whatever page that is."""
-    options, state = server_options(), st.session_state
-    if options.demo:
-        return
-    state.setdefault(_MODEL, options.model)
-    state.setdefault(_PATH, options.concepts)
-    typed = (state[_MODEL], state[_PATH]) != (options.model, options.concepts)
-    known = state[_KNOWN] = bool(state.get(_KNOWN) or typed or _LAST in state)
-    keep = {
-        "visitor": visitor_models.visitor_id(),
-        "model": state[_MODEL],
-        "path": state[_PATH],
-        "last": state.get(_LAST, ""),
-    }
-    found = kept.exchange(keep, known=known)
-    if not found:
-        return
-    state[_KNOWN] = True
-    visitor_models.take_visitor_id(found.get("visitor", ""))
-    state[_MODEL], state[_PATH] = found.get("model", ""), found.get("path", "")
-    last = state[_LAST] = found.get("last", "")
-    if last and visitor_models.current_check() is None:
-        gone = "Its check-up is no longer here: this server was started again since, or needed the room. "
-        if last == _PATH:
-            state[_SAID] = gone + "What you typed is still there: press “Check it” once more."
-        else:
-            state[_SAID] = gone + f"An uploaded file is not kept: upload “{last}” again and press “Check it”."
-    st.rerun()  # the list of models was drawn for somebody else
-
-
 def _ask() -> None:
     st.markdown("##### Model")
     model = st.text_input(
         "Folder or hub name",
-        key=_MODEL,
+        key=MODEL,
         persist_state="session",
         max_chars=_LONGEST,
         placeholder="/path/to/model or org/name",
@@ -171,7 +137,7 @@ def _ask() -> None:
     file = st.file_uploader("Upload a file", type=["csv", "json", "jsonl", "ndjson", "zip"], key=_FILE)
     path = st.text_input(
         "or a path on the server",
-        key=_PATH,
+        key=PATH,
         persist_state="session",
         max_chars=_LONGEST,
         disabled=file is not None,
@@ -209,8 +175,8 @@ def _ask() -> None:
 # Called before the page is drawn: what the browser keeps must name the check-up while it goes on.
 def _begin() -> None:
     state = st.session_state
-    model, path, file = state[_MODEL].strip(), state[_PATH].strip(), state.get(_FILE)
-    state.pop(_SAID, None)
+    model, path, file = state[MODEL].strip(), state[PATH].strip(), state.get(_FILE)
+    state.pop(SAID, None)
     how: dict[str, Any] = {
         "positions": _COUNTED.get(str(state.get(_POSITIONS)), "all"),
         "template": bool(state.get(_TEMPLATE)),
@@ -227,9 +193,9 @@ def _begin() -> None:
     try:
         visitor_models.begin_check(make)
     except EngramError as error:
-        state[_SAID] = str(error)
+        state[SAID] = str(error)
     else:
-        state[_LAST] = _PATH if file is None else file.name[:_LONGEST]
+        state[LAST] = PATH if file is None else file.name[:_LONGEST]
 
 
 def _found() -> None:

@@ -13,7 +13,7 @@ from app.choice.choice import clean
 from app.choice.picture import clean_picture
 from app.choice.scenes import BUNDLED, MOST, Scene, as_data, is_shown, scenes_in
 from app.compute import images, strip, texts
-from app.compute.visitor import Visitor
+from app.compute.edited_view import Visitor
 from app.server.opened_models import running_load
 from app.views.registry import REGISTRY
 from engram_core.progress import drain

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 import engram_core as ec
 from app.choice.choice import KEEP, clean
 from app.compute import export as take
-from app.compute.visitor import edited_view
+from app.compute.edited_view import edited_view
 from app.launch import MAIN
 from app.options import ServerOptions, environment
 from app.server import opened_models

@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 
 import engram_core as ec
 from app.choice.choice import Facts, clean
-from app.compute import visitor
+from app.compute import edited_view
 from app.figures.panels.hero import hero, text_hero
 from app.launch import MAIN, SETTINGS
 from app.options import ServerOptions, environment
@@ -112,7 +112,7 @@ def test_what_breaks_a_page_reaches_the_log_and_not_the_visitor(demo, monkeypatc
     def broken(atlas, choice):  # noqa: ANN001, ANN202
         raise RuntimeError("/secret/path of the server")
 
-    monkeypatch.setattr(visitor, "edit_of", broken)
+    monkeypatch.setattr(edited_view, "edit_of", broken)
     assert SETTINGS["client.showErrorDetails"] == "none"
     before = config.get_option("client.showErrorDetails")
     config.set_option("client.showErrorDetails", "none")

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from app.choice.choice import DEFAULTS, Facts, clean
-from app.figures.charts.bars import Control, probability_figure, score_figure
+from app.figures.charts.bars import probability_figure, score_figure
+from app.figures.charts.control import Control
 from app.figures.panels.hero import hero, stats, text_hero
 from app.figures.panels.png import data_uri
 from app.figures.words.live import HOW, describe_edit, groups_of, marks_of, say_answer, say_scores

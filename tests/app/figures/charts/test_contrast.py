@@ -6,11 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
+from app.figures.charts.colour_scale import Scale
 from app.figures.charts.contrast import INKS, colour_at, contrast, ink
 from app.figures.charts.heatmap import heatmap
 from app.figures.charts.palette import HARM, NEUTRAL, SIGNED, SIZES
 from app.figures.charts.presenting import enlarged
-from app.figures.charts.scale import Scale
 
 LEAST = 4.5  # WCAG 2.2, level AA
 

@@ -5,10 +5,10 @@ import plotly.io as pio
 import pytest
 
 from app.figures.charts.clicks import cell_of
+from app.figures.charts.colour_scale import Scale, bar_title
 from app.figures.charts.dots import Dots, dots
 from app.figures.charts.heatmap import heatmap
 from app.figures.charts.labels import label, labels
-from app.figures.charts.scale import Scale, bar_title
 from app.figures.charts.spectra import exclusivity_figure, spectrum_figure
 
 SCALE = Scale("Accuracy (%)", 0.0, 100.0, number=".0f")

@@ -6,11 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 
 from app.figures.charts.bars import paired_bars
+from app.figures.charts.colour_scale import Scale
 from app.figures.charts.dots import Dots, dots
 from app.figures.charts.heatmap import heatmap
 from app.figures.charts.highlight import highlighted
 from app.figures.charts.palette import SELECTED
-from app.figures.charts.scale import Scale
 
 NAMES = ["a", "b", "<i>c</i>"]
 

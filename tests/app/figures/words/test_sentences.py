@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app.figures.charts.bars import Control
+from app.figures.charts.control import Control
 from app.figures.words.continuations import say_texts
 from app.figures.words.criteria import say_cell, say_function, say_kept, say_response, say_shams
 from app.figures.words.layers import say_effect, say_energy, say_leak

@@ -211,13 +211,13 @@ def test_a_sample_change_starts_afresh():
 
 
 def test_what_the_core_refuses_is_shown_as_its_sentence(monkeypatch):
-    from app.compute import visitor as core_adapter
+    from app.compute import edited_view
 
     def refuse(atlas, choice):
         raise ec.errors.DataError("This edit cannot be made: choose another layer.")
 
     app = open_app("digits-mlp")
-    monkeypatch.setattr(core_adapter, "edit_of", refuse)
+    monkeypatch.setattr(edited_view, "edit_of", refuse)
     app.pills(key="concepts").set_value(["7"]).run()
     assert not app.exception and [w.value for w in app.warning] == [
         "This edit cannot be made: choose another layer."

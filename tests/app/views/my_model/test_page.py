@@ -413,7 +413,7 @@ def test_after_a_restart_of_the_server_what_was_typed_is_there_and_the_rest_is_s
     assert "Check it" in said and "upload" not in said
     again.button(key="check").click().run()
     assert not again.warning and again.button(key="open_own")
-    assert browser.kept["last"] == model._PATH
+    assert browser.kept["last"] == kept.PATH
 
 
 def test_what_was_typed_and_cleared_does_not_come_back(monkeypatch):
