@@ -96,6 +96,13 @@ def test_packages_hold_a_sentence_and_no_code() -> None:
                 assert isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant), path
 
 
+@pytest.mark.parametrize("package", architecture.PACKAGES)
+def test_no_file_is_longer_than_300_lines(package: str) -> None:
+    """Split it by idea: `python -m docs.architecture` prints the longest."""
+    lengths = {path: len(path.read_text("utf-8").splitlines()) for path in (ROOT / package).rglob("*.py")}
+    assert len(lengths) > 100 and not {path: length for path, length in lengths.items() if length > 300}
+
+
 def test_importing_the_core_changes_nothing(tmp_path: Path) -> None:
     """No thread, variable, file, or setting of torch and numpy; and neither a screen nor transformers."""
     script = """
