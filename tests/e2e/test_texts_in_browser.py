@@ -116,7 +116,7 @@ def test_own_concepts_are_checked_and_opened(opener, tmp_path: Path):
     ]
     own, bad = tmp_path / "two authors.jsonl", tmp_path / "bad.csv"
     own.write_text("\n".join(rows), encoding="utf-8")
-    bad.write_text("who,what\na,b\n", encoding="utf-8")
+    bad.write_text("concept,text\n,b\n", encoding="utf-8")
     page = opener("model=digits-mlp&concepts=7&strength=1.5", page="model")
     page.get_by_label("Folder or hub name").fill("authors-lm")
     page.get_by_label("Folder or hub name").press("Enter")

@@ -162,9 +162,9 @@ def test_what_cannot_be_used_is_said_in_a_sentence(model, name, content, said, m
 
 def test_a_bad_file_loses_nothing_that_was_chosen(tmp_path):
     bad = tmp_path / "bad.csv"
-    bad.write_text("who,what\na,b\n")
+    bad.write_text("concept,text\n,b\n")
     app = give(open_page(model="digits-mlp", concepts="7", strength="1.5"), "authors-lm", bad)
-    assert not app.exception and app.error and "who" in app.code[-1].value
+    assert not app.exception and app.error and "no concept" in app.code[-1].value
     assert app.text_input(key="_own_path").value == str(bad)
     assert app.session_state["concepts"] == ["7"] and app.session_state["strength"] == 1.5
 
@@ -173,7 +173,8 @@ def test_a_public_screen_has_no_door_for_it(monkeypatch):
     for key, value in environment(ServerOptions(demo=True)).items():
         monkeypatch.setenv(key, value)
     app = open_page()
-    assert not app.text_input and "Closed on this public screen" in app.info[0].value
+    assert not [each for each in app.text_input if str(each.key).startswith("_own")]
+    assert "Closed on this public screen" in app.info[0].value
     start = open_page(page="start")
     assert start.button(key="door_model").disabled
     live = open_page(page="live", model="authors-lm", prompt="x" * 1000)
