@@ -16,7 +16,7 @@ from app.choice.short_address import unpacked
 from app.compute import by_layer as layer_tables
 from app.compute import cell_inputs as behind
 from app.compute import criteria as measures
-from app.compute import strength
+from app.compute import one_concept, strength
 from app.launch import MAIN
 from app.server import background_load
 from app.server.background_load import BackgroundLoad
@@ -71,6 +71,8 @@ def _few():
         patch.setattr(search, "STRENGTHS", (1.0, 2.0))
         patch.setattr(search, "_COUNT", 2)
         patch.setattr(search, "BESIDE", 2)
+        patch.setattr(one_concept, "BESIDE", 2)
+        patch.setattr(one_concept, "default_strengths", lambda _: (1.0, 2.0))
         yield
 
 
