@@ -30,7 +30,8 @@ KINDS: dict[str, type] = {
     # Live, images.
     "class": str, "image": int, "drawn": str,
     # Live, text.
-    "prompt": str, "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
+    "prompt": str, "form": str, "said": list, "chat_tokens": int,
+    "tokens": int, "temperature": float, "seed": int, "chat": bool, "about": str,
     "section": str, "bylayer": bool, "inside": str, "control": bool,
     # Criteria.
     "criterion": str, "at": str, "state": str, "edited": str, "probed": str, "behind": int,

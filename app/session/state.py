@@ -46,8 +46,8 @@ _INPUTS: dict[str, Any] = {
     "prompt": None,
     "about": None,
     "concept": None,
-    "only": [],
-}
+    "only": [], "form": None, "said": [],
+}  # fmt: skip
 _STRENGTHS = ("strength", "keep_strength")  # of an edit; a button may be called alike
 _NAMES = "_names"  # by model: all its concepts and layers
 

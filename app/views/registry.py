@@ -17,6 +17,7 @@ from .concept import page as concept
 from .criteria import page as criteria
 from .criteria import responses as criteria_responses
 from .layers import page as layers
+from .live import chat as live_chat
 from .live import inside as live_inside
 from .live import page as live
 from .maps import engrams as map_engrams
@@ -74,5 +75,10 @@ def offered(facts: Facts) -> Mapping[str, Sequence[str]]:
         "measure": search.measures_of(facts),
     }  # fmt: skip
     if facts.kind == "text":
-        known |= {"about": facts.classes, "inside": facts.classes, "section": live_inside.SECTIONS}
+        known |= {
+            "about": facts.classes,
+            "inside": facts.classes,
+            "section": live_inside.SECTIONS,
+            "form": live_chat.FORMS,
+        }
     return known

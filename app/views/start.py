@@ -1,4 +1,4 @@
-"""Start: what this is in two sentences and one true picture, then three doors."""
+"""Start: a sentence of a language model, live; the samples as cards; then three doors."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from engram_core.errors import EngramError
-
 from ..figures.words.as_text import Markdown, filled, plain
 from ..options import server_options
 from ..page import frame
 from ..server.base import Base
 from ..server.model_facts import Missing, ModelFacts, facts_of, missing, others
-from ..session import arrival, state, visitors
-from .live.sides import side_of
+from ..session import arrival, state
+from . import gallery, live_sentence
 from .tour import place as tour
 
 __all__ = ["page"]
@@ -36,7 +34,12 @@ class _Door:
 
 
 _DOORS = (
-    _Door("Show me", "The picture above, live, with every switch in your hand.", "live", "Open the example"),
+    _Door(
+        "Show me",
+        "The example of the model that is loaded, with every switch in your hand.",
+        "live",
+        "Open the example",
+    ),
     _Door(
         "Teach me",
         "A tour in ten steps: you predict, then the model answers. The four criteria, controls and limits.",
@@ -53,9 +56,13 @@ def page(base: Base) -> None:
     """Draw the page for a model."""
     frame.title("See what a network remembers, and erase it", "", page="start")
     st.markdown(_WHAT)
-    _picture(base)
+    # The place first: of a model that is not in memory yet the work is done last, below a whole page.
+    lead = st.container(key="lead")
+    gallery.draw()
     _doors(base)
     _loaded(base)
+    with lead:
+        live_sentence.draw(base, _example)
 
 
 def _example(base: Base) -> dict[str, Any]:
@@ -63,27 +70,6 @@ def _example(base: Base) -> dict[str, Any]:
     known = base.explorer.get("show") or {"concepts": [base.facts.classes[0]]}
     # What it does not name is named here: Live would show what the visitor had there.
     return ({} if base.is_text else {"class": base.facts.classes[0], "image": 1}) | dict(known)
-
-
-def _picture(base: Base) -> None:
-    example = _example(base)
-    side = side_of(base)
-    try:
-        part, panel = side.example(base, visitors.visitor_of(base), example)
-    except EngramError as error:
-        st.warning(plain(error))
-        return
-    st.html(panel.html)
-    names = ", ".join(example["concepts"])
-    st.caption(
-        filled(
-            "Computed just now on {}: the same input, before and after the memory of {} is erased. "
-            "Nothing here is recorded or drawn by hand.",
-            base.facts.name,
-            names,
-        )
-    )
-    part.below("example", panel)
 
 
 def _doors(base: Base) -> None:

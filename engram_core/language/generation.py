@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -61,7 +61,13 @@ class Token:
 
 
 def prompt_ids(
-    tokenizer: Any, prompt: str, *, chat: bool = False, limit: int | None = None, rows: int | None = None
+    tokenizer: Any,
+    prompt: str,
+    *,
+    chat: bool = False,
+    before: Sequence[tuple[str, str]] = (),
+    limit: int | None = None,
+    rows: int | None = None,
 ) -> list[int]:
     """Return the tokens of a prompt, ready to be continued.
 
@@ -69,6 +75,7 @@ def prompt_ids(
         tokenizer: a Hugging Face tokenizer.
         prompt: the text.
         chat: put it into the tokenizer's chat template.
+        before: what was said before in this chat, as (user, assistant).
         limit: most tokens that the model takes.
         rows: how many tokens it has an embedding for.
 
@@ -78,7 +85,7 @@ def prompt_ids(
     if chat:
         if not getattr(tokenizer, "chat_template", None):
             raise DataError("This tokenizer has no chat template; use chat=False.")
-        prompt = framed(tokenizer, prompt)
+        prompt = framed(tokenizer, prompt, before)
     ids = list(tokenized(tokenizer, prompt, special=not chat)["input_ids"])
     end = getattr(tokenizer, "eos_token_id", None)
     while not chat and ids and ids[-1] == end != getattr(tokenizer, "bos_token_id", None):
@@ -107,6 +114,7 @@ def generate(
     seed: int = 0,
     stop: Stop = None,
     chat: bool = False,
+    before: Sequence[tuple[str, str]] = (),
     top: int = 0,
 ) -> Iterator[Token]:
     """Continue a prompt; every token is yielded as soon as it is known.
@@ -126,6 +134,7 @@ def generate(
         seed: of the draws.
         stop: a function that returns True, or an event that is set, to end before the next token.
         chat: put the prompt into the chat template.
+        before: what was said before in this chat, as (user, assistant); counts with `chat` only.
         top: number of likeliest alternatives to give with every token.
 
     Returns:
@@ -145,7 +154,9 @@ def generate(
     if top < 0:
         raise DataError(f"top must be 0 or more; found {top}.")
     check_continues_text(model)
-    ids = prompt_ids(tokenizer, prompt, chat=chat, limit=token_limit(model), rows=embedding_rows(model))
+    ids = prompt_ids(
+        tokenizer, prompt, chat=chat, before=before, limit=token_limit(model), rows=embedding_rows(model)
+    )
     generator = torch.Generator().manual_seed(seed)
 
     def choose(chances: Tensor) -> int:

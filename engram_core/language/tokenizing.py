@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import DataError
@@ -76,17 +77,23 @@ def spelled(tokenizer: Any, ids: list[int], *, skip_special_tokens: bool) -> str
         ) from None
 
 
-def framed(tokenizer: Any, prompt: str) -> str:
+def framed(tokenizer: Any, prompt: str, before: Iterable[tuple[str, str]] = ()) -> str:
     """Return a prompt in the tokenizer's chat template, ready for the answer.
 
     Args:
         tokenizer: a Hugging Face tokenizer.
         prompt: what the user says.
+        before: what was said before in this conversation, as (user, assistant).
 
     Raises:
         DataError: the template failed, or took more than a prompt is worth.
     """
-    messages = [{"role": "user", "content": prompt}]
+    messages = [
+        {"role": role, "content": text}
+        for turn in before
+        for role, text in zip(("user", "assistant"), turn, strict=True)
+    ]
+    messages.append({"role": "user", "content": prompt})
     try:
         template = getattr(tokenizer, "get_chat_template", lambda: tokenizer.chat_template)()
         special = {name: str(token) for name, token in getattr(tokenizer, "special_tokens_map", {}).items()}

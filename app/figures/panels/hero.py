@@ -12,7 +12,7 @@ from ..words.live import percent
 from ..words.verdict import known_before, verdict
 from .png import data_uri
 
-__all__ = ["hero", "stats", "text_hero"]
+__all__ = ["hero", "stats", "status_bar", "text_hero"]
 
 
 def _box(kind: str, inner: str, *, badge: str = "", idle: bool = False) -> str:
@@ -173,9 +173,16 @@ def text_hero(
 def _panel(kind: str, row: str, status: str, on: bool, facts: str) -> str:
     return (
         f'<section class="ee-hero" aria-live="polite"><div class="{kind}">{row}</div>'
+        f"{status_bar(status, on, facts)}</section>"
+    )
+
+
+def status_bar(status: str, on: bool, facts: str) -> str:
+    """Return the line that says what is on as HTML."""
+    return (
         f'<div class="ee-status{" ee-on" if on else ""}"><span class="ee-dot"></span>'
         f'<b>{"Edit on" if on else "Edit off"}</b><span data-status="1">{escape(status)}</span>'
-        f'<span class="ee-facts">{escape(facts)}</span></div></section>'
+        f'<span class="ee-facts">{escape(facts)}</span></div>'
     )
 
 

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from engram_core.errors import EngramError
 
-from ...choice.choice import Choice, clean, writing
+from ...choice.choice import Choice, clean
 from ...compute import texts
 from ...compute.edited_view import Proof, Visitor
 from ...figures.charts.next_token import next_token_figure
@@ -24,7 +24,8 @@ from ...options import server_options
 from ...page import parts
 from ...page.snippets import continuations_code
 from ...server.base import Base
-from ...session import state
+from . import chat
+from .asking import about_of, first_prompt, presets, writing_of
 from .inside import draw
 from .places import Places
 from .proof import status
@@ -35,28 +36,16 @@ TITLE = "Erase a fact and watch what the model says"
 INPUT: Markdown = "Prompt"  # what its inputs are called, for a button
 
 
-def _about(base: Base, choice: Choice | None = None) -> str:
-    """Return the concept whose questions are on offer."""
-    about = st.session_state.get("about")
-    if about in base.facts.classes:
-        return str(about)
-    chosen = (choice or state.choice_of(base.facts)).concepts
-    known = base.explorer.get("show", {}).get("concepts", [])
-    return next((name for name in (*chosen, *known) if name in base.facts.classes), base.facts.classes[0])
-
-
-def _first_prompt(base: Base) -> str:
-    known = base.explorer.get("show", {}).get("prompt")
-    if known:
-        return str(known)
-    questions = texts.questions_of(base, _about(base))
-    return questions[0].prompt if questions else "The"
-
-
 def ask(base: Base) -> None:
-    """Choose or write a prompt, in one row."""
+    """Choose or write a prompt, in one row; in a conversation a question only, which is said below."""
+    chat.form(base)
+    if chat.chatting(base):
+        with st.container(key="ask"):
+            left, right = st.columns(2, vertical_alignment="bottom")
+        presets(base, left, right)
+        return
     if not isinstance(st.session_state.get("prompt"), str):
-        st.session_state["prompt"] = _first_prompt(base)
+        st.session_state["prompt"] = first_prompt(base)
     most = server_options().most_characters
     st.session_state["prompt"] = st.session_state["prompt"][:most]
     with st.container(key="ask"):
@@ -66,7 +55,7 @@ def ask(base: Base) -> None:
             "Prompt", key="prompt", persist_state="session", max_chars=most, height=68,
             label_visibility="collapsed",
         )  # fmt: skip
-    _presets(base, middle, right)
+    presets(base, middle, right)
 
 
 def stage(base: Base) -> DeltaGenerator:
@@ -77,71 +66,7 @@ def stage(base: Base) -> DeltaGenerator:
 def inputs(base: Base) -> None:
     """Choose how both models write."""
     with st.expander("Generation settings"):
-        _writing(base)
-
-
-def _presets(base: Base, middle: DeltaGenerator, right: DeltaGenerator) -> None:
-    state.tidy("about", base.facts.classes)
-    with middle:
-        st.selectbox(
-            "A question about",
-            base.facts.classes,
-            index=None,
-            key="about",
-            persist_state="session",
-            placeholder=_about(base),
-        )
-    # Its list follows the concept and it keeps no choice of its own: the prompt is what counts.
-    questions = texts.questions_of(base, _about(base))
-    st.session_state["_question"] = None
-    with right:
-        st.selectbox(
-            "Ask",
-            range(len(questions)),
-            index=None,
-            key="_question",
-            format_func=lambda i: _listed(questions[i]),
-            on_change=_asked,
-            args=(questions,),
-            placeholder=f"{len(questions)} questions",
-            label_visibility="collapsed",
-        )
-
-
-def _listed(question: texts.Question) -> str:
-    return f"{question.prompt} …" + ("" if question.recorded else " (not recorded)")
-
-
-def _asked(questions: list[texts.Question]) -> None:
-    chosen = st.session_state.get("_question")
-    if chosen is not None:
-        st.session_state["prompt"] = questions[chosen].prompt
-
-
-def _writing(base: Base) -> None:
-    bounds = {}
-    for key, (start, low, high) in writing(server_options().most_tokens).items():
-        bounds[key] = low, high
-        state.tidy(key, low=low, high=high)
-        st.session_state.setdefault(key, start)
-    st.slider("Most new tokens", *bounds["tokens"], key="tokens", persist_state="session")
-    st.slider(
-        "Temperature",
-        *bounds["temperature"],
-        step=0.1,
-        key="temperature",
-        persist_state="session",
-        help="0 takes the likeliest token. Above, tokens are drawn: the same seed gives the same text.",
-    )
-    st.number_input("Seed", *bounds["seed"], key="seed", persist_state="session")
-    if texts.has_chat(base):
-        state.tidy("chat", (True, False))
-        st.toggle(
-            "Ask as in a chat",
-            key="chat",
-            persist_state="session",
-            help="Puts the prompt into the model's chat template.",
-        )
+        writing_of(base)
 
 
 def _options(base: Base) -> dict[str, Any]:
@@ -156,7 +81,7 @@ def _options(base: Base) -> dict[str, Any]:
 
 def _answer(base: Base, prompt: str, choice: Choice) -> str:
     """Return the right continuation of a prompt, if it is a known question."""
-    for name in dict.fromkeys((_about(base, choice), *choice.concepts)):
+    for name in dict.fromkeys((about_of(base, choice), *choice.concepts)):
         for question in texts.questions_of(base, name):
             if question.prompt.strip() == prompt.strip():
                 return question.answer
@@ -188,6 +113,10 @@ def _ask_about(name: str, prompt: str) -> None:
 
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
     """Draw how both models go on, as they write, and the next token."""
+    if chat.chatting(base):
+        chat.draw(base, choice, proof, places)
+        _next_behind(base, visitor, choice, places, _prompt(base), template=True)
+        return
     prompt, options = st.session_state["prompt"], _options(base)
     panel, button, offer = places.panel.empty(), places.panel.empty(), places.panel.container()
     with offer:
@@ -200,9 +129,7 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: 
     try:
         if answer:
             shown["chances"] = texts.answer_chances(base, visitor, prompt, answer, chat=options["chat"])
-        if places.right is not None:
-            with places.right:
-                _next(base, visitor, choice, prompt, chat=options["chat"])
+        _next_behind(base, visitor, choice, places, prompt, template=options["chat"])
         far, html = _stream(base, choice, prompt, options, shown, panel, button)
         if places.foot is not None:
             with places.foot:
@@ -242,6 +169,22 @@ def _panel(html: str, far: texts.Continuation, prompt: str, options: Mapping[str
     if not far.done:
         code += "\n# On the page, writing was stopped before its end: these texts go on."
     return parts.Panel(html, say_texts(far.base, far.edited), numbers, code)
+
+
+def _prompt(base: Base) -> str:
+    """Return what was asked last."""
+    turns = chat.said() if chat.chatting(base) else []
+    prompt = st.session_state.get("prompt")
+    return turns[-1] if turns else prompt if isinstance(prompt, str) else first_prompt(base)
+
+
+def _next_behind(
+    base: Base, visitor: Visitor, choice: Choice, places: Places, prompt: str, *, template: bool
+) -> None:
+    if places.right is None:
+        return
+    with places.right:
+        _next(base, visitor, choice, prompt, chat=template)
 
 
 def _stop() -> None:
@@ -286,6 +229,6 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[pa
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:
     """Draw what changed inside."""
-    prompt = st.session_state["prompt"]
+    prompt = _prompt(base)
     text = f"{prompt} {_answer(base, prompt, choice)}".strip()
-    draw(base, visitor, choice, about=_about(base, choice), text=text)
+    draw(base, visitor, choice, about=about_of(base, choice), text=text)

@@ -44,7 +44,6 @@ PAGES = [
     *({"page": "layers", "look": look} for look in LOOKS),
 ]
 DIGITS = [
-    {"page": "start"},
     {"page": "live", "class": "3", "image": "5"},
     {"page": "live", "drawn": DRAWN},
     {"page": "criteria", "criterion": "Reactivation", "at": "fc2"},
