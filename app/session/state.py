@@ -46,8 +46,10 @@ _INPUTS: dict[str, Any] = {
     "prompt": None,
     "about": None,
     "concept": None,
-    "only": [], "form": None, "said": [],
-}  # fmt: skip
+    "only": [],
+    "form": None,
+    "said": [],
+}
 _STRENGTHS = ("strength", "keep_strength")  # of an edit; a button may be called alike
 _NAMES = "_names"  # by model: all its concepts and layers
 
