@@ -6,6 +6,7 @@ import streamlit as st
 
 from ..choice.scenes import LONGEST_SENTENCE, MOST, Scene
 from ..figures.words.as_text import Markdown, filled, plain
+from ..options import server_options
 from ..session import scenes
 
 __all__ = ["scene_bar", "scene_note"]
@@ -101,6 +102,8 @@ def _list(page: str) -> None:
         shown = scenes.shown_in(page)
         for place, scene in enumerate(known):
             _row(place, scene, last=place == len(known) - 1, shown=place == shown)
+        if server_options().demo:
+            return  # where no session file can be opened, a list of one's own would be lost
         if scenes.own_scenes() is not None:
             st.button(
                 "Bring back the scenes that come with the explorer", key="scenes_restore",
@@ -125,6 +128,8 @@ def _row(place: int, scene: Scene, *, last: bool, shown: bool) -> None:
             filled("{}. {}", place + 1, scene.sentence), key=f"scene_open_{place}", width="stretch",
             type="primary" if shown else "tertiary", on_click=scenes.to_scene, args=(place,),
         )  # fmt: skip
+        if server_options().demo:
+            return
         st.button(
             "", key=f"scene_up_{place}", icon=":material/arrow_upward:", help="Earlier", type="tertiary",
             disabled=place == 0, on_click=scenes.move_scene, args=(place, -1),

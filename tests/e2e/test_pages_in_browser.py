@@ -73,7 +73,7 @@ def test_presenting_makes_it_large_and_folds_side_bar_and_controls(opener):
     # The switches stay; the rest of the edit is behind a button, and the figures behind the stage.
     assert other.locator(".st-key-concepts").is_visible()
     assert other.locator(".st-key-edit_popover").is_visible()
-    other.locator(".st-key-behind summary").click()
+    other.locator(".st-key-stage_behind summary").click()
     other.locator(".stPlotlyChart").first.wait_for()
     settle(other)
     wide = other.locator(".stPlotlyChart").first.bounding_box()

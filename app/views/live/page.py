@@ -67,7 +67,7 @@ def page(base: Base) -> None:
         with dock:
             _docked(base, side)
         behind = st.expander(
-            "All figures, questions, layers, and the export", key="behind", on_change="rerun"
+            "All figures, questions, layers, and the export", key="stage_behind", on_change="rerun"
         )
         if behind.open:
             with behind:
