@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 from collections.abc import Sequence
 from html import escape
@@ -82,6 +83,17 @@ class Explorer:
         )
 
 
+def _say_that_it_ends() -> None:
+    """Tell a script that ends with the explorer open, which ends with it, how to keep it."""
+    interactive = hasattr(sys, "ps1") or sys.flags.interactive or "ipykernel" in sys.modules
+    if names_in_memory() and not interactive:
+        print(
+            "The script has ended, and the explorer with it. To keep it open, end the script with "
+            "explorer.wait().",
+            file=sys.stderr,
+        )
+
+
 def explore(
     model: nn.Module | Subject,
     concepts: Any = None,
@@ -140,6 +152,8 @@ def explore(
         raise
     if browser is None:
         browser = "ipykernel" not in sys.modules
+    atexit.unregister(_say_that_it_ends)
+    atexit.register(_say_that_it_ends)
     if browser:
         explorer._server.open_browser(explorer.url)
     return explorer

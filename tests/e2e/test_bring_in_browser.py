@@ -50,7 +50,8 @@ def test_a_wine_moves_by_its_sliders_and_the_address_holds_it(opener):
 def test_a_file_of_other_columns_is_asked_about(opener, tmp_path: Path):
     page = opener(page="model")
     page.get_by_label("Folder or hub name").fill("wine-mlp")
-    page.locator("input[type=file]").set_input_files(str(wines(tmp_path)))
+    page.get_by_label("Folder or hub name").press("Enter")
+    page.locator(".st-key-_own_file input[type=file]").set_input_files(str(wines(tmp_path)))
     expect(page.get_by_text("Which column is what?")).to_be_visible()
     expect(page.locator(".st-key-_own_column_label input")).to_have_value("grape")
     page.get_by_role("button", name="Check it").click()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from html.parser import HTMLParser
 
 import pytest
@@ -84,3 +85,12 @@ def test_a_server_that_does_not_start_leaves_nothing_held(monkeypatch: pytest.Mo
     with pytest.raises(ec.EngramError, match="taken"):
         ec.explore(nn.Linear(3, 2), CONCEPTS, name="refused")
     assert in_memory("refused") is None
+
+
+def test_a_script_that_ends_with_it_open_is_told_how_to_keep_it(server: Server, capsys, monkeypatch) -> None:
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    with ec.explore(nn.Linear(3, 2), CONCEPTS, name="left open", browser=False):
+        explorer._say_that_it_ends()
+    assert "explorer.wait()" in capsys.readouterr().err
+    explorer._say_that_it_ends()
+    assert not capsys.readouterr().err
