@@ -15,7 +15,7 @@ from engram_core.language.generation import Token, generate
 from ..choice.choice import Choice
 from ..server.base import Base
 from ..server.fair_lock import COMPUTE_LOCK
-from .visitor import edit_key, edited_view
+from .edited_view import edit_key, edited_view
 
 __all__ = ["Talk", "converse"]
 

@@ -13,7 +13,7 @@ from ...choice.choice import Choice
 from ...choice.short_address import LONGEST
 from ...compute import texts
 from ...compute.chat import Talk, converse
-from ...compute.visitor import Proof
+from ...compute.edited_view import Proof
 from ...figures.panels.chat import answer_html, said_html
 from ...figures.panels.hero import status_bar
 from ...figures.words.as_text import Markdown, plain
