@@ -64,7 +64,7 @@ def test_what_is_selected_in_a_matrix_is_highlighted_everywhere_and_opens_its_pa
     again(page)
     assert "concept=4" in page.url and page.evaluate(OUTLINES, _rgb(SELECTED)) >= 2
     page.get_by_role("link", name="Map", exact=True).click()
-    page.wait_for_url("**/map?**")
+    page.wait_for_url(re.compile(r"/map\?"))
     settle(page)
     assert "concept=4" in page.url and chip.is_visible()
     assert page.evaluate(
@@ -72,14 +72,14 @@ def test_what_is_selected_in_a_matrix_is_highlighted_everywhere_and_opens_its_pa
         "t => t.name === 'selected' && t.x.length > 10))"
     )
     chip.click()
-    page.wait_for_url("**/concept?**")
+    page.wait_for_url(re.compile(r"/concept\?"))
     settle(page)
     text = page.locator(".stMainBlockContainer").inner_text()
     for heading in ("Who is damaged", "Nearest engrams", "The four criteria", "Strength curve", "What flips"):
         assert heading in text
     assert re.search(r"“4” erased: its own score goes from [\d.]+% to [\d.]+%", text)
     page.get_by_role("link", name="Layers", exact=True).click()
-    page.wait_for_url("**/layers?**")
+    page.wait_for_url(re.compile(r"/layers\?"))
     settle(page)
     page.locator(".st-key-selected_clear button").click()
     page.wait_for_function("!new URLSearchParams(location.search).has('concept')")
@@ -108,8 +108,10 @@ def test_points_travel_and_their_pictures_follow_the_mouse(opener):
           window.seen = [];
           const look = () => {
             const plot = document.querySelector('.st-key-map_plot .js-plotly-plot');
-            const mark = [...plot.querySelectorAll('.scatterlayer .trace:not(:has(text)) .point')].at(-1);
-            if (mark) window.seen.push(mark.getAttribute('transform'));
+            const erased = [...plot?.querySelectorAll('.scatterlayer .trace') ?? []].find(
+              t => t.__data__?.[0]?.trace?.name === 'erased');
+            const box = erased?.querySelector('.point')?.getBoundingClientRect();
+            if (box) window.seen.push(`${box.x.toFixed(1)} ${box.y.toFixed(1)}`);
             if (window.seen.length < 2000) requestAnimationFrame(look);
           };
           look();

@@ -21,7 +21,6 @@ _SYMBOLS = ("circle", "diamond", "square", "cross", "triangle-up", "star")
 _SYMBOLS_3D = ("circle", "diamond", "square", "cross", "circle-open", "x")
 _HEIGHT = 560
 _ARROW = "rgba(120,120,120,0.75)"
-_MOVING = 700  # milliseconds from base to edited
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,6 @@ def scatter(cloud: Cloud) -> go.Figure:
         layout |= axes
         layout["annotations"] = _annotations(cloud)
         layout["clickmode"] = "event+select"
-        # What stands elsewhere after a toggle moves there, so that the eye can follow.
-        layout["transition"] = {"duration": _MOVING, "easing": "cubic-in-out"}
     return go.Figure(data=traces, layout=layout)
 
 

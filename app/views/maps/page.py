@@ -29,7 +29,7 @@ from ...session.selection import selected_concept
 from ..shared import controls
 from . import engrams as map_engrams
 from . import picked as map_picked
-from .hover import pictures_on_hover
+from .motion import motion
 from .roles import ROLES, find, follow_colour, named, pick, roles_of
 from .wait import wait_for
 
@@ -211,8 +211,8 @@ def _map(
     with st.container(key="side_by_side"):
         plot, side = st.columns([7, 3], gap="medium") if dimensions == 2 else (st.container(), None)
     plot = plot.container(key="map_plot")
-    if base.of_images:
-        pictures_on_hover(maps.sprite_of(base, inputs))
+    if dimensions == 2:
+        motion(len(inputs), maps.sprite_of(base, inputs) if base.of_images else None)
     key = f"map_{shown}_{dimensions}"
     options: dict[str, Any] = {"key": key}
     if dimensions == 2:

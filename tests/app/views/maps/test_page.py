@@ -218,12 +218,6 @@ def test_names_stand_at_the_centres_and_the_selected_concept_is_ringed(core):
     assert not app.exception and app.button(key="selected_open").label == "Selected: **5**"
 
 
-def test_a_toggle_moves_points_in_two_dimensions(core):
-    layout = charts(open_map(concepts=["7"]))[0]["layout"]
-    assert layout["transition"]["duration"] > 300
-    assert "transition" not in charts(open_map(concepts=["7"], dimensions="3-D"))[0]["layout"]
-
-
 @pytest.mark.parametrize("deep", [False, True])
 @pytest.mark.parametrize("count", [1, 8, 24, 42, 43, 1000])
 def test_no_two_categories_share_their_mark_but_where_all_are_grey(count, deep):
