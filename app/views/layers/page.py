@@ -19,6 +19,7 @@ from ...figures.words.options import option_word
 from ...page import frame, parts, progress
 from ...page.snippets import plain_atlas
 from ...server.base import Base
+from ...session.selection import selected_concept
 from ..shared import controls
 from . import effect as layers_effect
 
@@ -72,6 +73,9 @@ def _notes(base: Base) -> None:
 
 def _table(base: Base, choice: Choice) -> tuple[tuple[str, ...], pd.DataFrame]:
     names = layer_tables.shown_concepts(base, choice.concepts)
+    selected = selected_concept()
+    if selected and selected not in names:
+        names = layer_tables.shown_concepts(base, (*choice.concepts, selected))
     if len(names) < len(base.facts.classes):
         st.caption(
             f"{len(names)} of {len(base.facts.classes)} concepts: those chosen under “Current edit” first, "
@@ -146,7 +150,7 @@ def _which(base: Base, choice: Choice) -> tuple[str, str]:
     left, right = st.columns(2)
     layers, classes = base.facts.layers, base.facts.classes
     controls.ready("lookat", layers, layers[0])
-    controls.ready("which", classes, next(iter(choice.concepts), classes[0]))
+    controls.ready("which", classes, selected_concept() or next(iter(choice.concepts), classes[0]))
     with left:
         layer = st.selectbox("Layer", layers, key="lookat", persist_state="session")
     with right:
