@@ -113,7 +113,7 @@ def size(base: Base, choice: Choice, kind: str, rank: int | None = None, *, ever
 def make(
     base: Base, choice: Choice, kind: str, *, rank: int | None = None, every: bool = True, step: Step
 ) -> Taken:
-    """Make the file.
+    """Make the file that is exported.
 
     Args:
         base: the model.

@@ -35,7 +35,7 @@ def erasing(choice: Choice, name: str) -> Choice:
 
 
 def others_of(facts: Facts, name: str) -> tuple[str, ...]:
-    """Return all other concepts."""
+    """Return all concepts but one."""
     return tuple(other for other in facts.classes if other != name)
 
 

@@ -52,7 +52,7 @@ def sweep_of(base: Base, plan: Plan) -> Sweep:
 
 
 def search(work: Sweep) -> Steps[pd.DataFrame]:
-    """Measure every setting of a search."""
+    """Measure every setting of a page's search for the strength."""
     return lock_each_step(work.steps())
 
 

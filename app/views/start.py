@@ -53,7 +53,7 @@ _DOORS = (
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the page that everybody starts on, for a model."""
     frame.title("See what a network remembers, and erase it", "", page="start")
     st.markdown(_WHAT)
     # The place first: of a model that is not in memory yet the work is done last, below a whole page.

@@ -173,7 +173,7 @@ def recall_of(subject: Subject) -> Recall | None:
 
 
 def check_known(names: Iterable[str] | None, known: Collection[str]) -> list[str]:
-    """Return the names as concepts have them.
+    """Return the typed names of concepts as a subject's concepts have them.
 
     Raises:
         UnknownNameError: for one that none has, before anything is recorded.

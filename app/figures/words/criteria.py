@@ -264,7 +264,7 @@ def say_shams(
 
 
 def say_cell(edited: str, probed: str, verb: str, before: float, after: float) -> str:
-    """Say one cell."""
+    """Say one cell of the criteria's matrices."""
     return (
         f"“{edited}” {verb}: “{probed}” goes from {before:.1%} to {after:.1%} "
         f"({points(after - before)} points)."

@@ -144,7 +144,7 @@ def say_recommended(
 
 
 def say_rule(rule: Rule) -> str:
-    """Say a rule."""
+    """Say the rule by which a strength is chosen."""
     if rule.kind == FORGET:
         return f"forget at least {rule.bound:g} {rule.bound_unit}, at the least damage"
     return f"damage at most {rule.bound:g} {rule.bound_unit}, and forget the most"

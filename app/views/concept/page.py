@@ -35,7 +35,7 @@ _PAIRS: tuple[tuple[Callable[[Base, Choice, str], None], ...], ...] = (
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the page of one concept for a model."""
     frame.title("One concept, from every side", "", page=PAGE)
     left, right = st.columns([3, 2], vertical_alignment="bottom")
     with left:

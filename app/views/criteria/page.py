@@ -25,7 +25,7 @@ PAGE = "criteria"
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the matrices of the four criteria for a model."""
     frame.title("The four criteria", "", page=PAGE)
     controls.ready("criterion", NAMES, "Necessity")
     criterion = st.segmented_control(

@@ -31,7 +31,7 @@ _DIRECTIONS = 48  # drawn per layer; the table has all
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the tables of layers for a model."""
     frame.title("Where a memory lives", "", page=PAGE)
     controls.ready("look", text.LOOKS, text.LOOKS[0])
     look = st.segmented_control(

@@ -177,7 +177,7 @@ def _show(name: str) -> None:
 
 
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
-    """Draw what both models say."""
+    """Draw what both models say to a picture."""
     picture = state.picture_of(base)
     said = answer(base, visitor, picture)
     panel = _panel(base, choice, proof, picture, said)

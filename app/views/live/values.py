@@ -41,7 +41,7 @@ def ask(base: Base) -> None:
 
 
 def stage(base: Base) -> DeltaGenerator:
-    """Return the place of both answers."""
+    """Return the place of both answers to a row of values."""
     return st.container(key="stage_panel")
 
 
@@ -133,7 +133,7 @@ def _moved(number: int) -> None:
 
 
 def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: Places) -> None:
-    """Draw what both models say."""
+    """Draw what both models say to a row of values."""
     if not answers_in_classes(base):
         with places.panel:
             st.info(

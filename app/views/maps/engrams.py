@@ -40,7 +40,7 @@ COLOURS = ("Size ‖E‖", "Held-out score", "Nearest cosine", ROLES)
 
 
 def draw(base: Base, choice: Choice, layer: str, method: str, dimensions: int) -> None:
-    """Draw map and matrix.
+    """Draw engrams as map and matrix.
 
     Args:
         base: the model.

@@ -46,7 +46,7 @@ _ARROWS = "_arrows"
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the maps of inputs and engrams for a model."""
     maps.warm()
     frame.title("Which memories lie together, and what an edit moves", "", page=PAGE)
     first, second = st.columns([3, 2], vertical_alignment="bottom")

@@ -34,7 +34,7 @@ _REDRAW = 1.5  # seconds between two drawings while it goes on
 
 
 def page(base: Base) -> None:
-    """Draw the page for a model."""
+    """Draw the search for the strength for a model."""
     frame.title("How strong should the edit be?", ABOUT, page=PAGE)
     choice, plan = ask_plan(base)
     rule = ask_rule(base)

@@ -27,7 +27,7 @@ __all__ = ["card"]
 
 
 def card(number: int) -> None:
-    """Draw a step.
+    """Draw a step of the tour.
 
     Args:
         number: of the step, from 1.

@@ -30,7 +30,7 @@ def _right(lesson: Lesson) -> int:
 
 
 def end() -> None:
-    """Draw the page."""
+    """Draw the end of the tour."""
     marks = predicted()
     results: list[tuple[int, Lesson, int, int]] = []
     try:
