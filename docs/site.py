@@ -35,7 +35,9 @@ PAGES = {
         "What is promised of a model": "promises.md", "In a stranger's hands": "security.md",
         "Files and data": "files.md",
     },
-    "Work on it": {"Where everything is": "architecture.md"},
+    "Work on it": {
+        "Where everything is": "architecture.md", "Are functions found?": "house-proof.md",
+    },
     "Measured": {
         "Speed": "benchmarks.md", "Speed on language models": "benchmarks-language.md",
         "Under load": "load.md",

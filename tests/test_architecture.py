@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docs import architecture
+from docs import architecture, draw
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -135,3 +135,15 @@ assert not heavy, heavy
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
+
+
+def test_a_seed_draws_the_same_functions_again_and_they_are_where_it_says() -> None:
+    known = draw.functions()
+    assert len(known) > 500 and draw.drawn(3) == draw.drawn(3) != draw.drawn(4)
+    assert set(draw.drawn(3)) <= set(known) and all((ROOT / where).exists() for where, _, _ in known)
+
+
+def test_no_page_s_docstring_is_that_of_another_page() -> None:
+    """ "Draw the page" says nothing to who does not see the file's name."""
+    said = [purpose for where, _, purpose in draw.functions() if where.startswith("app/views/")]
+    assert len(said) > 50 and not [purpose for purpose in said if said.count(purpose) > 1]

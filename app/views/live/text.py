@@ -59,12 +59,12 @@ def ask(base: Base) -> None:
 
 
 def stage(base: Base) -> DeltaGenerator:
-    """Return the place of both answers."""
+    """Return the place of both answers to a prompt."""
     return st.container(key="stage_panel")
 
 
 def inputs(base: Base) -> None:
-    """Choose how both models write."""
+    """Draw the generation settings, folded; see `asking.writing_of`."""
     with st.expander("Generation settings"):
         writing_of(base)
 
@@ -228,7 +228,7 @@ def example(base: Base, visitor: Visitor, values: Mapping[str, Any]) -> tuple[pa
 
 
 def more(base: Base, visitor: Visitor, choice: Choice) -> None:
-    """Draw what changed inside."""
+    """Draw what changed inside for a text."""
     prompt = _prompt(base)
     text = f"{prompt} {_answer(base, prompt, choice)}".strip()
     draw(base, visitor, choice, about=about_of(base, choice), text=text)
