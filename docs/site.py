@@ -32,7 +32,8 @@ PAGES = {
     },
     "Language": {"Language models": "language.md", "SmolLM2": "smollm2.md"},
     "Rely on it": {
-        "What is promised of a model": "promises.md", "In a stranger's hands": "security.md",
+        "What is promised of a model": "promises.md",
+        "The same as Hugging Face": "same-as-hugging-face.md", "In a stranger's hands": "security.md",
         "Files and data": "files.md",
     },
     "Work on it": {
