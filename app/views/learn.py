@@ -23,6 +23,7 @@ def page() -> None:
         end()
     elif at:
         card(at)
+        _glossary()
     else:
         _contents()
 
@@ -55,7 +56,11 @@ def _contents() -> None:
             "ten minutes."
         )
         exercises.offer()
-    with st.expander("Glossary"):
-        st.table(pd.DataFrame(GLOSSARY, columns=["Word", "Meaning"]).set_index("Word"))
+    _glossary()
     with st.expander("The mathematics"):
         st.markdown(MATHEMATICS)
+
+
+def _glossary() -> None:
+    with st.expander("Glossary"):
+        st.table(pd.DataFrame(GLOSSARY, columns=["Word", "Meaning"]).set_index("Word"))

@@ -64,7 +64,8 @@ LESSONS: tuple[Lesson, ...] = (
         "weights `W`. Here a row has two numbers, so that it can be drawn. The rows belong to two **concepts**, A "
         "and B. Move the slider to the **second moment** `Σ_c`, the sum of `x xᵀ` over the rows of a concept. It "
         "says which directions the concept uses, and how much.",
-        "The next stage is a filter, `P_A = Σ_A Σ†`, with `Σ = Σ_A + Σ_B` and `†` for the pseudo-inverse. What will "
+        "The next stage is a filter, `P_A = Σ_A Σ†`, with `Σ = Σ_A + Σ_B` and `†` for the pseudo-inverse (an "
+        "inverse that leaves unused directions at zero). What will "
         "it leave of the length of B's rows?",
         ("More than two thirds", "One to two thirds", "Less than a third"),
         "engram",
@@ -94,7 +95,7 @@ LESSONS: tuple[Lesson, ...] = (
         tour.say_reactivation,
         "An engram knows nothing of names. It is built to repeat whatever the layer answers to the concept's rows, the "
         "low numbers for the other digits included: `E x ≈ W x`. That is **reactivation**.",
-        "A pair of bars for each of the ten numbers. Bars of one length mean that the engram repeats the layer.",
+        "A pair of bars for each of the ten numbers. The goal is bars of one length: the engram repeats the layer.",
         "criteria",
         _DIGITS | {"criterion": "Reactivation", "edited": "7", "probed": "7"},
         picture=("7", 10),
@@ -113,7 +114,7 @@ LESSONS: tuple[Lesson, ...] = (
         "Pixels are shared: many digits have ink in the same places, and a shared direction cannot belong to one "
         "digit alone. What a later layer reads has been sorted by the layers before it. **Specificity** asks for the "
         "left-over answer to others; it is seldom quite zero.",
-        "100% is as loud as the layer itself. Long bars belong in the row of the 7, and in no other.",
+        "100% is as loud as the layer itself. The goal is 100% in the row of the 7, and 0 in all others.",
         "criteria",
         _DIGITS | {"criterion": "Specificity", "edited": "7"},
     ),
@@ -132,7 +133,8 @@ LESSONS: tuple[Lesson, ...] = (
         predictions.right_necessity,
         tour.say_necessity,
         "The network never learned to say “I do not know”: every picture gets the name of the best class that is left.",
-        "Accuracy on held-out pictures that played no part in finding the engram.",
+        "Accuracy on held-out pictures, which played no part in finding the engram. The goal is no bar for the 7, and all "
+        "others as they were. No bar means 0.",
         "live",
         _SEVEN,
     ),
@@ -168,7 +170,7 @@ LESSONS: tuple[Lesson, ...] = (
         tour.say_sufficiency,
         "A network that holds one memory may give that answer to everything. So never look at the kept concept alone: "
         "ask how often the same answer is given to all others.",
-        "How many pictures of each digit are called a 7. Only the row of the 7 should have a long bar.",
+        "How many pictures of each digit are called a 7. The goal is 100% in the row of the 7, and 0 in all others.",
         "live",
         _DIGITS | {"class": "3", "image": 1, "mode": KEEP, "concepts": ["7"]},
     ),
@@ -177,7 +179,7 @@ LESSONS: tuple[Lesson, ...] = (
         "Strength: a dial, not a switch",
         "Engrams add and subtract like vectors, so how much is subtracted is free: `W − α E`. The **strength** `α` was 1 "
         "so far. Known are its effects at 0 and at 1.",
-        "At α = 0.25, how much of what α = 1 takes from the 7 is already gone?",
+        "The figure shows what the 7 loses at α = 1. How much of that loss is there at α = 0.25?",
         ("Less than 15%", "About a quarter (15 to 35%)", "More than 35%"),
         "strength",
         predictions.right_strength,
@@ -218,7 +220,7 @@ LESSONS: tuple[Lesson, ...] = (
         "To answer, a deep model also needs what every text shares: grammar, the form of a question, one layer handing "
         "on to the next. That belongs to no author. So the four criteria are four questions: a memory may "
         "meet one and fail another, and each has to be measured.",
-        "Facts about the author, and about some others; “lowest” is the author who lost most.",
+        "Facts about the author, and about some others; “lowest” is the author who lost most. No bar means 0.",
         "live",
         {"model": "authors-lm", "concepts": ["Fabrice Pelliningway"]},
     ),
