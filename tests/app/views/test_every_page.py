@@ -156,7 +156,7 @@ NONSENSE = {
     ),
     "numbers that are none": ({"strength": "nan", "alpha.7": "inf", "own": "true"}, ("strength", "nan")),
     "numbers without end": (
-        {"image": "1" + "0" * 400, "seed": "9" * 5000, "strength": "1e999", "step": "9" * 400},
+        {"image": "1" + "0" * 400, "seed": "9" * 5000, "strength": "1e999", "lesson": "9" * 400},
         ("strength", "1e999"),
     ),
     "script in every name": (
@@ -178,7 +178,7 @@ NONSENSE = {
     "two hundred kilobytes": ({"concepts": ["7", *(f"x{i}" * 50 for i in range(900))]}, ("concepts",)),
     "more than Streamlit reads": ({"layers": ["fc1"] * 3000}, ()),
     "layers of another model": ({"layers": ["blocks.0.mlp.up", "fc2"]}, ("layers", "blocks.0.mlp.up")),
-    "a step that is not there": ({"step": "99", "shown": "true"}, ()),
+    "a step that is not there": ({"lesson": "99", "predicted": "zzz"}, ()),
     "strengths of nobody": ({f"alpha.n{i}": "1" for i in range(800)}, ("alpha", "names no concept")),
     "a drawing of garbage": ({"drawn": "é\n!" * 400}, ()),
     "control characters": ({"prompt": "\x00\x01\x1b[31m\u202e\ufffd", "class": "\x00"}, ()),
