@@ -105,7 +105,7 @@ def _of_subject(subject: Subject, name: str) -> Sample:
 def _told(subject: Subject, name: str) -> Sample:
     """Return a subject with what can be said of it."""
     kind = type(subject.model).__name__
-    millions = sum(p.numel() for p in subject.model.parameters()) / 1e6
+    parameters = sum(p.numel() for p in subject.model.parameters())
     shape, reach = (None, None) if subject.task.reads_text else picture_form(subject.concepts)
     return Sample(
         model=subject.model,
@@ -113,7 +113,7 @@ def _told(subject: Subject, name: str) -> Sample:
         task=subject.task,
         name=name or kind,
         title=name or kind,
-        summary=f"{kind}, {millions:,.3f} million parameters, {len(subject.concepts)} concepts; in memory.",
+        summary=f"{kind}, {parameters:,} parameters, {len(subject.concepts)} concepts; in memory.",
         card=f"# {name or kind}\n\nA module in the memory of the process that opened the explorer.\n",
         metrics={},
         config={},
