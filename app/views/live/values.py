@@ -96,8 +96,10 @@ def _sliders(base: Base) -> None:
             st.session_state[_key(number)] = float(value)
     original = row_of(base, held)
     with st.container(key="value_sliders"):
-        sides = st.columns(2, gap="medium")
         for number, (name, one) in enumerate(zip(base.facts.features, reach, strict=True)):
+            if number % 2 == 0:
+                # A row of two each: below one another, as on a phone, they keep their order.
+                sides = st.columns(2, gap="medium")
             with sides[number % 2]:
                 _slider(number, name, one, original[number])
     st.button(

@@ -71,8 +71,9 @@ def choose(found: Preview | None) -> str:
     if state[_ROWS] == _NUMBERS:
         _column(found, "label", _LABEL)
         return "" if state[_key("label")] != _NONE else "Say which column is the label."
-    sides = st.columns(2)
     for place, (name, field) in enumerate(_FIELDS.items()):
+        if place % 2 == 0:
+            sides = st.columns(2)
         with sides[place % 2]:
             _column(found, name, field)
     return _lacking({name: state[_key(name)] for name in _FIELDS})
