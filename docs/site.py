@@ -38,6 +38,7 @@ PAGES = {
     },
     "Work on it": {
         "Where everything is": "architecture.md", "Are functions found?": "house-proof.md",
+        "Mutants": "mutants.md",
     },
     "Measured": {
         "Speed": "benchmarks.md", "Speed on language models": "benchmarks-language.md",

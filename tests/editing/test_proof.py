@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from mixed import Mixed, atlas_of
+from mixed import Mixed, X, atlas_of
 from torch import Tensor, nn
 
 import engram_core as ec
@@ -36,4 +36,29 @@ def test_a_model_that_no_longer_runs_its_inputs_says_so() -> None:
     atlas = atlas_of(model)
     model[1] = nn.Unflatten(1, (7, 7))
     with pytest.raises(EffectError, match="cannot run the recorded input of a any more"):
+        atlas.apply(erase="a")
+
+
+def without_inputs(model: nn.Module) -> ec.Atlas:
+    """An atlas as files of an earlier version hold it: without a recorded input."""
+    atlas = atlas_of(model, rows=1)
+    atlas.probes = ()
+    return atlas
+
+
+def test_without_a_recorded_input_every_layer_is_called_by_itself() -> None:
+    model = nn.Sequential(nn.Linear(12, 12), nn.Tanh(), nn.Linear(12, 4)).eval()
+    atlas = without_inputs(model)
+    view = atlas.apply(erase="a")
+    with torch.no_grad():
+        assert torch.allclose(view(X[1]), ec.bake(view)(X[1]), atol=1e-6)
+        assert not torch.allclose(view(X[1]), model(X[1]), atol=1e-4)
+
+
+def test_a_layer_that_answers_otherwise_by_itself_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(12, 12), nn.Linear(12, 4)).eval()
+    atlas = without_inputs(model)
+    old = model[1].weight.detach().clone()
+    model[1].forward = lambda x: x @ old.mT  # type: ignore[method-assign]
+    with pytest.raises(EffectError, match="layer '1' does not act as it should"):
         atlas.apply(erase="a")

@@ -50,3 +50,19 @@ def test_what_is_not_there_is_refused() -> None:
         engram_cosines(atlas, concepts=["z"])
     with pytest.raises(DataError, match="none to measure"):
         engram_cosines(atlas, concepts=[])
+
+
+@pytest.mark.parametrize("power", [0.5, 2.0])
+def test_cosines_of_sharpened_engrams_are_those_of_the_sharpened_dense_ones(power: float) -> None:
+    """These are kept as rows, whose weights at this sharpness stand between the two factors."""
+    plain = case_of("without bias").atlas
+    atlas = plain.sharpen(power)
+    assert not any(atlas.trace(layer, c).folded for layer in atlas.layers for c in "abc")
+    flat = torch.stack(
+        [torch.cat([atlas[c].matrix(n).double().flatten() for n in atlas.layers]) for c in "abc"]
+    )
+    norms = flat.norm(dim=1)
+    found = engram_cosines(atlas)
+    np.testing.assert_allclose(found.cosines, (flat @ flat.mT / norms[:, None] / norms).numpy(), atol=1e-6)
+    np.testing.assert_allclose(found.norms, norms.numpy(), rtol=1e-6)
+    assert not np.allclose(found.norms, engram_cosines(plain).norms, rtol=1e-3)

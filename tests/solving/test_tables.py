@@ -7,6 +7,9 @@ import torch
 
 import engram_core as ec
 from engram_core.errors import UnknownNameError
+from engram_core.progress import Recent, drain
+from engram_core.solving import tables
+from engram_core.solving.tables import layer_table_steps, size_table_steps
 
 
 def test_the_table_is_the_atlas_own_energy_and_certificate(atlas):
@@ -53,3 +56,28 @@ def test_exclusivities_are_those_of_the_traces_and_sum_to_the_rank(atlas):
         theirs = atlas.trace(*key).exclusivity.clamp(0, 1)[0].numpy()
         few = min(len(mine), len(theirs))
         np.testing.assert_allclose(mine["mu"].to_numpy()[:few], theirs[:few], atol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [layer_table_steps, size_table_steps])
+def test_a_table_that_was_left_goes_on_where_it_was(steps, atlas, monkeypatch):
+    """A memory holds one part per layer; what it holds is not read again, and another sharpness is."""
+    memory, read = Recent(), []
+    sizes = tables._sizes
+
+    def counted(atlas, layer, names):
+        read.append(layer)
+        return sizes(atlas, layer, names)
+
+    counted.__name__ = sizes.__name__
+    monkeypatch.setattr(tables, "_sizes", counted)
+    left = steps(atlas, memory=memory)
+    while not read:
+        next(left)
+    left.close()
+    first = list(read)
+    whole = drain(steps(atlas, memory=memory))
+    assert first and sorted(read) == sorted(atlas.layers)
+    pd.testing.assert_frame_equal(drain(steps(atlas, memory=memory)), whole)
+    assert len(read) == len(atlas.layers)
+    drain(steps(atlas.sharpen(2.0), memory=memory))
+    assert len(read) == 2 * len(atlas.layers)

@@ -141,3 +141,15 @@ def test_a_part_of_a_trained_models_total_may_be_a_target(digits) -> None:
     for found in (located, given):
         assert relative(found["subset"].matrix("2")[0], expected) < 1e-3
         assert relative(found["3"].matrix("2"), atlas["3"].matrix("2")) < 1e-3
+
+
+def test_what_is_made_for_a_file_alone_is_not_kept() -> None:
+    """Most concepts of a large atlas are never switched on: their products would fill the memory."""
+    model = nn.Linear(40, 3)
+    atlas = ec.extract(model, ec.record(model, {n: structured(i, 3, 40).float() for i, n in enumerate("ab")}))
+    fresh, used = (atlas.trace(LAYER, name) for name in "ab")
+    kept = used.duals, used.overlap
+    for trace in (fresh, used):
+        assert set(trace.state()) == {"rows", "duals", "overlap"}
+    assert not vars(fresh).keys() & {"duals", "overlap"}
+    assert used.duals is kept[0] and used.overlap is kept[1]
