@@ -222,7 +222,8 @@ _WORDS = {
     "wording": "Only the text of a message or of a progress line differs; tests look for its essential part.",
     "equivalent": "The changed code computes the same.",
     "speed": "The result is the same; it takes another way or another block size.",
-    "to be tested": "A test should notice it.",
+    "tested since": "A test was written when this was found; the next run shows whether it notices.",
+    "to be tested": "A test of these rooms should notice it.",
     "not judged yet": "Nobody has looked at these.",
 }
 

@@ -62,3 +62,24 @@ def test_a_layer_that_answers_otherwise_by_itself_is_refused() -> None:
     model[1].forward = lambda x: x @ old.mT  # type: ignore[method-assign]
     with pytest.raises(EffectError, match="layer '1' does not act as it should"):
         atlas.apply(erase="a")
+
+
+class Skips(nn.Module):
+    """Goes past its second layer when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two, self.skip = nn.Linear(12, 12), nn.Linear(12, 12), False
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.one(x)
+        return x if self.skip else self.two(x)
+
+
+def test_a_layer_that_the_recorded_inputs_no_longer_reach_is_named() -> None:
+    model = Skips().eval()
+    atlas = atlas_of(model, rows=1)
+    model.skip = True
+    with pytest.raises(EffectError, match=r"two\b.*never called"):
+        atlas.apply(erase="a")
+    assert ec.live_edit(atlas.apply(erase="a", layers=["one"])).report().layers == ("one",)
