@@ -23,6 +23,8 @@ TWO_AT_A_TIME := -n 2 --dist loadfile
 
 # The core's own tests: those of whole runs, of the app and of attacks say no_cover (tests/conftest.py).
 OF_THE_CORE := not e2e and not install and not alone and not no_cover
+# Reported afterwards; by itself pytest-cov would end the run where one part of the tests reaches too little.
+TRACED      := --cov --cov-report= --cov-fail-under=0
 
 # In a folder of its own, and without what is in .venv already: nothing else needs it, and it brings a library
 # of screens along.
@@ -53,7 +55,7 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 		exit 1; \
 	fi; \
 	echo "The core's own tests, with what of the core they reach"; \
-	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) --cov --cov-report= || exit; \
+	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) $(TRACED) || exit; \
 	reached=$$($(PY) -m coverage report --format=total --fail-under=0) || exit; \
 	echo "Lines and branches of the core that its own tests reach: $$reached %"; \
 	echo "All other tests but those of the browser and of the installation"; \
@@ -73,7 +75,7 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 	fi
 
 coverage: $(DEV_READY) ## the lines and branches of the core that its own tests do not reach
-	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) --cov --cov-report=
+	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) $(TRACED)
 	$(PY) -m coverage report
 
 mutants: $(DEV_READY) $(MUTMUT)/.ready ## change the mathematics in one place at a time: do tests notice? (ARGS="--sample 0": all)

@@ -134,6 +134,15 @@ def test_a_cut_that_is_no_fraction_is_refused(cut: float) -> None:
         ec.extract(layer, ec.record(layer, {"a": rows}), cut=cut)
 
 
+def test_a_cut_of_zero_keeps_whatever_is_there() -> None:
+    layer, rows = nn.Linear(6, 3).double(), structured(0, 20, 6) * torch.logspace(0, -5, 6).double()
+    ranks = [
+        int(ec.extract(layer, ec.record(layer, {"a": rows}), cut=cut).spectrum(LAYER).rank.sum())
+        for cut in (0.0, 1e-3)
+    ]
+    assert ranks[0] == 7 > ranks[1]  # six columns and the bias
+
+
 @pytest.mark.parametrize("form", ["dual", "primal"])
 def test_noise_below_the_cut_does_not_reach_the_engram(form: str) -> None:
     """What a library-default pseudo-inverse gets wrong: directions that are only rounding."""
