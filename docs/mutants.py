@@ -188,8 +188,8 @@ def page(drawn_of: tuple[int, int], seed: int, codes: Mapping[str, int | None], 
         "survivors are in `docs/mutants.toml`.",
         "",
         f"Measured on {datetime.date.today()} with mutmut {importlib.metadata.version('mutmut')}: "
-        f"{total:,} mutants, {whole}; {seconds / max(count, 1):.0f} s of a processor each, so that all of them "
-        f"take about {total * seconds / max(count, 1) / 3600:.0f} hours.",
+        f"{total:,} mutants, {whole}; {seconds / max(count, 1):.0f} s of a processor each, so that all of "
+        f"them take about {total * seconds / max(count, 1) / 3600:.0f} hours.",
         "",
         "| | mutants |",
         "| --- | ---: |",
