@@ -159,8 +159,8 @@ def test_the_tour_goes_from_the_first_step_to_the_last(opener):
         page.get_by_text(re.compile(f"Step {number} of 10")).wait_for()
         if number in widths:
             page.set_viewport_size(dict(zip(("width", "height"), widths[number], strict=True)))
-        page.locator(".st-key-tour [role=radiogroup]").wait_for()
-        page.locator(".stPlotlyChart .main-svg").first.wait_for()
+        # While a model is prepared, the figure of the step before still stands there.
+        settle(page)
         reveal = page.get_by_role("button", name="Show what happens")
         assert reveal.is_disabled() and page.locator(".stPlotlyChart").count() == 1
         # Nothing of the answer is on the page: only the first step has no veil, its slider ends earlier.
