@@ -60,7 +60,7 @@ def test_what_is_selected_in_a_matrix_is_highlighted_everywhere_and_opens_its_pa
     page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
     page.mouse.click(*page.evaluate(CELL, [4, 9]))
     chip = page.locator(".st-key-selected_open button")
-    chip.get_by_text("Selected: 4").wait_for()
+    chip.get_by_text("Selected: 4").first.wait_for()
     again(page)
     assert "concept=4" in page.url and page.evaluate(OUTLINES, _rgb(SELECTED)) >= 2
     page.get_by_role("link", name="Map", exact=True).click()
