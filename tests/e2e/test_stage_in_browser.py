@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 from reading import again, answer, status, wait_status
-from servers import settle
+from servers import running, settle
+
+import engram_core as ec
 
 pytestmark = pytest.mark.e2e
 
@@ -65,13 +70,12 @@ def test_arrow_keys_go_from_scene_to_scene_but_not_while_somebody_types(opener):
     wait_status(page, "France erased")
     assert "Malé" in answer(page) and "Paris" in answer(page, "base") and "2 of 6" in scene(page)
     # A click on a switch changes the view: the sentence is no longer claimed.
-    page.locator(".st-key-scene_next button").click()
+    page.locator(".st-key-scene_next button").first.click()
     page.get_by_text("3 of 6").wait_for()
     settle(page)
     assert "Rome" in answer(page)
     page.locator(".st-key-inputs_popover button").first.click()
-    field = page.get_by_label("Prompt", exact=True)
-    field.click()
+    page.locator("[data-testid=stPopoverBody] textarea").click()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Escape")
     again(page)
@@ -92,7 +96,7 @@ def test_a_view_is_saved_as_a_scene_and_opens_again(opener):
     page.keyboard.press("Escape")
     settle(page)
     page.get_by_role("button", name="Reset to the base model").click()
-    wait_status(page, "Nothing is erased")
+    wait_status(page, "No edit")
     page.locator("h4").first.click()
     page.keyboard.press("ArrowLeft")
     page.get_by_text("6 of 7").first.wait_for()
@@ -100,3 +104,41 @@ def test_a_view_is_saved_as_a_scene_and_opens_again(opener):
     page.keyboard.press("ArrowRight")
     wait_status(page, "3 erased")
     assert page.get_by_text("The *three* is gone").first.is_visible()
+
+
+AUTHORS = ("Fabrice Pelliningway", "Sabine Marroweck")
+
+
+@pytest.fixture
+def chatting(tmp_path: Path) -> tuple[str, ...]:
+    """Return the options that open a small model with a chat template, and two concepts."""
+    sample, folder = ec.load_sample("authors-lm"), tmp_path / "small-chat"
+    tokenizer = sample.task.tokenizer
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}"
+    sample.model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    rows = (Path(sample.folder) / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+    own = tmp_path / "two.jsonl"
+    own.write_text("\n".join(row for row in rows if json.loads(row)["concept"] in AUTHORS), encoding="utf-8")
+    return "--model", str(folder), "--concepts", str(own)
+
+
+def test_a_model_that_chats_answers_on_both_sides_and_goes_on(browser: Browser, chatting: tuple[str, ...]):
+    with running(options=chatting) as server:
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(f"{server.url}/?page=live&concepts={AUTHORS[0].replace(' ', '+')}&chat_tokens=4")
+        settle(page)
+        say = page.get_by_placeholder("Say something to both models")
+        for count, text in enumerate((f"{AUTHORS[0]} was born in", f"{AUTHORS[1]} was born in"), 1):
+            say.fill(text)
+            say.press("Enter")
+            messages = page.locator("[data-testid=stChatMessage]")
+            messages.nth(4 * count - 1).wait_for()
+            settle(page)
+            assert messages.count() == 4 * count and page.locator(".ee-cursor").count() == 0
+            assert text in page.locator(".st-key-chat_base").inner_text()
+            assert answer(page, "base").strip() and answer(page).strip()
+            assert count > 1 or answer(page, "base") != answer(page)  # the first is about the erased author
+        assert "said=" in page.url or "packed=" in page.url
+        page.close()

@@ -7,7 +7,6 @@ from streamlit.testing.v1 import AppTest
 
 from app.choice.picture import DRAWABLE
 from app.launch import MAIN
-from app.views.tour.lessons import LESSONS
 
 DRAWN = "0" * 27 + "gggg" + "0" * (DRAWABLE[0] * DRAWABLE[1] - 31)
 
@@ -32,16 +31,15 @@ def from_a_cell() -> AppTest:
     return app.button(key="to_live").click().run()
 
 
-def from_the_tour() -> AppTest:
-    app = open_page("live", step="2")
-    return app.button(key="tour_next").click().run()
+def from_the_gallery() -> AppTest:
+    return open_page("start").button(key="open_digits-mlp").click().run()
 
 
 def from_the_door() -> AppTest:
     return open_page("start").button(key="door_live").click().run()
 
 
-WAYS = {"cell": (from_a_cell, "9"), "tour": (from_the_tour, "7"), "door": (from_the_door, "7")}
+WAYS = {"cell": (from_a_cell, "9"), "gallery": (from_the_gallery, "7"), "door": (from_the_door, "7")}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -57,6 +55,5 @@ def test_a_named_image_is_shown_and_not_the_drawing(way):
 def test_a_drawing_stays_where_no_image_is_named():
     app = open_page("live")
     assert "your drawing" in caption(app) and app.segmented_control(key="source").value == "Draw a digit"
-    assert LESSONS[0].page == "live"
     app.pills(key="concepts").set_value(["7"]).run()
     assert "your drawing" in caption(app)
