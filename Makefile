@@ -23,7 +23,8 @@ TWO_AT_A_TIME := -n 2 --dist loadfile
 
 # The core's own tests: those of whole runs, of the app and of attacks say no_cover (tests/conftest.py).
 OF_THE_CORE := not e2e and not install and not alone and not no_cover
-# Reported afterwards; by itself pytest-cov would end the run where one part of the tests reaches too little.
+# Tracing takes 1.8 times the processor's time on Python 3.11 (82 s for 46 s, 524 tests): some three minutes of
+# a whole run. Reported afterwards; by itself pytest-cov would end the run where one part of the tests reaches too little.
 TRACED      := --cov --cov-report= --cov-fail-under=0
 
 # In a folder of its own, and without what is in .venv already: nothing else needs it, and it brings a library
@@ -56,7 +57,7 @@ test: lint ## lint, type check and run every test (PYTEST_ARGS="-k name" for som
 	fi; \
 	echo "The core's own tests, with what of the core they reach"; \
 	$(PY) -m pytest -m "$(OF_THE_CORE)" $(TWO_AT_A_TIME) $(TRACED) || exit; \
-	reached=$$($(PY) -m coverage report --format=total --fail-under=0) || exit; \
+	reached=$$($(PY) -m coverage report --format=total --fail-under=0 | tail -n 1); \
 	echo "Lines and branches of the core that its own tests reach: $$reached %"; \
 	echo "All other tests but those of the browser and of the installation"; \
 	$(PY) -m pytest -m "no_cover and not e2e and not install and not alone" $(TWO_AT_A_TIME) || exit; \
