@@ -138,3 +138,17 @@ def test_a_task_of_one_s_own_has_scores_and_says_why_there_is_no_answer(held) ->
     concepts = {"a": torch.randn(12, 3), "b": torch.randn(12, 3)}
     app = opened(model=held(nn.Linear(3, 1), concepts, task=Positive(), name="own task"), concepts="a")
     assert not app.error and any("a task of its own" in each.value for each in app.info)
+
+
+def test_a_model_that_was_trained_on_is_refused_and_given_again_it_is_the_new_one(held) -> None:
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    concepts = {"a": torch.randn(12, 3), "b": torch.randn(12, 3)}
+    app = opened(model=held(model, concepts, name="trained on"), concepts="a")
+    with torch.no_grad():
+        model.weight.add_(1.0)
+    app.slider(key="strength").set_value(0.5).run()
+    assert any("weights changed since it was recorded" in each.value for each in app.warning)
+    held(model, {"c": concepts["a"], "d": concepts["b"]}, name="trained on")
+    again = opened(model="trained on", concepts="c")
+    assert not again.warning and "c erased" in html(again)
