@@ -32,7 +32,7 @@ FORMS = CHAT, COMPLETION = "chat", "completion"
 _WORDS = {CHAT: "Chat", COMPLETION: "Continue a text"}
 _MOST_TURNS = 8
 _TOKENS = 48
-_HEIGHT = 330
+_HEIGHT, _PRESENTED = 330, 150  # pixels of a side, which scrolls; presenting, all else stands below
 _HOW: Markdown = (
     "**How to read this.** You speak to both models at once, in the form of the model's own chat template. "
     "Each side answers by itself and remembers its own answers, so the two conversations may part. When the "
@@ -101,13 +101,15 @@ def settings() -> dict[str, Any]:
 def draw(base: Base, choice: Choice, proof: Proof, places: Places) -> None:
     """Draw the conversation as both models speak."""
     turns = said()
+    height = _PRESENTED if st.session_state.get("present") is True else _HEIGHT
     with places.panel:
         sides = st.columns(2)
         spots = {}
         for kind, title, side in zip(("base", "edited"), ("Base model", "Edited model"), sides, strict=True):
-            with side, st.container(border=True, height=_HEIGHT, key=f"chat_{kind}", autoscroll=True):
+            with side:
                 st.markdown(f"**{plain(title)}**")
-                spots[kind] = _places(turns)
+                with st.container(border=True, height=height, key=f"chat_{kind}", autoscroll=True):
+                    spots[kind] = _places(turns)
         shown = status(base, choice, proof)
         st.html(status_bar(shown["status"], shown["on"], shown["facts"]))
         with st.container(horizontal=True, vertical_alignment="center", key="chat_row"):
