@@ -59,8 +59,9 @@ def test_what_is_selected_in_a_matrix_is_highlighted_everywhere_and_opens_its_pa
     page.locator(".js-plotly-plot .heatmaplayer").first.wait_for(state="attached")
     page.locator(".js-plotly-plot").first.scroll_into_view_if_needed()
     page.mouse.click(*page.evaluate(CELL, [4, 9]))
-    chip = page.locator(".st-key-selected_open button")
-    chip.get_by_text("Selected: 4").first.wait_for()
+    # By its role: Streamlit draws a second, hidden button to measure the first.
+    chip = page.get_by_role("button", name="Selected: 4")
+    chip.wait_for()
     again(page)
     assert "concept=4" in page.url and page.evaluate(OUTLINES, _rgb(SELECTED)) >= 2
     page.get_by_role("link", name="Map", exact=True).click()
@@ -81,7 +82,7 @@ def test_what_is_selected_in_a_matrix_is_highlighted_everywhere_and_opens_its_pa
     page.get_by_role("link", name="Layers", exact=True).click()
     page.wait_for_url(re.compile(r"/layers\?"))
     settle(page)
-    page.locator(".st-key-selected_clear button").click()
+    page.get_by_role("button", name="✕").click()
     page.wait_for_function("!new URLSearchParams(location.search).has('concept')")
     again(page)
     assert page.locator(".st-key-selected_clear").count() == 0
