@@ -18,8 +18,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 
 from servers import open_browser, running, settle
 
+from docs import moving
+
 IMAGES = Path(__file__).with_name("images")
 MOST = 250_000  # bytes of a picture
+MOVING = moving.NAME.removesuffix(".webp")
 
 
 @dataclass(frozen=True)
@@ -93,10 +96,10 @@ def small(png: bytes) -> bytes:
 
 def main(names: list[str]) -> None:
     """Take all pictures, or those that are named."""
-    unknown = set(names) - {picture.name for picture in PICTURES}
+    known = [*(picture.name for picture in PICTURES), MOVING]
+    unknown = set(names) - set(known)
     if unknown:
-        raise SystemExit(f"No such picture: {', '.join(sorted(unknown))}. There are: "
-                         + ", ".join(picture.name for picture in PICTURES))  # fmt: skip
+        raise SystemExit(f"No such picture: {', '.join(sorted(unknown))}. There are: {', '.join(known)}")
     IMAGES.mkdir(exist_ok=True)
     with running() as server, open_browser() as browser:
         for picture in PICTURES:
@@ -105,6 +108,8 @@ def main(names: list[str]) -> None:
             content = take(browser, server.url, picture)
             (IMAGES / f"{picture.name}.png").write_bytes(content)
             print(f"docs/images/{picture.name}.png  {len(content) / 1000:.0f} kB", flush=True)
+        if not names or MOVING in names:
+            moving.write(browser, server.url, IMAGES)
 
 
 if __name__ == "__main__":
