@@ -33,10 +33,10 @@ or of that model, with `W − {STRENGTH:g} E` of one concept written into the we
 arithmetic. Both compute attention the same way, of which transformers has several. The engrams are those of
 {CONCEPTS} concepts, and the texts {PROMPTS} of theirs."""
 _BELOW = """
-The base and a view that is off run the same layers on the same weights. A view that is on holds edited
-weights beside the base's, and `bake` and the folder write these out. An adapter adds its low-rank part to the
-answer of the layer instead, which rounds differently. `tests/language/test_same_as_hf.py` measures
-`authors-lm` anew in every run of the tests.
+The base and a view that is off run the same layers on the same weights. `bake` and the folder hold edited
+weights. A view that is on holds them as well, or adds the engram's low-rank part to the answer of a layer
+where that is cheaper; an adapter always adds it. What is added rounds differently, and layer after layer
+passes that on. `tests/language/test_same_as_hf.py` measures `authors-lm` anew in every run of the tests.
 """
 ROWS = ("base", "view, off", "view, on", "bake", "exported folder", "LoRA adapter")
 
