@@ -14,8 +14,9 @@ __all__ = ["KINDS", "SessionFileError", "from_file", "known_texts", "to_file", "
 VERSION = 1
 _KIND = "engram-explorer session"
 _MOST = 400_000  # bytes of a session file
-# As far as a number in a browser is exact; larger ones belong to no widget.
-_LARGEST = 2**53
+# About as far as a number in a browser is exact, and as far when it is written with six digits; larger ones
+# belong to no widget.
+_LARGEST = 9 * 10**15
 _LONGEST = 10_000  # characters of one text; the longest prompt has 4,000
 
 KINDS: dict[str, type] = {

@@ -50,7 +50,8 @@ LOADS: list[tuple[str, str, dict[str, str | list[str]]]] = [
     ("learn", "digits-mlp", {"lesson": "1", "predicted": "2-1", "stage": "Engram E_A"}),
 ]  # fmt: skip
 # `chat` needs a model with a chat template, `measure` a language model's search; test_pretrained has both.
-ELSEWHERE = {"model", "chat", "measure", "by"}
+# A conversation needs one too: tests/app/views/live/test_chat.py.
+ELSEWHERE = {"model", "chat", "measure", "by", "form", "said", "chat_tokens"}
 
 
 def first_load(page: str, model: str, choice: dict[str, str | list[str]]) -> AppTest:
