@@ -37,7 +37,7 @@ def _card(card: Card) -> None:
         st.caption(plain(card.line))
     with st.container():
         if card.tried:
-            st.markdown(filled("*Try:* {}", card.tried))
+            st.markdown(filled("**Try:** {}", card.tried))
         if st.button("Open", key=f"open_{card.name}", width="stretch"):
             arrival.go("live", model=card.name, **_example(card))
 

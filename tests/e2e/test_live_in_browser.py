@@ -29,7 +29,7 @@ def test_switch_off_read_the_answer_and_reset(opener):
 
 def test_the_address_restores_the_view(opener):
     page = opener("?class=3&image=4&concepts=3&concepts=8&strength=1.5&mode=Keep+only&null=in+place")
-    assert status(page) == "Only 3, 8 kept, in place, strength 1.5"
+    assert status(page) == "3, 8 isolated, others subtracted, strength 1.5"
     assert "held-out image 4 of" in page.locator(".ee-image").inner_text()
     again = opener(page.url[page.url.index("?") :])
     assert status(again) == status(page) and answer(again) == answer(page)

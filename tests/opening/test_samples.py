@@ -111,7 +111,8 @@ def test_unknown_sample() -> None:
 def test_size_and_kinds_of_file() -> None:
     files = shipped()
     assert sum(path.stat().st_size for path in files) < 15_000_000
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".jsonl", ".md", ".py", ".gz", ""}
+    kinds = {".safetensors", ".json", ".jsonl", ".md", ".py", ".gz", ".png", ""}
+    assert {path.suffix for path in files} <= kinds
     for path in files:
         start = path.read_bytes()[:2]
         # A pickle starts with its protocol; torch.save writes a zip archive of pickles.
