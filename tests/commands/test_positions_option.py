@@ -70,7 +70,7 @@ def test_an_option_that_is_not_taken_is_named_with_those_that_are(texts, chatty,
     (tmp_path / "pictures").mkdir()
     with pytest.raises(UnknownNameError, match=r"'positions'. It takes held_out, seed"):
         ec.load_subject("digits-mlp", tmp_path / "pictures", positions="all")
-    with pytest.raises(UnknownNameError, match=r"'positions'. It takes architecture"):
+    with pytest.raises(DataError, match="pictures holds pictures, and .* is a language model"):
         ec.load_subject(chatty, tmp_path / "pictures", positions="all")
 
 
