@@ -124,7 +124,14 @@ def test_views_generate_at_once_without_touching_each_other_or_the_base():
         thread.start()
     for thread in threads:
         thread.join()
-    assert all(found[i] == [alone[i]] * 3 for i in range(len(sides)))
+    for i, side in enumerate(alone):
+        for there in found[i]:
+            assert [(token.id, token.text, token.end) for token in there] == [
+                (token.id, token.text, token.end) for token in side
+            ], i
+            # Sums may be shared out among cores in another way on a busy machine; a mix-up is far larger.
+            chances = [token.logprob for token in there]
+            assert chances == pytest.approx([token.logprob for token in side], abs=1e-4), i
 
 
 # -- stop, modes, refusals ---------------------------------------------------------------------

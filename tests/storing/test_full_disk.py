@@ -23,7 +23,7 @@ from engram_core.language import LanguageConcepts, Recall, TextConcept, TextItem
 from engram_core.language import save_edited, save_lora
 from app.compute import export as take
 from app.server import uploaded
-from app.server.background_load import Loading
+from app.server.background_load import BackgroundLoad
 from app.choice.choice import clean
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -45,7 +45,7 @@ recording = ec.record(model, subject.concepts)
 atlas = ec.extract(model, recording)
 view = atlas.apply(erase=["Anna"])
 
-base = Loading.of_sample("digits-mlp").base()
+base = BackgroundLoad.of_sample("digits-mlp").base()
 choice = clean({"concepts": ["7"]}, base.facts)
 tempfile.tempdir = str(place / "temporary")
 
