@@ -15,7 +15,7 @@ number => {
   const plot = [...document.querySelectorAll('.js-plotly-plot')].find(p => p.data.some(
     t => t.type === 'scatter' && t.mode?.includes('markers')));
   const { xaxis, yaxis } = plot._fullLayout, box = plot.getBoundingClientRect();
-  const trace = plot.data.at(-1), at = number % trace.x.length;
+  const trace = plot.data.filter(t => t.mode?.includes('markers')).at(-1), at = number % trace.x.length;
   return {
     x: box.left + xaxis._offset + xaxis.d2p(trace.x[at]), y: box.top + yaxis._offset + yaxis.d2p(trace.y[at]),
     says: trace.hovertext[at].match(/<b>(.*?)<\\/b>/)[1],

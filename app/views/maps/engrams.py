@@ -14,7 +14,7 @@ import streamlit as st
 from ...choice.choice import Choice, one_of
 from ...compute import maps
 from ...compute.criteria import Selection
-from ...figures.charts.clicks import cell_of, picked_points
+from ...figures.charts.clicks import cell_of
 from ...figures.charts.colour_scale import Scale
 from ...figures.charts.heatmap import heatmap
 from ...figures.charts.labels import label
@@ -28,7 +28,7 @@ from ...session import state
 from ...session.selection import select_concept, selected_concept
 from ..criteria.arrange import arrange
 from ..shared.to_live import send_to_live
-from .roles import ROLES, find, follow_colour, named, pick, roles_of
+from .roles import ROLES, find, follow_colour, named, pick, picked_of, roles_of
 from .wait import wait_for
 
 __all__ = ["COLOURS", "draw"]
@@ -136,7 +136,7 @@ def _map(
         **options,
     )  # fmt: skip
     # In 3-D nothing can be picked, and what comes back is no event.
-    picked = picked_points(event) if dimensions == 2 else []
+    picked = picked_of(event, found.concepts) if dimensions == 2 else ()
     if picked:
         _behind(part, layer, [found.concepts[i] for i in picked if i < count], nearest)
     if waiting:

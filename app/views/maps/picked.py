@@ -12,16 +12,15 @@ import streamlit as st
 from ...choice.picture import Picture
 from ...compute.images import pixels
 from ...compute.maps import Measured
-from ...figures.charts.clicks import picked_points
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import plain
 from ...page import parts
 from ..shared.to_live import send_to_live
+from .roles import picked_of
 
 __all__ = ["draw"]
 
 _CARDS = 12
-_PICKED = "_map_picked"
 
 
 def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFrame, code: str) -> None:
@@ -35,12 +34,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         code: Python that gives `numbers` as `table`.
     """
     base, choice = part.base, part.choice
-    now = picked_points(event)
-    # A selection ends when its figure changes; what was picked stays in sight until something else is.
-    kept: dict[str, Any] = st.session_state.setdefault(_PICKED, {})
-    if now or kept.get("of") != measured.inputs.names:
-        kept |= {"of": measured.inputs.names, "points": now}
-    picked = [i for i in kept["points"] if i < len(measured.inputs)]
+    picked = picked_of(event, measured.inputs.concept)
     if not picked:
         st.markdown("##### Inputs of the selected points")
         st.caption(

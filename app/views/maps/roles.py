@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
@@ -18,12 +19,13 @@ from ...session import state
 from ...session.selection import KEY, select_concept
 from ..shared import controls
 
-__all__ = ["ROLES", "Roles", "find", "follow_colour", "named", "pick", "roles_of"]
+__all__ = ["ROLES", "Roles", "find", "follow_colour", "named", "pick", "picked_of", "roles_of"]
 
 ROLES = "Erased and neighbours"
 """What the colours show; it stands in the address."""
 
 _FOLLOWED = "_colour_followed"
+_PICKED = "_map_picked"  # the concept of each point of the map, and which points were picked last
 _FEW = 24  # concepts whose names all have room on a map
 
 
@@ -108,6 +110,22 @@ def named(names: Sequence[str], roles: Roles | None, selected: str) -> tuple[str
     return tuple(name for name in names if parts.get(name, _REST) != _REST or name == selected)
 
 
+def picked_of(event: Any, concepts: Sequence[str]) -> tuple[int, ...]:
+    """Return the numbers of the points that were picked last on a map.
+
+    A widget's own selection ends when its figure changes, as the ring around a selected point changes it.
+
+    Args:
+        event: what the map's widget returned.
+        concepts: the concept of each point; what was picked among other points counts no more.
+    """
+    now = picked_points(event)
+    if now:
+        st.session_state[_PICKED] = (tuple(concepts), now)
+    of, points = st.session_state.get(_PICKED, ((), ()))
+    return points if of == tuple(concepts) else ()
+
+
 def pick(key: str, concepts: Sequence[str]) -> None:
     """Select the concept of a point that was clicked; many at once select nothing.
 
@@ -116,5 +134,6 @@ def pick(key: str, concepts: Sequence[str]) -> None:
         concepts: the concept of each point.
     """
     picked = picked_points(st.session_state.get(key))
+    st.session_state[_PICKED] = (tuple(concepts), picked)
     if len(picked) == 1 and picked[0] < len(concepts):
         select_concept(concepts[picked[0]])
