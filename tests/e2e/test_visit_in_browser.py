@@ -94,7 +94,7 @@ def test_a_session_file_opens_for_another_visitor(opener, tmp_path: Path):
     other = opener(page="learn")
     other.locator(".st-key-share button").first.click()
     other.locator(".st-key-_session_file input[type=file]").set_input_files(file)
-    wait_status(other, "Only 3, 8 kept, in place, strength 1.5")
+    wait_status(other, "3, 8 isolated, others subtracted, strength 1.5")
     settle(other)
     assert status(other) == status(page) and answer(other) == answer(page)
     assert "held-out image 4 of" in other.locator(".ee-image").inner_text()

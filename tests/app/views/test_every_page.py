@@ -317,6 +317,6 @@ def test_an_own_model_that_was_let_go_is_named_on_whatever_page_is_open(monkeypa
         assert not app.exception and "mine-abc123" in app.info[0].value
         assert app.selectbox(key="model").value == "digits-mlp"
         app.segmented_control(key="mode").set_value("Keep only").run()
-        assert not app.exception and "Only 7 kept" in " ".join(view(app)[0])
+        assert not app.exception and "7 isolated" in " ".join(view(app)[0])
     finally:
         opened_models.opened_models.clear()
