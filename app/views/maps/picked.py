@@ -34,7 +34,7 @@ def draw(part: parts.Part, measured: Measured, event: Any, *, numbers: pd.DataFr
         code: Python that gives `numbers` as `table`.
     """
     base, choice = part.base, part.choice
-    picked = picked_of(event, measured.inputs.concept)
+    picked = list(picked_of(event, measured.inputs.concept))
     if not picked:
         st.markdown("##### Inputs of the selected points")
         st.caption(

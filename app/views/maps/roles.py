@@ -123,7 +123,7 @@ def picked_of(event: Any, concepts: Sequence[str]) -> tuple[int, ...]:
     if now:
         st.session_state[_PICKED] = (tuple(concepts), now)
     of, points = st.session_state.get(_PICKED, ((), ()))
-    return points if of == tuple(concepts) else ()
+    return tuple(i for i in points if i < len(concepts)) if of == tuple(concepts) else ()
 
 
 def pick(key: str, concepts: Sequence[str]) -> None:

@@ -140,7 +140,7 @@ def test_an_address_that_names_nonsense_shows_the_plain_map():
 
 
 def test_what_was_picked_is_shown_and_goes_to_live(core, monkeypatch):
-    from app.views.maps import picked as view
+    from app.views.maps import roles as view
 
     monkeypatch.setattr(view, "picked_points", lambda event: (0, 40))
     app = open_map(concepts=["7"])
