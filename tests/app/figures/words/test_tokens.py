@@ -101,7 +101,7 @@ def test_next_tokens_are_bars_with_ranks_and_plain_labels():
 def test_the_map_keeps_positions_apart_and_layers_in_order():
     table = layers()
     figure = layer_token_heatmap(table)
-    (heat,) = figure.data
+    heat = figure.data[0]  # what lies over it are the letters
     assert np.array(heat.z, float).shape == (4, 3)
     assert heat.z[2][1] == pytest.approx(1.1)
     assert list(figure.layout.yaxis.ticktext) == list(dict.fromkeys(table["layer"]))
