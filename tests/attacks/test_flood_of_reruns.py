@@ -26,7 +26,7 @@ from socket_visitor import SocketVisitor
 
 SECONDS = max(30.0, float(os.environ.get("ENGRAM_FLOOD_SECONDS", "30")))
 CONNECTIONS, RATE, PEOPLE = 20, 95, 5
-HEALTH, ANSWER, CALM = 1.0, 3.0, 5.0
+HEALTH, ANSWER, CALM, CALM_AT_LAST = 1.0, 3.0, 5.0, 60.0
 FLOODING = Path(__file__).with_name("flooding.py")
 
 
@@ -85,6 +85,14 @@ async def person(port: int, number: int, ready: asyncio.Barrier, seconds: float)
     return waits
 
 
+async def opened(port: int) -> None:
+    """Open Start and wait: the first visit loads its language model, and no flood is to blame for that."""
+    visitor = SocketVisitor(port, lambda _: None)
+    await visitor.open([("page", "start")])
+    await visitor.until(lambda v: bool(v.shown) and v.finished, seconds=300)
+    await visitor.close()
+
+
 async def beside(server: Server, seconds: float, again: bool) -> tuple[list[float], Pulse, str]:
     """Let people use the server while it is flooded."""
     ready, pulse = asyncio.Barrier(PEOPLE + 1), Pulse(server.url)
@@ -112,12 +120,18 @@ def test_twenty_flooding_connections_stop_nobody(tmp_path: Path, demo: bool):
     seconds = SECONDS / (3 if demo else 1)
     log = tmp_path / "server.log"
     with running(log, demo=demo) as server:
+        asyncio.run(opened(server.port))
         busier = crowding()
         waits, pulse, said = asyncio.run(beside(server, seconds, again=True))
         assert server.process is not None
         process = psutil.Process(server.process.pid)
+        # What was begun for a person may come to its end first.
+        since = time.monotonic()
         time.sleep(CALM)
-        busy = process.cpu_percent(1.0)
+        process.cpu_percent()
+        while (busy := process.cpu_percent(1.0)) >= 50 and time.monotonic() - since < CALM_AT_LAST:
+            time.sleep(1)
+        calm = time.monotonic() - since
         pulse.ended.set()
         pulse.join()
         busier = max(busier, crowding())
@@ -126,7 +140,7 @@ def test_twenty_flooding_connections_stop_nobody(tmp_path: Path, demo: bool):
             f"\nsent and connections: {said.strip()}; {len(waits)} choices of {PEOPLE} people, "
             f"median {statistics.median(waits):.2f} s, p95 {slow:.2f} s, worst {max(waits):.2f} s; "
             f"health median {statistics.median(pulse.took):.3f} s, worst {max(pulse.took):.2f} s of "
-            f"{len(pulse.took)}; busy {CALM:.0f} s after it: {busy:.0f} %; memory {server.resident:.0f} MiB; "
+            f"{len(pulse.took)}; busy {calm:.0f} s after it: {busy:.0f} %; memory {server.resident:.0f} MiB; "
             f"machine crowded {busier:.1f} times"
         )
         assert int(said.split()[0]) > 5 * CONNECTIONS
