@@ -13,16 +13,16 @@ from ...choice.choice import Choice, clean
 from ...choice.picture import DRAWABLE, Picture, clean_picture
 from ...compute.edited_view import Proof, Visitor
 from ...compute.images import Answer, answer, pixels
-from ...figures.charts.bars import probability_figure
 from ...figures.panels.hero import hero
 from ...figures.panels.png import data_uri
 from ...figures.words.as_text import Markdown, filled, plain
-from ...figures.words.live import HOW, marks_of, say_answer
+from ...figures.words.live import HOW, say_answer
 from ...page import parts
 from ...page.snippets import answer_code
 from ...server.base import Base
 from ...session import state
 from ..shared import controls
+from . import class_answer
 from .drawing import HINT, canvas
 from .places import Places
 from .proof import status
@@ -184,22 +184,15 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: 
     with places.panel:
         st.html(panel.html)
         _offer(choice, picture)
-    if places.foot is not None:
-        with places.foot:
-            part = parts.Part("live", "The image and both answers", HOW["panel"], base, choice)
-            part.below("panel", panel)
-    if places.right is None:
-        return
-    with places.right:
-        parts.part("live", "This image, class by class", HOW["answer"], base, choice).figure(
-            "answer",
-            probability_figure(
-                said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
-            ),
-            words=panel.words,
-            numbers=panel.numbers,
-            code=panel.code,
-        )
+    class_answer.draw(
+        base,
+        choice,
+        said,
+        panel,
+        places,
+        both="The image and both answers",
+        classes="This image, class by class",
+    )
 
 
 def _panel(base: Base, choice: Choice, proof: Proof, picture: Picture, said: Answer) -> parts.Panel:

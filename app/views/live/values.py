@@ -14,16 +14,16 @@ from ...choice.picture import Picture, clean_picture, values_of, values_text
 from ...compute.edited_view import Proof, Visitor
 from ...compute.images import Answer, answer
 from ...compute.inputs import Reach, answers_in_classes, one_input, reaches, row_of
-from ...figures.charts.bars import probability_figure
 from ...figures.panels.hero import hero
 from ...figures.words.as_text import Markdown, plain
-from ...figures.words.live import HOW, marks_of, say_answer
+from ...figures.words.live import HOW, say_answer
 from ...figures.words.values import say_moved_values
 from ...page import parts
 from ...page.snippets import answer_code
 from ...server.base import Base
 from ...session import state
 from ..shared import controls
+from . import class_answer
 from .places import Places
 from .proof import status
 
@@ -148,22 +148,15 @@ def outputs(base: Base, visitor: Visitor, choice: Choice, proof: Proof, places: 
     panel = _panel(base, choice, proof, picture, said)
     with places.panel:
         st.html(panel.html)
-    if places.foot is not None:
-        with places.foot:
-            part = parts.Part("live", "The input and both answers", HOW["panel"], base, choice)
-            part.below("panel", panel)
-    if places.right is None:
-        return
-    with places.right:
-        parts.part("live", "This input, class by class", HOW["answer"], base, choice).figure(
-            "answer",
-            probability_figure(
-                said.classes, said.base, said.edited, truth=said.truth, marks=marks_of(choice)
-            ),
-            words=panel.words,
-            numbers=panel.numbers,
-            code=panel.code,
-        )
+    class_answer.draw(
+        base,
+        choice,
+        said,
+        panel,
+        places,
+        both="The input and both answers",
+        classes="This input, class by class",
+    )
 
 
 def _about(base: Base, picture: Picture) -> str:
