@@ -49,8 +49,8 @@ def _few():
         patch.setattr(measures, "_PROBED", 2)
         patch.setattr(layer_tables, "SHAMS", 2)
         patch.setattr(maps, "warm", lambda: None)
-        patch.setattr(map_engrams, "picked_points", lambda event: (0, 3))
-        patch.setattr(map_picked, "picked_points", lambda event: (0, 40))
+        patch.setattr(map_engrams, "picked_of", lambda event, concepts: (0, 3))
+        patch.setattr(map_picked, "picked_of", lambda event, concepts: (0, 40))
         yield
 
 
